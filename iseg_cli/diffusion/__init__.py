@@ -1,0 +1,1 @@
+"""Stable Diffusion with its attention captured: the only room that knows diffusers."""

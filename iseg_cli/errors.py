@@ -1,0 +1,46 @@
+"""What can go wrong and be put right by the user: one tree, translated once by the command line.
+
+Anything else is a defect of ours and keeps its traceback. A message says what is wrong, where, and
+what to do about it, in one sentence.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class IsegError(Exception):
+    """Base of every error that a user can fix; its text is the whole message."""
+
+
+class SettingsError(IsegError):
+    """A setting, preset or option that is unknown or out of range."""
+
+
+class DatasetNotFoundError(IsegError):
+    """A dataset's root, split or folder that is not where it was looked for."""
+
+
+class DataError(IsegError):
+    """A file of a dataset that is missing, unreadable or contradicts another one."""
+
+
+class ImageError(DataError):
+    """One image that cannot be decoded; the rest of a run goes on."""
+
+
+class ModelNotFoundError(IsegError):
+    """A model that is neither embedded, nor in a folder, nor to be had from the hub."""
+
+
+class PredictionsError(IsegError):
+    """A folder of predictions that is missing, incomplete or made with other settings."""
+
+
+class PromptError(IsegError):
+    """Words that the text encoder cannot hold or the tokenizer cannot place."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean X?)`` for the known word nearest to `word`, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""

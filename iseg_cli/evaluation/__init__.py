@@ -1,0 +1,1 @@
+"""Metrics: integers added up, divided once."""

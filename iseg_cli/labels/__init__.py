@@ -1,0 +1,1 @@
+"""Where image-level labels come from."""

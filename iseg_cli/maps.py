@@ -1,0 +1,31 @@
+"""The two values between an image and its mask: what attention said, and what it was made into."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMaps:
+    """Attention of a batch of images, brought to one square grid of `side` x `side` positions.
+
+    Attributes:
+        cross: each category's cross-attention map (METHOD section 4: heads averaged, resolutions
+            fused, tokens averaged), not negative; columns of padding are zero.
+        self_attention: how each position (query, rows) attends to all (keys); rows sum to 1.
+        side: the grid's side L; pixels = side * side, in row-major order.
+        valid: which columns are categories of the image and which only fill up the batch.
+    """
+
+    cross: Float[Tensor, "batch pixels categories"]
+    self_attention: Float[Tensor, "batch pixels pixels"]
+    side: int
+    valid: Bool[Tensor, "batch categories"]
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryMaps:
+    """How strongly every position of the grid belongs to each category, in [0, 1]."""
+
+    scores: Float[Tensor, "batch categories height width"]

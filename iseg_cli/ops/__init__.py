@@ -1,0 +1,1 @@
+"""Pure tensor maths of the method: no files, no models, no settings."""

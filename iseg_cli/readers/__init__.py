@@ -1,0 +1,1 @@
+"""Datasets: where their images are, what their labels mean, what the truth is."""

@@ -1,0 +1,142 @@
+"""What goes in and what comes out: categories, images to segment, masks. Only NumPy."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from iseg_cli.errors import DataError, suggestion
+
+IGNORE = 255
+"""Label of pixels that neither training nor evaluation counts."""
+
+
+@dataclass(frozen=True)
+class Category:
+    """One class of a label set.
+
+    Attributes:
+        id: the value of its pixels in a mask, 0 to 254.
+        name: its name in the dataset, as reports print it.
+        prompt: its words in the prompt (VOC's `aeroplane` is a `plane` to the model).
+        focus: those of the prompt's words that carry the map; empty means all of them.
+        color: its RGB colour in palette PNGs and overlays, 0 to 255 each.
+        source_ids: the ids that the dataset's own files use for it, where they differ from `id`.
+    """
+
+    id: int
+    name: str
+    prompt: str
+    focus: str = ""
+    color: tuple[int, int, int] = (255, 255, 255)
+    source_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a dataset, and which label means background.
+
+    Attributes:
+        name: the label set's name (`voc`, `coco`, `cityscapes-27` ...).
+        categories: the classes that can be segmented, in the order of their ids.
+        background: the label of pixels that belong to no category, or None where every pixel
+            belongs to one (Cityscapes, PASCAL-Context's 59 classes).
+        background_words: what usually surrounds the classes; they end the prompt.
+    """
+
+    name: str
+    categories: tuple[Category, ...]
+    background: int | None = 0
+    background_words: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Refuse two categories of one name or one id, and ids that a mask cannot hold."""
+        ids = [c.id for c in self.categories]
+        ids += [] if self.background is None else [self.background]
+        names = [c.name for c in self.categories]
+        if len(set(ids)) != len(ids) or len(set(names)) != len(names):
+            raise DataError(f"label set {self.name} has two categories of one id or one name")
+        if any(not 0 <= i < IGNORE for i in ids):
+            raise DataError(f"label set {self.name} has an id outside 0 to {IGNORE - 1}")
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Every label's name in the order of the labels, background among them."""
+        named = {c.id: c.name for c in self.categories}
+        if self.background is not None:
+            named[self.background] = "background"
+        return dict(sorted(named.items()))
+
+    @property
+    def num_classes(self) -> int:
+        """The size of a confusion matrix for this label set: the greatest label plus one."""
+        return max(self.names) + 1
+
+    @cached_property
+    def palette(self) -> UInt8[np.ndarray, "256 3"]:
+        """RGB colours by label; background black, the ignore label VOC's cream."""
+        colors = np.zeros((256, 3), dtype=np.uint8)
+        for category in self.categories:
+            colors[category.id] = category.color
+        colors[IGNORE] = (224, 224, 192)
+        return colors
+
+    def by_id(self, label: int) -> Category:
+        """Return the category of a label; DataError if no category has it."""
+        for category in self.categories:
+            if category.id == label:
+                return category
+        raise DataError(f"label set {self.name} has no category with id {label}")
+
+    def by_name(self, name: str) -> Category:
+        """Return the category of a name; DataError, with the nearest name, if none has it."""
+        for category in self.categories:
+            if category.name == name:
+                return category
+        known = [c.name for c in self.categories]
+        raise DataError(
+            f"label set {self.name} has no category {name!r}{suggestion(name, known)}; "
+            f"it has {', '.join(known)}"
+        )
+
+    def select(self, labels: Iterable[int]) -> tuple[Category, ...]:
+        """Return the categories among `labels` in the order of their ids.
+
+        Background and the ignore label are passed over; DataError for a label of no category.
+        """
+        passed_over = {IGNORE} if self.background is None else {IGNORE, self.background}
+        return tuple(self.by_id(label) for label in sorted(set(labels) - passed_over))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image to segment. Never ground truth.
+
+    Attributes:
+        image_id: its name within the dataset, unique; a mask is written to `<image_id>.png`.
+        image_path: its file.
+        size: (height, width) in pixels where it is known before decoding.
+        categories: the categories to segment; empty where an image has none, None where they are
+            not known yet.
+    """
+
+    image_id: str
+    image_path: Path
+    size: tuple[int, int] | None = None
+    categories: tuple[Category, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """The labels of one image's pixels: 255 ignore, the rest as its label set says."""
+
+    labels: UInt8[np.ndarray, "height width"]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        height, width = self.labels.shape
+        return height, width
