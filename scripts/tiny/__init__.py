@@ -1,0 +1,1 @@
+"""Stages that make the embedded model: sprites, scenes, tokenizer, VAE, UNet, export."""
