@@ -1,0 +1,23 @@
+"""What a run leaves on disk: masks, records, settings; written so that rerunning means resuming."""
+
+from iseg_cli.storage.exports import RleSummary, read_scores, write_rle, write_scores
+from iseg_cli.storage.files import write_atomically
+from iseg_cli.storage.folder import PredictionFolder, list_masks
+from iseg_cli.storage.masks import encode_mask, encode_picture, is_whole_png, read_mask
+from iseg_cli.storage.records import ImageRecord, RunInfo
+
+__all__ = [
+    "ImageRecord",
+    "PredictionFolder",
+    "RleSummary",
+    "RunInfo",
+    "encode_mask",
+    "encode_picture",
+    "is_whole_png",
+    "list_masks",
+    "read_mask",
+    "read_scores",
+    "write_atomically",
+    "write_rle",
+    "write_scores",
+]

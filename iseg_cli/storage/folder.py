@@ -1,0 +1,234 @@
+"""A folder of predictions: masks, images.jsonl, run.json. Rerunning a run resumes it."""
+
+import dataclasses
+import json
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import TextIO
+
+from iseg_cli.errors import PredictionsError
+from iseg_cli.storage.files import TEMPORARY_SUFFIX, remove_temporaries, write_atomically
+from iseg_cli.storage.lock import LOCK_NAME, FolderLock
+from iseg_cli.storage.masks import is_whole_png
+from iseg_cli.storage.records import (
+    RECORDS_NAME,
+    RUN_NAME,
+    ImageRecord,
+    RunInfo,
+    read_info,
+    read_records,
+    record_line,
+)
+
+REPORT_NAME = "report.json"
+
+
+class PredictionFolder:
+    """The masks of one run with what is known about them.
+
+    `open` reads a folder; `start` makes or resumes one and holds it until `close`, best in a
+    `with` block. Methods that write may be called from several threads.
+
+    Attributes:
+        path: the folder.
+        info: the contents of its run.json.
+        records: what became of each image, by image id; the last word on an image counts.
+    """
+
+    def __init__(self, path: Path, info: RunInfo, lock: FolderLock | None = None) -> None:
+        self.path = path
+        self.info = info
+        self.records = read_records(path)
+        self._lock = lock
+        self._threads = threading.Lock()
+        self._journal: TextIO | None = None
+
+    @classmethod
+    def open(cls, path: Path) -> "PredictionFolder":
+        """Open a folder for reading; PredictionsError where it is no folder of predictions."""
+        info = read_info(path)
+        if info is None:
+            raise PredictionsError(
+                f"{path} has no {RUN_NAME}; pass a folder that iseg generate wrote, or --dataset "
+                "for a folder of masks from elsewhere"
+            )
+        return cls(path, info)
+
+    @classmethod
+    def start(cls, path: Path, run: RunInfo, *, overwrite: bool = False) -> "PredictionFolder":
+        """Make a folder for a run, or take up where an earlier run with these settings stopped.
+
+        With `overwrite` the earlier run's files are removed first, whatever its settings.
+        PredictionsError where other settings made the folder, where it holds something that is
+        not ours, or while another process writes in it.
+        """
+        _refuse_foreign(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PredictionsError(f"cannot make {path}: {error.strerror}") from error
+        lock = FolderLock(path)
+        try:
+            earlier = read_info(path)
+            if earlier is not None and overwrite:
+                cls(path, earlier)._remove_files()
+            elif earlier is not None:
+                if changed := earlier.differences(run):
+                    raise PredictionsError(
+                        f"{path} was made with other settings ({', '.join(changed)}); pass "
+                        "--overwrite to replace its masks or --out for another folder"
+                    )
+                run = dataclasses.replace(run, created=earlier.created)
+            remove_temporaries(path)
+            folder = cls(path, dataclasses.replace(run, status="running"), lock)
+            folder._write_info()
+            folder._rewrite_records(folder.records)  # a torn last line ends here
+        except BaseException:
+            lock.release()
+            raise
+        return folder
+
+    def mask_path(self, image_id: str) -> Path:
+        """Return where an image's mask is written: `<image_id>.png`."""
+        return self._inside(image_id, ".png")
+
+    def overlay_path(self, image_id: str) -> Path:
+        """Return where an image's overlay is written: `overlays/<image_id>.jpg`."""
+        return self._inside(f"overlays/{image_id}", ".jpg")
+
+    def scores_path(self, image_id: str) -> Path:
+        """Return where an image's scores are written: `scores/<image_id>.npz`."""
+        return self._inside(f"scores/{image_id}", ".npz")
+
+    @property
+    def report_path(self) -> Path:
+        """Where the evaluation of these masks is written."""
+        return self.path / REPORT_NAME
+
+    def finished(self) -> set[str]:
+        """Return the ids of images whose mask is there and whole; the others are to be made."""
+        return {
+            record.image_id
+            for record in self.records.values()
+            if record.status != "failed"
+            and record.size is not None
+            and is_whole_png(self.mask_path(record.image_id), record.size)
+        }
+
+    def failed(self) -> list[ImageRecord]:
+        """Return the records of images that failed; a resumed run tries them again."""
+        return [record for record in self.records.values() if record.status == "failed"]
+
+    def write(self, record: ImageRecord, png: bytes | None = None) -> None:
+        """Write an image's mask, then its record: a record never stands without its mask.
+
+        `png` is the encoded mask, None for a failed image, whose earlier mask is removed.
+        """
+        if (png is None) != (record.status == "failed"):
+            raise ValueError(f"{record.image_id}: a mask is written unless the image failed")
+        path = self.mask_path(record.image_id)
+        if png is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_atomically(path, png)
+        with self._threads:
+            try:
+                journal = self._open_journal()
+                journal.write(record_line(record))
+                journal.flush()
+            except OSError as error:
+                raise PredictionsError(
+                    f"cannot write {self.path / RECORDS_NAME}: {error.strerror}"
+                ) from error
+            self.records[record.image_id] = record
+
+    def finish(self, image_ids: Sequence[str]) -> None:
+        """Mark the run finished, its records in the dataset's order `image_ids`."""
+        with self._threads:
+            self._close_journal()
+            order = [i for i in image_ids if i in self.records]
+            wider = self.records.keys() - set(order)  # an earlier run without --limit
+            self._rewrite_records([*order, *sorted(wider)])
+            self.info = dataclasses.replace(self.info, status="finished")
+            self._write_info()
+
+    def close(self) -> None:
+        """Close the records and let other processes write in the folder."""
+        with self._threads:
+            try:
+                self._close_journal()
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
+
+    def __enter__(self) -> "PredictionFolder":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _inside(self, name: str, suffix: str) -> Path:
+        parts = PurePosixPath(name).parts
+        if name.startswith("/") or ".." in parts or name.endswith("/") or "\0" in name:
+            raise PredictionsError(f"image id {name!r} would be written outside {self.path}")
+        return self.path / (name + suffix)
+
+    def _write_info(self) -> None:
+        text = json.dumps(self.info.to_json(), indent=2, ensure_ascii=False)
+        write_atomically(self.path / RUN_NAME, (text + "\n").encode())
+
+    def _rewrite_records(self, image_ids: Iterable[str]) -> None:
+        self.records = {i: self.records[i] for i in image_ids}
+        text = "".join(record_line(record) for record in self.records.values())
+        write_atomically(self.path / RECORDS_NAME, text.encode())
+
+    def _open_journal(self) -> TextIO:
+        if self._journal is None:
+            self.report_path.unlink(missing_ok=True)  # it describes other masks from here on
+            self._journal = (self.path / RECORDS_NAME).open("a", encoding="utf-8")
+        return self._journal
+
+    def _close_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def _remove_files(self) -> None:
+        for image_id in self.records:
+            for place in (self.mask_path, self.overlay_path, self.scores_path):
+                place(image_id).unlink(missing_ok=True)
+        # The records go last: a killed removal can be done again.
+        for path in (self.report_path, self.path / RECORDS_NAME):
+            path.unlink(missing_ok=True)
+
+
+def list_masks(path: Path) -> dict[str, Path]:
+    """Return the PNGs under a folder by image id: the path below it without `.png`.
+
+    PredictionsError where there is no folder.
+    """
+    if not path.is_dir():
+        raise PredictionsError(f"{path} is no folder; pass one that iseg generate wrote")
+    return {p.relative_to(path).with_suffix("").as_posix(): p for p in sorted(path.rglob("*.png"))}
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse to write in a folder that holds files but no run of ours."""
+    if path.exists() and not path.is_dir():
+        raise PredictionsError(f"{path} is a file; pass a folder as --out")
+    if not path.is_dir() or (path / RUN_NAME).exists():
+        return
+    foreign = (n for n in os.listdir(path) if n != LOCK_NAME and not n.endswith(TEMPORARY_SUFFIX))
+    if (name := next(foreign, None)) is not None:
+        raise PredictionsError(
+            f"{path} holds {name} but no {RUN_NAME}; nothing was written: pass an empty folder "
+            "as --out"
+        )

@@ -1,0 +1,186 @@
+"""The lines of images.jsonl and the contents of run.json, as frozen values."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from iseg_cli.errors import PredictionsError
+
+RUN_NAME, RECORDS_NAME = "run.json", "images.jsonl"
+
+Status = Literal["done", "empty", "failed"]
+
+_IDENTITY = (
+    "dataset",
+    "split",
+    "label_source",
+    "task",
+    "model",
+    "settings",
+    "seed",
+    "batch_size",
+    "dtype",
+)
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """What became of one image: one line of images.jsonl.
+
+    Attributes:
+        image_id: the image's name within the dataset.
+        size: (height, width) of its mask in pixels; None where a failed image has none.
+        categories: names of the categories that were asked for.
+        status: `done`, `empty` (no category to segment: the mask is all background) or `failed`.
+        error: why it failed, in one sentence.
+    """
+
+    image_id: str
+    size: tuple[int, int] | None
+    categories: tuple[str, ...]
+    status: Status
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON's types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "ImageRecord":
+        """Return the record of a line; KeyError, TypeError or ValueError where it is none."""
+        size = None
+        if line["size"] is not None:
+            height, width = line["size"]
+            size = (int(height), int(width))
+        if line["status"] not in ("done", "empty", "failed"):
+            raise ValueError(f"status {line['status']!r}")
+        return cls(
+            image_id=str(line["image_id"]),
+            size=size,
+            categories=tuple(line["categories"]),
+            status=line["status"],
+            error=line.get("error"),
+        )
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Where masks come from: the contents of run.json, enough to evaluate them without options.
+
+    Attributes:
+        dataset: the dataset's name in the registry.
+        root: the dataset's folder, which may move between two runs.
+        split: the split's name, None where the dataset has none.
+        label_source: where image-level labels came from (`masks`, `file:PATH` ...).
+        task: `wsss`, `open-vocabulary` or `unsupervised`.
+        model: the model's name, revision and what else tells it from others.
+        settings: the resolved settings, nested by section.
+        seed: the seed of the noise.
+        batch_size: images in one forward pass (sums are rounded differently in another size).
+        dtype: the model's number format.
+        device: what it ran on.
+        versions: of iseg, torch, diffusers ... by name.
+        images: how many images were asked for.
+        limit: the first so many images of the split, or None for all.
+        created: when the run first started, ISO 8601.
+        status: `running` until every image has been tried, then `finished`.
+    """
+
+    dataset: str
+    root: str | None
+    split: str | None
+    label_source: str
+    task: str
+    model: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    seed: int
+    batch_size: int | str
+    dtype: str
+    device: str
+    images: int
+    limit: int | None
+    created: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    status: Literal["running", "finished"] = "running"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run as JSON's types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, contents: Mapping[str, Any]) -> "RunInfo":
+        """Return the run of a run.json; TypeError or ValueError where it is not ours.
+
+        Keys of a later version are passed over.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        info = cls(**{key: value for key, value in contents.items() if key in known})
+        if info.status not in ("running", "finished") or not isinstance(info.images, int):
+            raise ValueError(f"status {info.status!r}, images {info.images!r}")
+        return info
+
+    def differences(self, other: "RunInfo") -> list[str]:
+        """Name what decides the masks' bytes and differs, as `refine.iterations 10 -> 8`."""
+        old, new = dict(_flat(self)), dict(_flat(other))
+        absent = "(none)"
+        return [
+            f"{key} {old.get(key, absent)} -> {new.get(key, absent)}"
+            for key in sorted(old.keys() | new.keys())
+            if old.get(key) != new.get(key)
+        ]
+
+
+def _flat(info: RunInfo) -> Iterator[tuple[str, str]]:
+    """Give dotted keys and JSON values of the part of a run that decides its masks."""
+    contents = info.to_json()
+    for key in _IDENTITY:
+        # Settings are named as `--set` names them.
+        yield from _walk("" if key == "settings" else key, contents[key])
+
+
+def _walk(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _walk(f"{key}.{name}" if key else str(name), inner)
+    else:
+        yield key, json.dumps(value)
+
+
+def record_line(record: ImageRecord) -> str:
+    """Return a record's line of images.jsonl, its newline included."""
+    return json.dumps(record.to_json(), ensure_ascii=False) + "\n"
+
+
+def read_info(folder: Path) -> RunInfo | None:
+    """Return a folder's run.json, None where it has none; PredictionsError where it is not ours."""
+    try:
+        return RunInfo.from_json(json.loads((folder / RUN_NAME).read_bytes()))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise PredictionsError(f"cannot read {folder / RUN_NAME}: {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise PredictionsError(
+            f"{folder / RUN_NAME} was not written by iseg generate; pass another folder"
+        ) from error
+
+
+def read_records(folder: Path) -> dict[str, ImageRecord]:
+    """Return the records of images.jsonl, the last one per image; a torn last line is dropped."""
+    path = folder / RECORDS_NAME
+    if not path.is_file():
+        return {}
+    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn or empty
+    records: dict[str, ImageRecord] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = ImageRecord.from_json(json.loads(line))
+        except (ValueError, TypeError, KeyError) as error:
+            raise PredictionsError(
+                f"{path}, line {number} is damaged; delete the line and rerun iseg generate"
+            ) from error
+        records[record.image_id] = record
+    return records
