@@ -1,0 +1,136 @@
+"""What every dataset offers: ids, samples, and truth behind its own method."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import UInt8
+
+from iseg_cli.errors import DataError, DatasetNotFoundError, suggestion
+from iseg_cli.readers.images import image_size
+from iseg_cli.samples import IGNORE, Category, LabelSet, Mask, Sample
+
+DOCS = "see docs/datasets.md"
+"""How the sentence of an error about a folder's layout ends."""
+
+
+class Reader(ABC):
+    """One split of one dataset.
+
+    A reader checks its folders when it is made (DatasetNotFoundError names those looked for), knows
+    its images by id, in a fixed order, and opens files only when asked for one of them.
+
+    Attributes:
+        name: the dataset's name.
+        root: its folder.
+        split: which part of it this is.
+        label_set: what the labels of its masks mean.
+        image_ids: the images of the split; an id may hold `/`, never `..`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self, root: Path, *, split: str, label_set: LabelSet, image_ids: Iterable[str]
+    ) -> None:
+        self.root = root
+        self.split = split
+        self.label_set = label_set
+        self.image_ids = tuple(dict.fromkeys(image_ids))
+        self._known = frozenset(self.image_ids)
+        for image_id in self.image_ids:
+            _refuse_path(image_id, root)
+        if not self.image_ids:
+            raise DatasetNotFoundError(f"split {split} of {self.name} in {root} has no images")
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @abstractmethod
+    def image_path(self, image_id: str) -> Path:
+        """Return the file of an image, whether or not it exists; it is not opened."""
+
+    @property
+    @abstractmethod
+    def has_truth(self) -> bool:
+        """Whether this split comes with ground truth."""
+
+    @abstractmethod
+    def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
+        """Return an image's labels as the label set numbers them, and the file they come from."""
+
+    def sample(self, image_id: str) -> Sample:
+        """Return the image to segment, its categories not known yet; no file is opened."""
+        self._require(image_id)
+        return Sample(image_id, self.image_path(image_id))
+
+    def truth(self, image_id: str) -> Mask:
+        """Return an image's ground truth, 255 where it is to be ignored.
+
+        DataError, naming the file, if there is none, it cannot be read, has another size than its
+        image or a label outside the label set.
+        """
+        self._require(image_id)
+        labels, source = self._read_truth(image_id)
+        outside = sorted(set(np.unique(labels).tolist()) - set(self.label_set.names) - {IGNORE})
+        if outside:
+            raise DataError(
+                f"{source} has label {outside[0]}, which label set {self.label_set.name} lacks"
+            )
+        mask, image = Mask(labels), self.image_path(image_id)
+        if image.is_file() and (size := image_size(image)) != mask.size:
+            raise DataError(
+                f"the mask from {source} is {mask.size[1]} wide and {mask.size[0]} high, "
+                f"but its image {image} is {size[1]} wide and {size[0]} high"
+            )
+        return mask
+
+    def annotated(self, image_id: str) -> tuple[Category, ...]:
+        """Return an image's categories from the dataset's annotations, in the order of their ids.
+
+        DataError where a dataset has no annotations, or the image's are missing or unreadable.
+        """
+        self._require(image_id)
+        raise DataError(
+            f"{self.name} has no annotations to take image labels from; "
+            "pass --labels masks or --labels file:PATH"
+        )
+
+    def _require(self, image_id: str) -> None:
+        if image_id not in self._known:
+            raise DataError(f"split {self.split} of {self.name} has no image {image_id!r}")
+
+
+def require_folder(*candidates: Path, what: str) -> Path:
+    """Return the first of some folders that exists; DatasetNotFoundError names them if none does.
+
+    `what` says in the error what the folder is for.
+    """
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    looked_for = " or ".join(str(folder) for folder in candidates)
+    raise DatasetNotFoundError(f"there is no folder {looked_for} {what}; pass --root or {DOCS}")
+
+
+def require_split(split: str, known: Iterable[str], *, name: str) -> None:
+    """Raise DatasetNotFoundError, with the nearest name, for a split that a dataset lacks."""
+    known = tuple(known)
+    if split not in known:
+        raise DatasetNotFoundError(
+            f"{name} has no split {split!r}{suggestion(split, known)}; it has {', '.join(known)}"
+        )
+
+
+def first_existing(*candidates: Path) -> Path:
+    """Return the first of some files that exists, or else the first: errors name that one."""
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def _refuse_path(image_id: str, root: Path) -> None:
+    # Masks are written to <image_id>.png: an id must not lead out of the folder of predictions.
+    path = PurePosixPath(image_id)
+    if path.is_absolute() or ".." in path.parts or "\\" in image_id or not path.name:
+        raise DataError(f"{root} lists an image {image_id!r}, which is no name within the dataset")

@@ -1,0 +1,101 @@
+"""Any folder of images, with the categories that its owner names."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import UInt8
+
+from iseg_cli.errors import DataError, SettingsError
+from iseg_cli.readers.base import Reader, require_folder, require_split
+from iseg_cli.readers.images import IMAGE_SUFFIXES, load_labels
+from iseg_cli.readers.tables import voc_color
+from iseg_cli.samples import Category, LabelSet
+
+SPLITS = ("all",)
+
+
+class FolderReader(Reader):
+    """Every image below a folder, sorted; ids are paths within it, without their endings.
+
+    `categories` get the labels 1, 2 ... in the order given, and VOC's palette. `truth` is a folder
+    of masks `<id>.png`, where there is one; images inside it are none of the dataset's. Files and
+    folders whose names begin with a dot are passed over.
+    """
+
+    name: ClassVar[str] = "folder"
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        split: str = "all",
+        categories: Sequence[str] = (),
+        truth: Path | None = None,
+    ) -> None:
+        require_split(split, SPLITS, name=self.name)
+        require_folder(root, what="with images")
+        if truth is not None:
+            require_folder(truth, what="with the masks of a folder of images")
+        self._truth_folder = truth
+        self._files: dict[str, Path] = {}
+        for path in _images_below(root, leaving_out=truth):
+            image_id = path.relative_to(root).with_suffix("").as_posix()
+            other = self._files.setdefault(image_id, path)
+            if other is not path:
+                raise DataError(
+                    f"{other} and {path} would both be written to the mask {image_id}.png; "
+                    "rename one of them"
+                )
+        super().__init__(
+            root,
+            split=split,
+            label_set=label_set_of(categories),
+            image_ids=sorted(self._files),
+        )
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether a folder of masks was given."""
+        return self._truth_folder is not None
+
+    def image_path(self, image_id: str) -> Path:
+        """Return the file whose path without ending is the id."""
+        return self._files[image_id]
+
+    def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
+        if self._truth_folder is None:
+            raise DataError(f"the folder {self.root} came without a folder of masks")
+        path = self._truth_folder / f"{image_id}.png"
+        return load_labels(path), path
+
+
+def label_set_of(names: Sequence[str]) -> LabelSet:
+    """Return a label set of the names given, numbered from 1, which are their prompts as well."""
+    words = [" ".join(name.split()) for name in names]
+    if "" in words or "background" in words:
+        raise SettingsError(
+            "a category needs a name, and `background` is there without being named"
+        )
+    if len(set(words)) != len(words):
+        twice = next(word for word in words if words.count(word) > 1)
+        raise SettingsError(f"the category {twice!r} was named twice")
+    return LabelSet(
+        name="folder",
+        categories=tuple(
+            Category(label, word, word, color=voc_color(label))
+            for label, word in enumerate(words, start=1)
+        ),
+    )
+
+
+def _images_below(root: Path, *, leaving_out: Path | None) -> Iterator[Path]:
+    for path in sorted(root.rglob("*")):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
+            continue
+        if any(part.startswith(".") for part in path.relative_to(root).parts):
+            continue
+        if leaving_out is not None and leaving_out.resolve() in path.resolve().parents:
+            continue
+        yield path

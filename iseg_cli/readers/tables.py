@@ -1,0 +1,111 @@
+"""Label sets as data: `datasets/<name>.yaml`, one line per category."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from iseg_cli.errors import DataError, SettingsError, suggestion
+from iseg_cli.resources import data_folder, label_table_path
+from iseg_cli.samples import Category, LabelSet
+
+_TABLE_KEYS = ("name", "background", "background_words", "categories")
+_CATEGORY_KEYS = ("id", "name", "prompt", "focus", "color", "source_ids")
+
+
+def voc_color(label: int) -> tuple[int, int, int]:
+    """Return the RGB colour, 0 to 255 each, that VOC's palette gives a label (0 to 255).
+
+    The label's bits are dealt to red, green and blue in turn, the first ones to the highest bits.
+    """
+    red = green = blue = 0
+    for place in range(8):
+        three_bits = label >> (3 * place)
+        red |= (three_bits & 1) << (7 - place)
+        green |= (three_bits >> 1 & 1) << (7 - place)
+        blue |= (three_bits >> 2 & 1) << (7 - place)
+    return red, green, blue
+
+
+def label_set_names() -> tuple[str, ...]:
+    """Return the names that `load_label_set` knows, sorted."""
+    return tuple(sorted(path.stem for path in data_folder("datasets").glob("*.yaml")))
+
+
+@cache
+def load_label_set(name: str) -> LabelSet:
+    """Read one of the tables that ship with iseg; SettingsError for a name that none has."""
+    known = label_set_names()
+    if name not in known:
+        raise SettingsError(
+            f"there is no label set {name!r}{suggestion(name, known)}; there are {', '.join(known)}"
+        )
+    return read_label_set(label_table_path(name))
+
+
+def read_label_set(path: Path) -> LabelSet:
+    """Read a category table; DataError, naming the file and the line's category, if it is amiss."""
+    try:
+        table = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path} is no readable YAML file: {error}") from error
+    table = _checked(table, _TABLE_KEYS, where=str(path), required=("name", "categories"))
+    rows = table["categories"]
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: categories must be a list")
+    background = table.get("background", 0)
+    if background is not None and not _is_label(background):
+        raise DataError(f"{path}: background must be a label from 0 to 254, or null")
+    words = table.get("background_words", [])
+    if not _is_list_of(words, str):
+        raise DataError(f"{path}: background_words must be a list of words")
+    return LabelSet(
+        name=str(table["name"]),
+        categories=tuple(sorted((_category(row, path) for row in rows), key=lambda c: c.id)),
+        background=background,
+        background_words=tuple(words),
+    )
+
+
+def _category(row: object, path: Path) -> Category:
+    named = row.get("name", row) if isinstance(row, Mapping) else row
+    where = f"{path}, category {named!r}"
+    entry = _checked(row, _CATEGORY_KEYS, where=where, required=("id", "name", "color"))
+    name, color, sources = entry["name"], entry["color"], entry.get("source_ids", [])
+    prompt, focus = entry.get("prompt", name), entry.get("focus", "")
+    if not _is_label(entry["id"]):
+        raise DataError(f"{where}: id must be a whole number from 0 to 254")
+    if not all(isinstance(text, str) for text in (name, prompt, focus)) or not prompt.strip():
+        raise DataError(f"{where}: name, prompt and focus must be words")
+    if not set(focus.split()) <= set(prompt.split()):
+        raise DataError(f"{where}: focus {focus!r} must be words of its prompt {prompt!r}")
+    if not (_is_list_of(color, int) and len(color) == 3 and all(0 <= c <= 255 for c in color)):
+        raise DataError(f"{where}: color must be three numbers from 0 to 255")
+    if not _is_list_of(sources, int):
+        raise DataError(f"{where}: source_ids must be a list of whole numbers")
+    red, green, blue = color
+    return Category(entry["id"], name, prompt, focus, (red, green, blue), tuple(sources))
+
+
+def _checked(
+    value: object, known: tuple[str, ...], *, where: str, required: tuple[str, ...]
+) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: must be a mapping with {', '.join(required)}")
+    for key in value:
+        if key not in known:
+            raise DataError(f"{where}: unknown key {key!r}{suggestion(str(key), known)}")
+    for key in required:
+        if key not in value:
+            raise DataError(f"{where}: {key} is missing")
+    return value
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 255
+
+
+def _is_list_of(value: object, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
