@@ -1,1 +1,15 @@
 """Where image-level labels come from."""
+
+from iseg_cli.labels.spec import choose
+from iseg_cli.labels.file import from_file, names_in_file
+from iseg_cli.labels.source import LabelSource, constant, from_annotations, from_masks
+
+__all__ = [
+    "LabelSource",
+    "choose",
+    "constant",
+    "from_annotations",
+    "from_file",
+    "from_masks",
+    "names_in_file",
+]

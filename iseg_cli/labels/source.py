@@ -1,0 +1,48 @@
+"""A source of image-level labels, and those that need no file: masks, annotations, one list."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from iseg_cli.samples import Category, LabelSet, Mask, Sample
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Says which categories are in an image; calling it with a sample returns them.
+
+    Attributes:
+        name: what the protocol of a run and of its report says of where the labels came from.
+        read: the function behind it; an image without labels gives an empty tuple.
+    """
+
+    name: str
+    read: Callable[[Sample], tuple[Category, ...]]
+
+    def __call__(self, sample: Sample) -> tuple[Category, ...]:
+        """Return the categories in an image, in the order of their ids."""
+        return self.read(sample)
+
+
+def from_masks(truth: Callable[[str], Mask], label_set: LabelSet) -> LabelSource:
+    """Return the labels that occur in an image's ground truth, which the method never sees.
+
+    `truth` maps an image id to its mask; background and ignored pixels name no category.
+    """
+
+    def read(sample: Sample) -> tuple[Category, ...]:
+        return label_set.select(np.unique(truth(sample.image_id).labels).tolist())
+
+    return LabelSource("masks", read)
+
+
+def from_annotations(annotated: Callable[[str], tuple[Category, ...]]) -> LabelSource:
+    """Return the labels that the dataset's annotations give, `annotated` mapping an id to them."""
+    return LabelSource("annotations", lambda sample: annotated(sample.image_id))
+
+
+def constant(categories: Iterable[Category]) -> LabelSource:
+    """Return the same categories for every image."""
+    everywhere = tuple(categories)
+    return LabelSource("constant", lambda sample: everywhere)

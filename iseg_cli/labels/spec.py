@@ -1,0 +1,48 @@
+"""What `--labels` takes, turned into a source."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from iseg_cli.errors import SettingsError, suggestion
+from iseg_cli.labels.file import from_file
+from iseg_cli.labels.source import LabelSource, from_annotations, from_masks
+from iseg_cli.samples import Category, LabelSet, Mask
+
+SPECS = ("masks", "annotations", "file:PATH")
+"""What `choose` understands."""
+
+
+def choose(
+    spec: str,
+    *,
+    label_set: LabelSet,
+    truth: Callable[[str], Mask] | None = None,
+    annotated: Callable[[str], tuple[Category, ...]] | None = None,
+) -> LabelSource:
+    """Return the source that `--labels` names.
+
+    Args:
+        spec: `masks`, `annotations` or `file:PATH`.
+        label_set: the classes that the labels are among.
+        truth: maps an image id to its ground truth; None where there is none.
+        annotated: maps an image id to the categories annotated; None where there are none.
+
+    Raises:
+        SettingsError: no such source, or the dataset lacks it.
+        DataError: a file of labels that is unreadable or names unknown categories.
+    """
+    kind, _, path = spec.partition(":")
+    if kind == "file" and path:
+        return from_file(Path(path).expanduser(), label_set)
+    if spec == "masks":
+        if truth is None:
+            raise SettingsError("there are no masks to take image labels from; use file:PATH")
+        return from_masks(truth, label_set)
+    if spec == "annotations":
+        if annotated is None:
+            raise SettingsError("there are no annotations to take image labels from; use file:PATH")
+        return from_annotations(annotated)
+    raise SettingsError(
+        f"there is no source of labels {spec!r}{suggestion(spec, SPECS)}; "
+        f"there are {', '.join(SPECS)}"
+    )
