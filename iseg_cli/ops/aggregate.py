@@ -54,9 +54,11 @@ def resize(
     """
     batch, pixels, categories = maps.shape
     side = math.isqrt(pixels)
-    grid = maps.transpose(1, 2).reshape(batch, categories, side, side)
+    # Categories join the batch, for `interpolate` refuses an image without any.
+    grid = maps.transpose(1, 2).reshape(batch * categories, 1, side, side)
     grid = grid.to(torch.promote_types(maps.dtype, torch.float32))
-    return interpolate(grid, size=(height, width), mode="bilinear", align_corners=False)
+    grid = interpolate(grid, size=(height, width), mode="bilinear", align_corners=False)
+    return grid.reshape(batch, categories, height, width)
 
 
 def fuse_resolutions(
@@ -100,7 +102,7 @@ def membership(
     for row, image in enumerate(positions):
         for column, chosen in enumerate(image):
             for token in chosen:
-                weights[row, column, token] = 1 / len(chosen)
+                weights[row, column, token] += 1 / len(chosen)
     return weights
 
 

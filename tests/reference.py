@@ -1,0 +1,168 @@
+"""The method in float64 NumPy, one image at a time, written from its definitions.
+
+Nothing here is taken from `iseg_cli.ops`: loops where they are affordable, so that an error in a
+clever matrix product of the product's code cannot stand here too.
+"""
+
+import math
+
+import numpy as np
+
+
+def bilinear(grid, height, width):
+    """Resize [rows, columns]: pixels are areas, and positions beyond the border repeat it."""
+    rows, columns = grid.shape
+    resized = np.zeros((height, width))
+    for y in range(height):
+        for x in range(width):
+            v = min(max((y + 0.5) * rows / height - 0.5, 0.0), rows - 1.0)
+            u = min(max((x + 0.5) * columns / width - 0.5, 0.0), columns - 1.0)
+            top, left = math.floor(v), math.floor(u)
+            bottom, right = min(top + 1, rows - 1), min(left + 1, columns - 1)
+            above = grid[top, left] * (1 - (u - left)) + grid[top, right] * (u - left)
+            below = grid[bottom, left] * (1 - (u - left)) + grid[bottom, right] * (u - left)
+            resized[y, x] = above * (1 - (v - top)) + below * (v - top)
+    return resized
+
+
+def mean_heads(attention, heads):
+    """Average [heads, pixels, tokens] over a list of heads."""
+    total = np.zeros(attention.shape[1:])
+    for head in heads:
+        total += attention[head]
+    return total / len(heads)
+
+
+def fuse_resolutions(maps, weights, side):
+    """Weighted sum of [pixels_i, tokens] on a side x side grid, each divided by its sum first."""
+    tokens = maps[0].shape[1]
+    fused = np.zeros((side * side, tokens))
+    for one, weight in zip(maps, weights, strict=True):
+        own = math.isqrt(one.shape[0])
+        for token in range(tokens):
+            total = one[:, token].sum()
+            if total > 0:
+                grid = (one[:, token] / total).reshape(own, own)
+                fused[:, token] += weight * bilinear(grid, side, side).ravel()
+    return fused
+
+
+def tokens_to_categories(maps, positions):
+    """Average [pixels, tokens] over each category's list of tokens."""
+    columns = [maps[:, tokens].mean(axis=1) for tokens in positions]
+    return np.stack(columns, axis=1)
+
+
+def symmetric_kl(p, q):
+    """Half the sum of both divergences of two positive vectors."""
+    return 0.5 * (np.sum(p * np.log(p / q)) + np.sum(q * np.log(q / p)))
+
+
+def cluster_maps(maps, side, rounds=20):
+    """k-means of [pixels, tokens] under symmetric KL; returns the maps and the clusters' sizes."""
+    points = np.where(maps == 0, 1e-6, maps)
+    step = max(1, int(side // math.sqrt(32)))
+    starts = [y * side + x for y in range(0, side, step) for x in range(0, side, step)]
+    centres = [points[start] for start in starts]
+    for _ in range(rounds):
+        nearest = np.array(
+            [
+                int(np.argmin([symmetric_kl(centre + 1e-5, point + 1e-5) for centre in centres]))
+                for point in points
+            ]
+        )
+        kept = sorted(set(nearest.tolist()))
+        centres = [points[nearest == cluster].mean(axis=0) for cluster in kept]
+    clustered = np.zeros_like(maps)
+    for cluster in kept:
+        clustered[nearest == cluster] = maps[nearest == cluster].mean(axis=0)
+    return clustered, [int((nearest == cluster).sum()) for cluster in kept]
+
+
+def enhance(embeddings, mask, gamma):
+    """Multiply the rows of [tokens, channels] that the mask names."""
+    enhanced = embeddings.copy()
+    for token in range(len(mask)):
+        if mask[token]:
+            enhanced[token] = gamma * embeddings[token]
+    return enhanced
+
+
+def reduce_entropy(attention, step_size, log="log10"):
+    """Equations 4 to 6 on [queries, keys]; whole arrays, as it also runs at 4096 positions."""
+    peak = attention.max(axis=0)
+    scaled = np.divide(attention, peak[None, :], out=np.zeros_like(attention), where=peak > 0)
+    positive = scaled > 0
+    logarithm = np.log10 if log == "log10" else np.log
+    gain = logarithm(math.e * scaled[positive])
+    scaled[positive] += step_size * gain
+    scaled = np.maximum(scaled, 0)
+    for query in range(len(scaled)):
+        total = scaled[query].sum()
+        if total > 0:
+            scaled[query] /= total
+        else:
+            scaled[query, query] = 1
+    return scaled
+
+
+def entropy(attention):
+    """Equation 4 on [queries, keys]."""
+    positive = attention[attention > 0]
+    return -np.sum(positive * np.log(positive))
+
+
+def normalise(maps):
+    """Least value 0, sum 1, category by category of [pixels, categories]; constant maps are 0."""
+    result = np.zeros_like(maps)
+    for category in range(maps.shape[1]):
+        shifted = maps[:, category] - maps[:, category].min()
+        if shifted.max() > 0:
+            result[:, category] = shifted / shifted.sum()
+    return result
+
+
+def refine(maps, attention, iterations):
+    """Equation 3 with a normalisation before, between and after."""
+    maps = normalise(maps)
+    for _ in range(iterations):
+        maps = normalise(attention @ maps)
+    return maps
+
+
+def refine_adaptively(maps, attention, tolerance, least, greatest):
+    """Refine until no map moves `tolerance` of its mass; returns the maps and the steps taken."""
+    maps, steps = normalise(maps), 0
+    while steps < greatest:
+        before, maps = maps, normalise(attention @ maps)
+        steps += 1
+        moved = [np.abs(maps[:, c] - before[:, c]).sum() / 2 for c in range(maps.shape[1])]
+        if steps >= least and all(share < tolerance for share in moved):
+            break
+    return maps, steps
+
+
+def min_max(scores):
+    """Stretch each [height, width] of [categories, height, width] to [0, 1]; constant is 0."""
+    result = np.zeros_like(scores)
+    for category, score in enumerate(scores):
+        if score.max() > score.min():
+            result[category] = (score - score.min()) / (score.max() - score.min())
+    return result
+
+
+def assign(scores, background, threshold=0.0):
+    """Label [categories, height, width] pixel by pixel; equal scores go to the earlier one."""
+    categories, height, width = scores.shape
+    labels = np.zeros((height, width), dtype=np.int64)
+    for y in range(height):
+        for x in range(width):
+            values = [float(scores[c, y, x]) for c in range(categories)]
+            if background == "power":
+                candidates = [(1 - max(values, default=0.0)) ** 2, *values]
+            elif background == "threshold":
+                candidates = [0.0] + [value if value >= threshold else 0.0 for value in values]
+            else:
+                candidates = [-1.0, *values]
+            labels[y, x] = candidates.index(max(candidates))
+    return labels
