@@ -279,7 +279,19 @@ def test_other_settings_are_refused_by_name_and_replaced_on_demand(tmp_path):
         ({"model": {"name": "tiny"}}, 'model.revision "1" -> (none)'),
         ({"batch_size": 8}, "batch_size 4 -> 8"),
         ({"dtype": "float16"}, "dtype"),
+        ({"categories": ("cat",)}, 'categories null -> ["cat"]'),
         ({"settings": {"gamma": 1.6, "refine": {"mode": "entropy", "iterations": 8}}}, None),
+        (
+            {
+                "settings": {
+                    **RUN.settings,
+                    "split": "train",
+                    "root": "/",
+                    "runtime": {"workers": 2},
+                }
+            },
+            None,
+        ),
         ({"limit": 2, "images": 2}, None),
         ({"root": "/mnt"}, None),
         ({"device": "cuda:0"}, None),
@@ -296,9 +308,10 @@ def test_what_decides_the_bytes_must_not_change(tmp_path, changed, named):
 
 
 def test_settings_are_compared_as_json_keeps_them(tmp_path):
-    run = replace(RUN, settings={"layers": (16, 32), "gamma": 1.0})
+    run = replace(RUN, settings={"layers": (16, 32), "gamma": 1.0}, categories=("cat", "dog"))
     PredictionFolder.start(tmp_path, run).close()
     PredictionFolder.start(tmp_path, run).close()
+    assert PredictionFolder.open(tmp_path).info.categories == ("cat", "dog")
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -23,7 +23,10 @@ _IDENTITY = (
     "seed",
     "batch_size",
     "dtype",
+    "categories",
 )
+_SETTINGS_ASIDE = {"dataset", "root", "split", "labels", "task", "model", "seed", "runtime"}
+"""Settings that run.json gives resolved beside its settings, or that decide no mask."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class RunInfo:
         limit: the first so many images of the split, or None for all.
         created: when the run first started, ISO 8601.
         status: `running` until every image has been tried, then `finished`.
+        categories: names of the label set's categories where the user chose them, as for the
+            dataset `folder`; None where the dataset's table has them.
     """
 
     dataset: str
@@ -105,6 +110,7 @@ class RunInfo:
     created: str
     versions: Mapping[str, str] = field(default_factory=dict)
     status: Literal["running", "finished"] = "running"
+    categories: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the run as JSON's types."""
@@ -118,6 +124,8 @@ class RunInfo:
         """
         known = {f.name for f in dataclasses.fields(cls)}
         info = cls(**{key: value for key, value in contents.items() if key in known})
+        if info.categories is not None:
+            info = dataclasses.replace(info, categories=tuple(info.categories))
         if info.status not in ("running", "finished") or not isinstance(info.images, int):
             raise ValueError(f"status {info.status!r}, images {info.images!r}")
         return info
@@ -137,8 +145,12 @@ def _flat(info: RunInfo) -> Iterator[tuple[str, str]]:
     """Give dotted keys and JSON values of the part of a run that decides its masks."""
     contents = info.to_json()
     for key in _IDENTITY:
-        # Settings are named as `--set` names them.
-        yield from _walk("" if key == "settings" else key, contents[key])
+        value = contents[key]
+        if key == "settings":  # named as `--set` names them
+            value = {name: v for name, v in value.items() if name not in _SETTINGS_ASIDE}
+            yield from _walk("", value)
+        else:
+            yield from _walk(key, value)
 
 
 def _walk(key: str, value: Any) -> Iterator[tuple[str, str]]:
