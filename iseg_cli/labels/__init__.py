@@ -1,8 +1,8 @@
 """Where image-level labels come from."""
 
-from iseg_cli.labels.spec import choose
 from iseg_cli.labels.file import from_file, names_in_file
 from iseg_cli.labels.source import LabelSource, constant, from_annotations, from_masks
+from iseg_cli.labels.spec import choose
 
 __all__ = [
     "LabelSource",

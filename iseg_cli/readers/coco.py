@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import warnings
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -119,7 +120,10 @@ class CocoReader(Reader):
         if not entry.get("segmentation"):
             return None
         try:
-            mask: np.ndarray = self._coco.annToMask(entry).astype(bool)
+            with warnings.catch_warnings():
+                # pycocotools 2.0.11 hands NumPy 2 arrays in NumPy 1's way.
+                warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
+                mask: np.ndarray = self._coco.annToMask(entry).astype(bool)
         except Exception as error:  # pycocotools raises bare Exception among others
             raise DataError(
                 f"{self._json}: annotation {entry['id']} has no readable segmentation: {error}"

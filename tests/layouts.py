@@ -1,0 +1,179 @@
+"""Tiny datasets in the real layouts, written on the fly.
+
+Each function writes one dataset below a folder and returns its root. Masks hold whole halves or
+quarters of labels, so that a test can say every pixel's label by heart.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from iseg_cli.readers.tables import load_label_set
+
+SIZE = (6, 8)
+"""(height, width) of every image, unequal so that a swap is noticed."""
+
+
+def halves(left: int, right: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """A mask whose left half has one label and whose right half another."""
+    labels = np.full(size, left, dtype=np.uint8)
+    labels[:, size[1] // 2 :] = right
+    return labels
+
+
+def write_image(path: Path, *, size: tuple[int, int] = SIZE, seed: int = 0) -> Path:
+    """An image of random colours; its ending says which format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def write_mask(path: Path, labels: np.ndarray, *, palette: str | None = "voc") -> Path:
+    """A palette PNG in a label set's colours, or a grey one where `palette` is None."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(labels.astype(np.uint8))
+    if palette is not None:
+        image.putpalette(load_label_set(palette).palette.tobytes())
+    image.save(path)
+    return path
+
+
+def write_annotation(path: Path, names: Iterable[str], *, size: tuple[int, int] = SIZE) -> Path:
+    """A VOC annotation; every object has a part, whose name is no category."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = "<part><name>head</name></part>"
+    objects = "".join(f"<object><name>{name}</name>{part}</object>" for name in names)
+    extent = f"<size><width>{size[1]}</width><height>{size[0]}</height></size>"
+    path.write_text(f"<annotation>{extent}{objects}</annotation>", "utf-8")
+    return path
+
+
+VOC_MASKS = {
+    "2007_000032": halves(1, 15),  # aeroplane, person
+    "2007_000039": halves(0, 20),  # tvmonitor
+    "2007_000033": halves(12, 255),  # dog and ignored pixels
+    "2007_000042": halves(0, 0),  # nothing
+}
+VOC_SPLITS = {
+    "train": ("2007_000032", "2007_000039"),
+    "val": ("2007_000033", "2007_000042"),
+    "trainval": ("2007_000032", "2007_000033", "2007_000039", "2007_000042"),
+}
+
+
+def make_voc(
+    folder: Path,
+    *,
+    masks: Mapping[str, np.ndarray] = VOC_MASKS,
+    splits: Mapping[str, Sequence[str]] = VOC_SPLITS,
+    augmented: Mapping[str, np.ndarray] | None = None,
+) -> Path:
+    """VOCdevkit/VOC2012; `augmented` masks are grey PNGs in SegmentationClassAug."""
+    root = folder / "VOCdevkit" / "VOC2012"
+    categories = load_label_set("voc")
+    for seed, (image_id, labels) in enumerate({**masks, **(augmented or {})}.items()):
+        write_image(root / "JPEGImages" / f"{image_id}.jpg", size=labels.shape, seed=seed)
+        names = [category.name for category in categories.select(np.unique(labels).tolist())]
+        write_annotation(root / "Annotations" / f"{image_id}.xml", names, size=labels.shape)
+    for image_id, labels in masks.items():
+        write_mask(root / "SegmentationClass" / f"{image_id}.png", labels)
+    for image_id, labels in (augmented or {}).items():
+        write_mask(root / "SegmentationClassAug" / f"{image_id}.png", labels, palette=None)
+    for split, image_ids in splits.items():
+        path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{image_id}\n" for image_id in image_ids), "utf-8")
+    return root
+
+
+def box(left: int, top: int, width: int, height: int) -> list[float]:
+    """The polygon of a rectangle, in pixels, as COCO writes it."""
+    right, bottom = left + width, top + height
+    return [left, top, right, top, right, bottom, left, bottom]
+
+
+def coco_object(
+    number: int, image: int, category: int, polygon: list[float], *, area: float, crowd: int = 0
+) -> dict[str, object]:
+    """One entry of `annotations` in an instances JSON; a crowd covers the whole image in RLE."""
+    uncompressed = {"size": list(SIZE), "counts": [0, SIZE[0] * SIZE[1]]}
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "iscrowd": crowd,
+        "area": area,
+        "bbox": [0, 0, 1, 1],
+        "segmentation": uncompressed if crowd else [polygon],
+    }
+
+
+COCO_OBJECTS = (
+    # A person (1) before a bench (15 of 91) that fills the left half, listed small before large.
+    coco_object(1, 9, 1, box(0, 0, 2, 2), area=4),
+    coco_object(2, 9, 15, box(0, 0, 4, 6), area=24),
+    # A crowd of people over the whole image, a toothbrush (90 of 91) on it.
+    coco_object(3, 25, 1, [], area=48, crowd=1),
+    coco_object(4, 25, 90, box(4, 0, 4, 6), area=24),
+    # Image 30 has nothing.
+)
+
+
+def make_coco(
+    folder: Path,
+    *,
+    split: str = "train2014",
+    objects: Sequence[Mapping[str, object]] = COCO_OBJECTS,
+    images: Sequence[int] = (9, 25, 30),
+    inside_images: bool = False,
+) -> Path:
+    """COCO's <split>/ (or images/<split>/) and annotations/instances_<split>.json."""
+    root = folder / "coco"
+    prefix = f"COCO_{split}_" if split.endswith("2014") else ""
+    records = []
+    for number in images:
+        name = f"{prefix}{number:012}.jpg"
+        write_image(root / ("images" if inside_images else "") / split / name, seed=number)
+        height, width = SIZE
+        records.append({"id": number, "file_name": name, "height": height, "width": width})
+    table = load_label_set("coco").categories
+    categories = [{"id": (*c.source_ids, c.id)[0], "name": c.name} for c in table]
+    content = {"images": records, "annotations": list(objects), "categories": categories}
+    path = root / "annotations" / f"instances_{split}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), "utf-8")
+    return root
+
+
+CITYSCAPES_IMAGES = {
+    "val": {
+        "frankfurt/frankfurt_000000_000294": halves(7, 26),  # road, car
+        "munster/munster_000000_000019": halves(4, 18),  # static, polegroup
+    },
+    "train": {"aachen/aachen_000000_000019": halves(23, 9)},  # sky, parking
+    "train_extra": {"augsburg/augsburg_000000_000000": halves(7, 0)},
+}
+
+
+def make_cityscapes(folder: Path) -> Path:
+    """leftImg8bit with gtFine (train_extra: gtCoarse), and a test split whose truth is a dummy."""
+    root = folder / "cityscapes"
+    for split, images in {**CITYSCAPES_IMAGES, "test": {"berlin/berlin_0": halves(1, 3)}}.items():
+        kind = "gtCoarse" if split == "train_extra" else "gtFine"
+        for image_id, labels in images.items():
+            write_image(root / "leftImg8bit" / split / f"{image_id}_leftImg8bit.png")
+            path = root / kind / split / f"{image_id}_{kind}_labelIds.png"
+            write_mask(path, labels, palette=None)
+    return root
+
+
+def make_folder(folder: Path, names: Iterable[str] = ("a.jpg", "deep/b.png")) -> Path:
+    """A folder of images in any depth."""
+    root = folder / "pictures"
+    for seed, name in enumerate(names):
+        write_image(root / name, seed=seed)
+    return root

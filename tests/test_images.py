@@ -1,0 +1,291 @@
+"""Decoding: every kind of image to RGB, every kind of mask to labels, every fault named."""
+
+import contextlib
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from iseg_cli.errors import DataError, ImageError
+from iseg_cli.readers import images
+from iseg_cli.readers.images import image_size, load_image, load_labels
+
+# Four corners in four colours: every turn and every flip tells itself apart.
+CORNERS = np.array(
+    [[[250, 0, 0], [0, 250, 0], [0, 250, 0]], [[0, 0, 250], [250, 250, 0], [250, 250, 0]]],
+    dtype=np.uint8,
+)
+
+
+def saved(image: Image.Image, path: Path, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def write_png(path: Path, bits: int, color_type: int, rows: list[bytes], width: int) -> Path:
+    """A PNG written by hand: Pillow writes no grey ones of 2 or 4 bits."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + check
+
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, color_type, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif", "webp"])
+def test_colours_come_back_as_they_were(tmp_path: Path, ending: str) -> None:
+    path = saved(Image.fromarray(CORNERS), tmp_path / f"a.{ending}", lossless=True)
+    np.testing.assert_array_equal(load_image(path), CORNERS)
+    assert image_size(path) == (2, 3)
+
+
+def test_jpeg_keeps_size_and_colours_nearly(tmp_path: Path) -> None:
+    pixels = np.full((6, 8, 3), (200, 100, 50), dtype=np.uint8)
+    path = saved(Image.fromarray(pixels), tmp_path / "a.jpg", quality=95)
+    assert np.abs(load_image(path).astype(int) - pixels).max() <= 4
+
+
+# Where EXIF 2.32 puts row 0 and column 0 of the stored image, undone by hand.
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "webp"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, ending: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{ending}"
+    saved(Image.fromarray(CORNERS), path, exif=exif, lossless=True)
+    expected = UPRIGHT[orientation](CORNERS)
+    np.testing.assert_array_equal(load_image(path), expected)
+    assert image_size(path) == expected.shape[:2]
+
+
+def test_exif_of_a_phones_jpeg_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = Image.new("RGB", (80, 40), (10, 200, 30))
+    path = saved(wide, tmp_path / "a.jpg", exif=exif)
+    assert load_image(path).shape == (80, 40, 3)
+    assert image_size(path) == (80, 40)
+
+
+def test_broken_exif_does_not_lose_the_pixels(tmp_path: Path) -> None:
+    path = saved(Image.fromarray(CORNERS), tmp_path / "a.webp", lossless=True, exif=b"Exif\0\0junk")
+    np.testing.assert_array_equal(load_image(path), CORNERS)
+
+
+def test_grey_becomes_three_equal_channels(tmp_path: Path) -> None:
+    grey = np.array([[0, 7], [128, 255]], dtype=np.uint8)
+    loaded = load_image(saved(Image.fromarray(grey), tmp_path / "a.png"))
+    np.testing.assert_array_equal(loaded, np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_one_bit_becomes_black_and_white(tmp_path: Path) -> None:
+    bits = Image.fromarray(np.array([[0, 255]], dtype=np.uint8)).convert("1")
+    assert load_image(saved(bits, tmp_path / "a.png")).tolist() == [[[0, 0, 0], [255, 255, 255]]]
+
+
+def test_palette_is_looked_up(tmp_path: Path) -> None:
+    palette = Image.fromarray(np.array([[1, 0]], dtype=np.uint8))
+    palette.putpalette([9, 8, 7, 60, 50, 40])
+    assert load_image(saved(palette, tmp_path / "a.png")).tolist() == [[[60, 50, 40], [9, 8, 7]]]
+
+
+def test_a_transparent_palette_colour_is_white(tmp_path: Path) -> None:
+    palette = Image.fromarray(np.array([[1, 0]], dtype=np.uint8))
+    palette.putpalette([9, 8, 7, 60, 50, 40])
+    path = saved(palette, tmp_path / "a.png", transparency=bytes([0, 255]))
+    assert load_image(path).tolist() == [[[60, 50, 40], [255, 255, 255]]]
+
+
+def test_alpha_is_laid_over_white(tmp_path: Path) -> None:
+    rgba = np.array([[[100, 0, 0, 255], [100, 0, 0, 0], [0, 0, 0, 51]]], dtype=np.uint8)
+    loaded = load_image(saved(Image.fromarray(rgba), tmp_path / "a.png"))
+    assert loaded.tolist() == [[[100, 0, 0], [255, 255, 255], [204, 204, 204]]]
+
+
+def test_grey_with_alpha_is_laid_over_white(tmp_path: Path) -> None:
+    image = Image.merge("LA", (Image.new("L", (1, 1), 40), Image.new("L", (1, 1), 0)))
+    assert load_image(saved(image, tmp_path / "a.png")).tolist() == [[[255, 255, 255]]]
+
+
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
+    image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # no cyan, full magenta and yellow: red
+    red, green, blue = load_image(saved(image, tmp_path / "a.jpg", quality=95))[4, 4].tolist()
+    assert red > 240
+    assert max(green, blue) < 15
+
+
+@given(st.lists(st.integers(0, 65535), min_size=1, max_size=20))
+@settings(max_examples=30)
+def test_16_bits_are_scaled_not_clipped(tmp_path_factory: pytest.TempPathFactory, values) -> None:
+    path = tmp_path_factory.mktemp("deep") / "a.png"
+    saved(Image.fromarray(np.array([values], dtype=np.uint16)), path)
+    expected = [int(np.floor(value / 257 + 0.5)) for value in values]
+    assert load_image(path)[0, :, 0].tolist() == expected
+
+
+def test_16_bits_of_the_other_byte_order(tmp_path: Path) -> None:
+    rows = [struct.pack(">3H", 0, 257 * 100, 65535)]
+    path = write_png(tmp_path / "a.png", bits=16, color_type=0, rows=rows, width=3)
+    assert load_image(path)[0, :, 0].tolist() == [0, 100, 255]
+
+
+def test_values_beyond_16_bits_are_refused(tmp_path: Path) -> None:
+    path = saved(Image.fromarray(np.array([[70000]], dtype=np.int32)), tmp_path / "a.tif")
+    with pytest.raises(ImageError, match=r"a\.tif holds more than 16 bits"):
+        load_image(path)
+
+
+def test_floating_point_is_refused(tmp_path: Path) -> None:
+    path = saved(Image.fromarray(np.array([[0.5]], dtype=np.float32)), tmp_path / "a.tif")
+    with pytest.raises(ImageError, match=r"a\.tif holds floating-point pixels"):
+        load_image(path)
+
+
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    for function in (load_image, image_size):
+        with pytest.raises(ImageError, match=r"there is no image .*nowhere\.jpg"):
+            function(tmp_path / "nowhere.jpg")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>"], ids=["empty", "a web page"])
+def test_what_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"a\.jpg is no image"):
+        load_image(path)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "bmp", "tif"])
+@pytest.mark.parametrize("kept", [0.9, 0.5, 0.1])
+def test_a_truncated_image_is_named(tmp_path: Path, ending: str, kept: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    path = saved(Image.fromarray(noise), tmp_path / f"a.{ending}")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(ImageError, match=rf"a\.{ending} is"):
+        load_image(path)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_file_is_an_image_or_an_image_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    ending = data.draw(st.sampled_from(["jpg", "png"]))
+    path = saved(Image.fromarray(CORNERS).resize((40, 30)), folder / f"a.{ending}")
+    content = bytearray(path.read_bytes())
+    # Not the header's size, which may ask for more memory than the machine has.
+    content[data.draw(st.integers(30, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    with contextlib.suppress(ImageError):
+        assert load_image(path).shape[2] == 3
+
+
+def test_an_image_beyond_the_limit_is_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", 5)
+    path = saved(Image.fromarray(CORNERS), tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"a\.png has more than 5 pixels"):
+        load_image(path)
+
+
+def test_a_decompression_bomb_is_named(tmp_path: Path) -> None:
+    path = write_png(tmp_path / "a.png", bits=1, color_type=0, rows=[b"\0"], width=1)
+    content = path.read_bytes()
+    header = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 1, 0, 0, 0, 0)
+    check = struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(content[:12] + header + check + content[33:])
+    with pytest.raises(ImageError, match=r"a\.png has more than \d+ pixels"):
+        load_image(path)
+
+
+# --- masks ---------------------------------------------------------------------------------------
+
+
+def test_labels_of_a_palette_mask_are_its_indices(tmp_path: Path) -> None:
+    mask = Image.fromarray(np.array([[0, 15, 255]], dtype=np.uint8))
+    mask.putpalette(bytes(range(256)) * 3)
+    assert load_labels(saved(mask, tmp_path / "a.png")).tolist() == [[0, 15, 255]]
+    # Transparency of a palette colour changes no index.
+    path = saved(mask, tmp_path / "b.png", transparency=0)
+    assert load_labels(path).tolist() == [[0, 15, 255]]
+
+
+def test_labels_of_a_grey_mask_are_its_values(tmp_path: Path) -> None:
+    mask = Image.fromarray(np.array([[0, 15, 255]], dtype=np.uint8))
+    labels = load_labels(saved(mask, tmp_path / "a.png"))
+    assert labels.tolist() == [[0, 15, 255]]
+    assert labels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("bits", "row", "labels"),
+    [
+        (1, bytes([0b01000000]), [0, 1, 0]),
+        (2, bytes([0b00011100]), [0, 1, 3]),
+        (4, bytes([0x01, 0xF0]), [0, 1, 15]),
+        (16, struct.pack(">3H", 0, 20, 255), [0, 20, 255]),
+    ],
+)
+def test_labels_do_not_depend_on_the_bits_of_a_grey_mask(tmp_path, bits, row, labels) -> None:
+    path = write_png(tmp_path / "a.png", bits=bits, color_type=0, rows=[row], width=3)
+    assert load_labels(path).tolist() == [labels]
+
+
+@pytest.mark.parametrize(("bits", "row"), [(1, 0b01000000), (2, 0b00011000), (4, 0x01)])
+def test_labels_do_not_depend_on_the_bits_of_a_palette_mask(tmp_path, bits, row) -> None:
+    mask = Image.fromarray(np.array([[0, 1]], dtype=np.uint8))
+    mask.putpalette([0, 0, 0, 128, 0, 0])
+    assert load_labels(saved(mask, tmp_path / "a.png", bits=bits)).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_a_mask_of_colours_is_refused(tmp_path: Path, mode: str) -> None:
+    path = saved(Image.fromarray(CORNERS).convert(mode), tmp_path / "a.png")
+    with pytest.raises(DataError, match=rf"a\.png holds colours \({mode}\), not labels"):
+        load_labels(path)
+
+
+def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
+    path = saved(Image.fromarray(CORNERS), tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg is no PNG"):
+        load_labels(path)
+
+
+def test_a_missing_or_broken_mask_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no mask .*a\.png"):
+        load_labels(tmp_path / "a.png")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
+    path = saved(Image.fromarray(noise), tmp_path / "a.png")
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DataError, match=r"a\.png is broken or truncated") as raised:
+        load_labels(path)
+    assert not isinstance(raised.value, ImageError)  # the truth is at fault, not the image
+
+
+def test_a_label_beyond_8_bits_is_named(tmp_path: Path) -> None:
+    row = struct.pack(">2H", 0, 300)
+    path = write_png(tmp_path / "a.png", bits=16, color_type=0, rows=[row], width=2)
+    with pytest.raises(DataError, match=r"a\.png has label 300"):
+        load_labels(path)
