@@ -1,0 +1,124 @@
+"""`iseg evaluate`: masks against ground truth."""
+
+from pathlib import Path
+
+import click
+
+from iseg_cli.evaluation import FORMATS, MATCHINGS
+
+EXAMPLES = """\b
+Examples:
+  iseg evaluate predictions/voc-train
+  iseg evaluate predictions/voc-train --format html --out report.html
+  iseg evaluate predictions/voc-train --fail-under 0.48
+  iseg evaluate masks/ --dataset voc --split val --root VOCdevkit/VOC2012
+
+Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("predictions", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--dataset", help="Dataset name; by default the one the masks were made for.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The dataset's folder; by default the run's, then ISEG_<DATASET>_ROOT.",
+)
+@click.option("--split", help="Split of the dataset; by default the run's.")
+@click.option("--label-set", help="Which of the dataset's category tables, such as cityscapes-27.")
+@click.option(
+    "--categories",
+    help="Names for the labels 1, 2 ... with commas between them; for --dataset folder.",
+)
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of ground truth <image_id>.png; for --dataset folder.",
+)
+@click.option(
+    "--matching",
+    type=click.Choice(MATCHINGS),
+    help="Match segments without names to classes, per image or once over the dataset; "
+    "by default none, and image for an unsupervised run.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How the report is written.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the report to a file instead of printing it.",
+)
+@click.option("--confusion", is_flag=True, help="Add the confusion matrix, in pixels.")
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Score the masks that exist instead of refusing an incomplete run; the report says so.",
+)
+@click.option(
+    "--fail-under",
+    type=click.FloatRange(0, 1),
+    metavar="MIOU",
+    help="End with exit code 1 when the mIoU is lower; a fraction such as 0.48.",
+)
+@click.pass_context
+def evaluate(
+    context: click.Context,
+    predictions: Path,
+    dataset: str | None,
+    root: Path | None,
+    split: str | None,
+    label_set: str | None,
+    categories: str | None,
+    truth: Path | None,
+    matching: str | None,
+    style: str,
+    out: Path | None,
+    confusion: bool,
+    allow_missing: bool,
+    fail_under: float | None,
+) -> None:
+    """Score masks against ground truth: IoU by class, mIoU, accuracies.
+
+    PREDICTIONS is a folder that `iseg generate` wrote, a folder of several of them, or, with
+    --dataset, any folder of PNG masks named as the dataset's images. The figures come with the
+    protocol they hold under, and stay in the folder as report.json.
+    """
+    from iseg_cli.evaluation.rendering import render_all
+    from iseg_cli.storage import write_atomically
+    from iseg_cli.workflows.evaluate import evaluate as score
+    from iseg_cli.workflows.evaluate import find_runs
+
+    reports = {
+        str(run): score(
+            run,
+            dataset=dataset,
+            root=root,
+            split=split,
+            label_set=label_set,
+            categories=categories.split(",") if categories else None,
+            truth=truth,
+            matching=matching,
+            allow_missing=allow_missing,
+        )
+        for run in find_runs(predictions)
+    }
+    text = render_all(reports, style, confusion=confusion)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomically(out, text.encode())
+        click.echo(f"wrote {out}", err=True)
+    if fail_under is None:
+        return
+    low = {run: r.miou for run, r in reports.items() if r.miou is None or r.miou < fail_under}
+    for run, miou in low.items():
+        found = "none" if miou is None else f"{miou:.4f}"
+        click.echo(f"mIoU of {run} is {found}, below {fail_under:g}", err=True)
+    context.exit(1 if low else 0)

@@ -1,0 +1,108 @@
+"""What an evaluation found: scores by class, their means, and the protocol they hold under."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from iseg_cli.evaluation.confusion import ConfusionMatrix
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """The scores of one class, in [0, 1].
+
+    Attributes:
+        iou: intersection over union; None for a class absent from truth and prediction.
+        accuracy: the share of its pixels that was found; None for a class absent from truth.
+    """
+
+    iou: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The scores of one folder of masks.
+
+    Attributes:
+        names: the classes, background among them, in the order of their labels.
+        matrix: pixel counts over these classes in this order.
+        images: how many images were scored.
+        protocol: what else the figures depend on: split, label source, matching ...
+    """
+
+    names: tuple[str, ...]
+    matrix: ConfusionMatrix
+    images: int
+    protocol: Mapping[str, Any]
+
+    @classmethod
+    def of_labels(
+        cls,
+        matrix: ConfusionMatrix,
+        names: Mapping[int, str],
+        *,
+        images: int,
+        protocol: Mapping[str, Any],
+    ) -> "Report":
+        """Make a report of the labels that have a name.
+
+        A label without a name has no score; pixels that matching gave to one are undecided.
+        """
+        labels = list(names)
+        named = ConfusionMatrix(len(labels), matrix.ignore_index)
+        named.counts = matrix.counts[np.ix_(labels, labels)]
+        everything = matrix.counts.sum(axis=1) + matrix.undecided
+        named.undecided = everything[labels] - named.counts.sum(axis=1)
+        return cls(tuple(names.values()), named, images, protocol)
+
+    @property
+    def classes(self) -> dict[str, ClassScore]:
+        """The scores by class name."""
+        return {
+            name: ClassScore(_number(iou), _number(accuracy))
+            for name, iou, accuracy in zip(
+                self.names, self.matrix.iou(), self.matrix.accuracy(), strict=True
+            )
+        }
+
+    @property
+    def miou(self) -> float | None:
+        """The mean IoU in [0, 1] over the classes that have one; None where none has."""
+        return _number(self.matrix.miou())
+
+    @property
+    def mean_accuracy(self) -> float | None:
+        """The mean accuracy in [0, 1] over the classes in the truth; None where there is none."""
+        return _number(self.matrix.mean_accuracy())
+
+    @property
+    def pixel_accuracy(self) -> float | None:
+        """The share of counted pixels that is right; None where none was counted."""
+        return _number(self.matrix.pixel_accuracy())
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return the contents of report.json: fractions in [0, 1], null for absent."""
+        return {
+            "miou": self.miou,
+            "pixel_accuracy": self.pixel_accuracy,
+            "mean_accuracy": self.mean_accuracy,
+            "images": self.images,
+            "classes": {
+                name: {"iou": score.iou, "accuracy": score.accuracy}
+                for name, score in self.classes.items()
+            },
+            "protocol": dict(self.protocol),
+            "confusion": {
+                "labels": list(self.names),
+                "counts": self.matrix.counts.tolist(),
+                "undecided": self.matrix.undecided.tolist(),
+            },
+        }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

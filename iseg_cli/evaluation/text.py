@@ -1,0 +1,118 @@
+"""A report as text: table, Markdown, CSV or JSON.
+
+Tables for readers give percentages as papers do; JSON and CSV give fractions in [0, 1].
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from iseg_cli.evaluation.report import Report
+
+ABSENT = "-"
+
+
+def render_json(report: Report) -> str:
+    """Return the contents of report.json."""
+    return json.dumps(report.to_json_dict(), indent=2, ensure_ascii=False) + "\n"
+
+
+def render_csv(report: Report, *, confusion: bool = False) -> str:
+    """Return scores by class as fractions, or with `confusion` the confusion matrix in pixels."""
+    rows = _confusion_rows(report) if confusion else _fraction_rows(report)
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
+
+
+def render_table(report: Report, *, confusion: bool = False) -> str:
+    """Return aligned columns: scores by class, the protocol, on demand the confusion matrix."""
+    return _sections(report, _aligned, confusion=confusion)
+
+
+def render_markdown(report: Report, *, confusion: bool = False) -> str:
+    """Return Markdown tables: scores by class, the protocol, on demand the confusion matrix."""
+    return _sections(report, _markdown, confusion=confusion)
+
+
+def percent(value: float | None) -> str:
+    """Return a fraction as a percentage of two decimals, a dash for None."""
+    return ABSENT if value is None else f"{100 * value:.2f}"
+
+
+def protocol_rows(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the protocol as pairs of words; what is not known says so."""
+    rows = []
+    for key, value in protocol.items():
+        if isinstance(value, Mapping):
+            text = ", ".join(
+                f"{name} {inner}" for name, inner in value.items() if inner is not None
+            )
+        else:
+            text = "unknown" if value is None else str(value)
+        rows.append((key.replace("_", " "), text))
+    return rows
+
+
+def _percent_rows(report: Report) -> list[tuple[str, str, str]]:
+    return [
+        ("class", "IoU %", "accuracy %"),
+        *((name, percent(c.iou), percent(c.accuracy)) for name, c in report.classes.items()),
+        ("mean", percent(report.miou), percent(report.mean_accuracy)),
+        ("all pixels", "", percent(report.pixel_accuracy)),
+    ]
+
+
+def _fraction_rows(report: Report) -> list[tuple[str, str, str]]:
+    def fraction(value: float | None) -> str:
+        return "" if value is None else repr(value)
+
+    return [
+        ("class", "iou", "accuracy"),
+        *((name, fraction(c.iou), fraction(c.accuracy)) for name, c in report.classes.items()),
+        ("mean", fraction(report.miou), fraction(report.mean_accuracy)),
+        ("all pixels", "", fraction(report.pixel_accuracy)),
+    ]
+
+
+def _confusion_rows(report: Report) -> list[tuple[str, ...]]:
+    """Return pixels by true class (rows) and predicted class (columns)."""
+    rows = [("truth \\ prediction", *report.names, "undecided")]
+    counts, undecided = report.matrix.counts.tolist(), report.matrix.undecided.tolist()
+    for name, row, left in zip(report.names, counts, undecided, strict=True):
+        rows.append((name, *map(str, row), str(left)))
+    return rows
+
+
+def _sections(
+    report: Report, lay_out: Callable[[Sequence[Sequence[str]]], str], *, confusion: bool
+) -> str:
+    protocol = [("protocol", ""), *protocol_rows(report.protocol)]
+    parts = [lay_out(_percent_rows(report)), lay_out(protocol)]
+    if confusion:
+        parts.append(lay_out(_confusion_rows(report)))
+    return "\n".join(parts)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows in columns, words to the left and numbers to the right, a line under the head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    adjust = str.ljust if _is_words(rows) else str.rjust
+    lines = []
+    for first, *others in rows:
+        cells = [adjust(cell, width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+    lines.insert(1, "-" * min(100, sum(widths) + 2 * (len(widths) - 1)))
+    return "\n".join(lines) + "\n"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    rule = ["---"] + ["---" if _is_words(rows) else "---:"] * (len(head) - 1)
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *body])
+
+
+def _is_words(rows: Sequence[Sequence[str]]) -> bool:
+    return len(rows[0]) == 2  # names and values; wider tables hold numbers

@@ -1,0 +1,226 @@
+"""Masks against ground truth: which images, read how, added up, under which protocol."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iseg_cli.errors import DataError, PredictionsError, SettingsError, suggestion
+from iseg_cli.evaluation import MATCHINGS
+from iseg_cli.evaluation.report import Report
+from iseg_cli.readers.base import Reader
+from iseg_cli.readers.registry import open_dataset
+from iseg_cli.samples import IGNORE
+from iseg_cli.storage import PredictionFolder, RunInfo, list_masks, write_atomically
+from iseg_cli.workflows.scoring import score
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """Which masks are scored, and what is known about the others.
+
+    Attributes:
+        info: what the run wrote about itself; None for a folder from elsewhere.
+        paths: the masks to score, by image id.
+        missing: images that were asked for and have no mask.
+        failed: those of them that were tried.
+    """
+
+    info: RunInfo | None
+    paths: Mapping[str, Path]
+    missing: Sequence[str]
+    failed: Sequence[str]
+
+
+def find_runs(path: Path) -> list[Path]:
+    """Return the folders to evaluate: `path`, or the runs right inside a folder of runs."""
+    if (path / "run.json").is_file():
+        return [path]
+    return sorted(run.parent for run in path.glob("*/run.json")) or [path]
+
+
+def evaluate(
+    predictions: Path,
+    *,
+    dataset: str | None = None,
+    root: Path | None = None,
+    split: str | None = None,
+    label_set: str | None = None,
+    categories: Sequence[str] | None = None,
+    truth: Path | None = None,
+    matching: str | None = None,
+    allow_missing: bool = False,
+) -> Report:
+    """Score a folder of masks, and leave report.json in it where it can be written.
+
+    Args:
+        predictions: a folder that `iseg generate` wrote, or any folder of PNGs named as the
+            dataset's images (`dataset` must be given then).
+        dataset: the dataset's name; as in the run's run.json if None, like the next four.
+        root: the dataset's folder.
+        split: the split.
+        label_set: which of the dataset's category tables.
+        categories: names of the categories, for the dataset `folder`.
+        truth: the folder of ground truth, for the dataset `folder`.
+        matching: `none`: labels are classes; `image` or `dataset`: labels are segments that are
+            matched to classes, per image or once. None: `image` for an unsupervised run.
+        allow_missing: score the masks that exist; otherwise an incomplete run is refused.
+
+    Raises:
+        PredictionsError: no predictions, an incomplete run, a mask that is damaged, of another
+            size than its truth, of no image or with an unknown label.
+        DataError: ground truth that is missing or unreadable.
+        DatasetNotFoundError: no dataset where it was looked for.
+    """
+    folder = _open_run(predictions, dataset)
+    info = folder.info if folder else None
+    reader = _open_reader(
+        info,
+        dataset,
+        root=root,
+        split=split,
+        label_set=label_set,
+        categories=categories,
+        truth=truth,
+    )
+    if not reader.has_truth:
+        raise DataError(
+            f"split {reader.split} of {reader.name} in {reader.root} has no ground truth to "
+            "compare with; pass --split or --root"
+        )
+    matching = matching or ("image" if info and info.task == "unsupervised" else "none")
+    if matching not in MATCHINGS:
+        raise SettingsError(
+            f"there is no matching {matching!r}{suggestion(matching, MATCHINGS)}; "
+            f"there are {', '.join(MATCHINGS)}"
+        )
+    masks = _find_masks(predictions, folder, reader)
+    if masks.missing and not allow_missing:
+        raise PredictionsError(_incomplete(predictions, masks))
+    if not masks.paths:
+        raise PredictionsError(f"{predictions} has no mask of split {reader.split}")
+    report = Report.of_labels(
+        score(masks.paths, reader, matching),
+        reader.label_set.names,
+        images=len(masks.paths),
+        protocol=_protocol(masks, reader, matching),
+    )
+    if os.access(predictions, os.W_OK):
+        text = json.dumps(report.to_json_dict(), indent=2, ensure_ascii=False)
+        write_atomically(predictions / "report.json", (text + "\n").encode())
+    return report
+
+
+def _open_run(predictions: Path, dataset: str | None) -> PredictionFolder | None:
+    """Return the folder of a run; None for masks from elsewhere, which need a dataset."""
+    if dataset is not None and not (predictions / "run.json").exists():
+        return None
+    return PredictionFolder.open(predictions)
+
+
+def _open_reader(
+    info: RunInfo | None,
+    dataset: str | None,
+    *,
+    root: Path | None,
+    split: str | None,
+    label_set: str | None,
+    categories: Sequence[str] | None,
+    truth: Path | None,
+) -> Reader:
+    """Open the dataset that is named, as the run did where it is the run's and nothing else is."""
+    if info is not None and dataset in (None, info.dataset):
+        dataset = info.dataset
+        split = split or info.split
+        label_set = label_set or info.settings.get("label_set")
+        categories = categories or info.categories
+        # A root that has moved is looked for as a new run would.
+        if root is None and info.root is not None and Path(info.root).is_dir():
+            root = Path(info.root)
+    return open_dataset(
+        dataset or "",
+        root=root,
+        split=split,
+        label_set=label_set,
+        categories=categories,
+        truth=truth,
+    )
+
+
+def _find_masks(predictions: Path, folder: PredictionFolder | None, reader: Reader) -> _Masks:
+    """Return the masks of the images that were asked for; PredictionsError for one of no image."""
+    info = folder.info if folder else None
+    wanted: Sequence[str] = reader.image_ids
+    if folder is None:
+        found, failed = list_masks(predictions), set[str]()
+    else:
+        found = {image_id: folder.mask_path(image_id) for image_id in folder.finished()}
+        failed = {record.image_id for record in folder.failed()}
+        wanted = wanted[: folder.info.limit]
+    if unknown := sorted(found.keys() - set(reader.image_ids)):
+        raise PredictionsError(
+            f"{found[unknown[0]]} belongs to no image of split {reader.split} of {reader.name} "
+            f"({len(unknown)} such masks); pass the --dataset and --split it was made for"
+        )
+    missing = [image_id for image_id in wanted if image_id not in found]
+    return _Masks(
+        info=info,
+        paths={image_id: found[image_id] for image_id in wanted if image_id in found},
+        missing=missing,
+        failed=[image_id for image_id in missing if image_id in failed],
+    )
+
+
+def _incomplete(predictions: Path, masks: _Masks) -> str:
+    """Return the sentence that refuses an incomplete run and says how to go on."""
+    number = len(masks.missing)
+    of = number + len(masks.paths)
+    why = f", {len(masks.failed)} of them failed" if masks.failed else ""
+    resume = "add them"
+    if (info := masks.info) is not None:
+        split = f" --split {info.split}" if info.split else ""
+        limit = f" --limit {info.limit}" if info.limit is not None else ""
+        resume = (
+            f"resume with iseg generate --dataset {info.dataset}{split}{limit} --out {predictions} "
+            "and the options of the first time"
+        )
+    return (
+        f"{predictions} is incomplete: {number} of {of} masks are missing{why} "
+        f"(first: {masks.missing[0]}); {resume}, or score the others with --allow-missing"
+    )
+
+
+def _protocol(masks: _Masks, reader: Reader, matching: str) -> dict[str, Any]:
+    """Return what the figures depend on, in the order in which a reader asks for it."""
+    info = masks.info
+    return {
+        "dataset": reader.name,
+        "split": reader.split,
+        "images": len(masks.paths),
+        "missing": len(masks.missing),
+        "failed": len(masks.failed),
+        **({"limit": info.limit} if info and info.limit is not None else {}),
+        "label_set": reader.label_set.name,
+        "task": info.task if info else None,
+        "label_source": info.label_source if info else None,
+        "background": _background(info, reader),
+        "ignore_label": IGNORE,
+        "matching": matching,
+        "model": dict(info.model) if info else None,
+        "seed": info.seed if info else None,
+        "dtype": info.dtype if info else None,
+        "versions": dict(info.versions) if info else None,
+    }
+
+
+def _background(info: RunInfo | None, reader: Reader) -> str | None:
+    """Return the rule by which pixels became background."""
+    if reader.label_set.background is None:
+        return "none"
+    if info is None:
+        return None
+    assign = info.settings.get("assign", {})
+    rule = assign.get("background")
+    return f"{rule} {assign.get('threshold')}" if rule == "threshold" else rule

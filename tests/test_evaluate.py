@@ -1,0 +1,366 @@
+"""`iseg evaluate` from files to figures, on a tiny dataset in VOC's layout."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from sklearn.metrics import jaccard_score
+
+from iseg_cli.cli.evaluate import evaluate as command
+from iseg_cli.errors import DataError, DatasetNotFoundError, PredictionsError, SettingsError
+from iseg_cli.samples import Category, LabelSet, Mask
+from iseg_cli.storage import ImageRecord, PredictionFolder, RunInfo, encode_mask
+from iseg_cli.workflows.evaluate import evaluate, find_runs
+
+IDS = ("2007_000001", "2007_000002", "2007_000003", "2007_000004")
+SIZES = ((6, 9), (8, 5), (7, 7), (5, 6))
+PALETTE = LabelSet("any", (Category(1, "a", "a"),)).palette
+
+
+def truth_labels(number: int) -> np.ndarray:
+    rng = np.random.default_rng(number)
+    return rng.choice([0, 0, 8, 15, 255], size=SIZES[number]).astype(np.uint8)
+
+
+def predicted_labels(number: int) -> np.ndarray:
+    rng = np.random.default_rng(100 + number)
+    truth = truth_labels(number)
+    wrong = rng.choice([0, 8, 15, 3], size=truth.shape)
+    return np.where(rng.random(truth.shape) < 0.7, truth % 255, wrong).astype(np.uint8)
+
+
+def png(labels: np.ndarray) -> bytes:
+    return encode_mask(Mask(labels), PALETTE)
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "VOC2012"
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    for number, image_id in enumerate(IDS):
+        height, width = SIZES[number]
+        Image.new("RGB", (width, height)).save(root / "JPEGImages" / f"{image_id}.jpg")
+        (root / "SegmentationClass" / f"{image_id}.png").write_bytes(png(truth_labels(number)))
+    lists = root / "ImageSets" / "Segmentation"
+    (lists / "train.txt").write_text("\n".join(IDS) + "\n")
+    (lists / "val.txt").write_text(IDS[0] + "\n")
+    return root
+
+
+def run_info(root, **changes) -> RunInfo:
+    info = RunInfo(
+        dataset="voc",
+        root=str(root),
+        split="train",
+        label_source="masks",
+        task="wsss",
+        model={"name": "tiny", "revision": "1"},
+        settings={"assign": {"background": "power", "threshold": 0.45}, "label_set": None},
+        seed=1101,
+        batch_size=2,
+        dtype="float32",
+        device="cpu",
+        images=len(IDS),
+        limit=None,
+        created="2025-01-01T00:00:00+00:00",
+        versions={"iseg": "0.1.0"},
+    )
+    return replace(info, **changes)
+
+
+def make_run(path, info: RunInfo, numbers=range(4), label=predicted_labels) -> None:
+    with PredictionFolder.start(path, info) as folder:
+        for number in numbers:
+            labels = label(number)
+            record = ImageRecord(IDS[number], labels.shape, ("cat", "person"), "done")
+            folder.write(record, png(labels))
+        folder.finish(IDS)
+
+
+@pytest.fixture
+def predictions(tmp_path, root):
+    path = tmp_path / "predictions" / "voc-train"
+    make_run(path, run_info(root))
+    return path
+
+
+def oracle_iou(numbers=range(4)) -> dict[int, float]:
+    """IoU by label over all pixels at once, by scikit-learn."""
+    truth = np.concatenate([truth_labels(n).ravel() for n in numbers])
+    prediction = np.concatenate([predicted_labels(n).ravel() for n in numbers])
+    counted = truth != 255
+    labels = [0, 3, 8, 15]
+    scores = jaccard_score(truth[counted], prediction[counted], labels=labels, average=None)
+    return dict(zip(labels, scores, strict=True))
+
+
+def test_a_run_is_scored_without_options(predictions):
+    report = evaluate(predictions)
+    expected = oracle_iou()
+    assert report.classes["background"].iou == pytest.approx(expected[0], abs=1e-12)
+    assert report.classes["cat"].iou == pytest.approx(expected[8], abs=1e-12)
+    assert report.classes["person"].iou == pytest.approx(expected[15], abs=1e-12)
+    assert report.classes["bird"].iou == expected[3] == 0
+    assert report.classes["bird"].accuracy is None
+    assert report.classes["sofa"].iou is None
+    assert report.miou == pytest.approx(np.mean(list(expected.values())), abs=1e-12)
+    assert report.images == 4
+    assert report.protocol == {
+        "dataset": "voc",
+        "split": "train",
+        "images": 4,
+        "missing": 0,
+        "failed": 0,
+        "label_set": "voc",
+        "task": "wsss",
+        "label_source": "masks",
+        "background": "power",
+        "ignore_label": 255,
+        "matching": "none",
+        "model": {"name": "tiny", "revision": "1"},
+        "seed": 1101,
+        "dtype": "float32",
+        "versions": {"iseg": "0.1.0"},
+    }
+    assert json.loads((predictions / "report.json").read_text()) == report.to_json_dict()
+
+
+def test_truth_scores_one(tmp_path, root):
+    make_run(tmp_path / "run", run_info(root), label=truth_labels)
+    report = evaluate(tmp_path / "run")
+    assert (report.miou, report.mean_accuracy) == (1, 1)
+    assert report.pixel_accuracy == 1
+
+
+def test_any_folder_of_masks_is_scored_with_a_dataset(tmp_path, root, predictions):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    for number, image_id in enumerate(IDS):
+        Image.fromarray(predicted_labels(number)).save(folder / f"{image_id}.png")
+    report = evaluate(folder, dataset="voc", root=root)
+    assert report.miou == evaluate(predictions).miou
+    assert report.protocol["label_source"] is None
+    with pytest.raises(PredictionsError, match="--dataset"):
+        evaluate(folder)
+    (folder / f"{IDS[1]}.png").unlink()
+    with pytest.raises(PredictionsError, match=f"1 of 4 masks are missing .first: {IDS[1]}"):
+        evaluate(folder, dataset="voc", root=root)
+
+
+def test_the_categories_of_a_folder_come_from_its_run_or_the_user(tmp_path, root):
+    info = run_info(root / "JPEGImages", dataset="folder", split="all", categories=("cat", "dog"))
+    with PredictionFolder.start(tmp_path / "run", info) as folder:
+        for number, image_id in enumerate(IDS):
+            labels = np.full(SIZES[number], number % 3, np.uint8)
+            folder.write(ImageRecord(image_id, labels.shape, (), "done"), png(labels))
+    with pytest.raises(DataError, match="no ground truth"):
+        evaluate(tmp_path / "run")
+    report = evaluate(tmp_path / "run", truth=tmp_path / "run")
+    assert (report.names, report.miou) == (("background", "cat", "dog"), 1)
+    named = evaluate(tmp_path / "run", truth=tmp_path / "run", categories=["x", "y"])
+    assert named.names == ("background", "x", "y")
+
+
+# --- what is not there -------------------------------------------------------------------------
+
+
+def test_an_incomplete_run_is_refused_with_the_way_on(tmp_path, root):
+    path = tmp_path / "run"
+    with PredictionFolder.start(path, run_info(root)) as folder:
+        for number in (0, 2):
+            labels = predicted_labels(number)
+            folder.write(ImageRecord(IDS[number], labels.shape, (), "done"), png(labels))
+        folder.write(ImageRecord(IDS[3], None, (), "failed", "cannot be decoded"))
+    with pytest.raises(PredictionsError) as refused:
+        evaluate(path)
+    sentence = str(refused.value)
+    assert "2 of 4 masks are missing, 1 of them failed" in sentence
+    assert f"iseg generate --dataset voc --split train --out {path}" in sentence
+    assert "--allow-missing" in sentence
+    assert not (path / "report.json").exists()
+    report = evaluate(path, allow_missing=True)
+    assert report.classes["cat"].iou == pytest.approx(oracle_iou([0, 2])[8], abs=1e-12)
+    assert [report.protocol[key] for key in ("images", "missing", "failed")] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("damage", ["delete", "truncate"])
+def test_a_recorded_mask_that_is_not_whole_is_missing(predictions, damage):
+    path = predictions / f"{IDS[2]}.png"
+    data = path.read_bytes()
+    path.unlink() if damage == "delete" else path.write_bytes(data[:-20])
+    with pytest.raises(PredictionsError, match="1 of 4 masks are missing"):
+        evaluate(predictions)
+
+
+def test_a_limited_run_scores_its_images_and_says_so(tmp_path, root):
+    info = run_info(root, limit=2, images=2)
+    make_run(tmp_path / "run", info, numbers=(0, 1))
+    report = evaluate(tmp_path / "run")
+    assert report.images == report.protocol["limit"] == 2
+    assert report.classes["person"].iou == pytest.approx(oracle_iou([0, 1])[15], abs=1e-12)
+    (tmp_path / "run" / f"{IDS[1]}.png").unlink()
+    with pytest.raises(PredictionsError, match=r"1 of 2 masks .* --limit 2 "):
+        evaluate(tmp_path / "run")
+
+
+def test_nothing_to_score_is_refused(tmp_path, root):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(PredictionsError, match="has no mask"):
+        evaluate(tmp_path / "none", dataset="voc", root=root, allow_missing=True)
+    with pytest.raises(PredictionsError, match="is no folder"):
+        evaluate(tmp_path / "nowhere", dataset="voc", root=root)
+    with pytest.raises(PredictionsError, match=r"no run\.json"):
+        evaluate(tmp_path / "nowhere")
+
+
+# --- what does not fit -------------------------------------------------------------------------
+
+
+def test_a_mask_of_another_size_is_named(tmp_path, root):
+    make_run(tmp_path / "run", run_info(root), label=lambda n: predicted_labels(n)[:-1])
+    with pytest.raises(
+        PredictionsError, match=rf"{IDS[0]}\.png is 9 wide and 5 high.*9 wide and 6"
+    ):
+        evaluate(tmp_path / "run")
+
+
+def test_a_label_of_no_class_is_named(tmp_path, root):
+    make_run(tmp_path / "run", run_info(root), label=lambda n: predicted_labels(n) + 10)
+    with pytest.raises(PredictionsError, match=rf"{IDS[0]}\.png has label \d+"):
+        evaluate(tmp_path / "run")
+
+
+def test_a_mask_of_no_image_is_named(predictions):
+    with pytest.raises(PredictionsError, match=rf"{IDS[1]}\.png belongs to no image of split val"):
+        evaluate(predictions, split="val")
+
+
+def test_damaged_truth_is_named(predictions, root):
+    path = root / "SegmentationClass" / f"{IDS[3]}.png"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(DataError, match=str(path)):
+        evaluate(predictions)
+
+
+def test_unknown_names_are_refused(predictions):
+    with pytest.raises(SettingsError, match="did you mean image"):
+        evaluate(predictions, matching="imagee")
+    with pytest.raises(SettingsError, match="did you mean voc"):
+        evaluate(predictions, dataset="vocc")
+    with pytest.raises(DatasetNotFoundError):
+        evaluate(predictions, split="trian")
+
+
+def test_a_root_that_moved_is_given_or_found(predictions, root, tmp_path, monkeypatch):
+    moved = root.rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatasetNotFoundError, match="--root"):
+        evaluate(predictions)
+    assert evaluate(predictions, root=moved).images == 4
+    monkeypatch.setenv("ISEG_VOC_ROOT", str(moved))
+    assert evaluate(predictions).images == 4
+
+
+# --- segments without names --------------------------------------------------------------------
+
+
+def permuted(number: int) -> np.ndarray:
+    """Return the truth with its labels renamed, in another way in every image."""
+    names = np.roll(np.arange(256, dtype=np.uint8), -number - 1)
+    truth = truth_labels(number)
+    return np.where(truth == 255, 0, names[truth]).astype(np.uint8)
+
+
+def test_matching_per_image_names_segments(tmp_path, root):
+    make_run(tmp_path / "run", run_info(root, task="unsupervised"), label=permuted)
+    report = evaluate(tmp_path / "run")
+    assert report.protocol["matching"] == "image"
+    assert report.pixel_accuracy == 1
+    once = evaluate(tmp_path / "run", matching="dataset")
+    assert once.protocol["matching"] == "dataset"
+    assert once.pixel_accuracy < 1
+
+
+def test_matching_once_names_clusters(tmp_path, root):
+    names = np.roll(np.arange(256, dtype=np.uint8), 77)
+    make_run(tmp_path / "run", run_info(root), label=lambda n: names[truth_labels(n)])
+    report = evaluate(tmp_path / "run", matching="dataset")
+    assert report.pixel_accuracy == 1
+    assert report.miou == 1
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def test_the_command_prints_figures_and_protocol(predictions):
+    result = invoke(predictions)
+    assert result.exit_code == 0
+    miou = evaluate(predictions).miou
+    assert f"{100 * miou:.2f}" in result.stdout
+    assert ["sofa", "-", "-"] in [line.split() for line in result.stdout.splitlines()]
+    for line in ("split         train", "label source  masks", "background    power"):
+        assert line in result.stdout
+    assert result.stderr == ""  # no progress bar where nobody watches
+
+
+def test_every_format_can_be_written_to_a_file(predictions, tmp_path):
+    for style in ("table", "json", "csv", "markdown", "html"):
+        printed = invoke(predictions, "--format", style, "--confusion")
+        assert printed.exit_code == 0
+        result = invoke(
+            predictions, "--format", style, "--confusion", "--out", tmp_path / "deep" / style
+        )
+        assert result.stdout == ""
+        assert (tmp_path / "deep" / style).read_text() == printed.stdout
+    assert json.loads((tmp_path / "deep" / "json").read_text())["images"] == 4
+
+
+def test_fail_under_decides_the_exit_code(predictions):
+    miou = evaluate(predictions).miou
+    assert invoke(predictions, "--fail-under", miou).exit_code == 0
+    result = invoke(predictions, "--fail-under", miou + 1e-6)
+    assert result.exit_code == 1
+    assert "below" in result.stderr
+    assert "mIoU" not in result.stdout.splitlines()[-1]
+    assert invoke(predictions, "--fail-under", 48).exit_code == 2
+
+
+def test_a_folder_of_runs_is_scored_run_by_run(predictions, root):
+    assert find_runs(predictions.parent) == [predictions]
+    assert invoke(predictions.parent).stdout == invoke(predictions).stdout
+    other = predictions.parent / "best"
+    make_run(other, run_info(root), label=truth_labels)
+    assert find_runs(predictions.parent) == [other, predictions]
+    contents = json.loads(invoke(predictions.parent, "--format", "json").stdout)
+    assert contents[str(other)]["miou"] == 1
+    assert contents[str(predictions)]["miou"] < 1
+    result = invoke(predictions.parent, "--fail-under", 0.99)
+    assert result.exit_code == 1
+    assert str(predictions) in result.stderr
+    assert str(other) not in result.stderr
+
+
+def test_the_command_starts_without_heavy_imports():
+    code = (
+        "import sys, iseg_cli.cli.evaluate\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'PIL', 'cv2', 'pycocotools', 'pydantic'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_scoring_loads_no_torch():
+    code = "import sys, iseg_cli.workflows.evaluate as e; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
