@@ -7,7 +7,6 @@ number means the same in every image).
 
 import numpy as np
 from jaxtyping import Int64, Integer
-from scipy.optimize import linear_sum_assignment
 
 from iseg_cli.evaluation.confusion import ConfusionMatrix, count_pairs
 
@@ -39,6 +38,8 @@ def match_segments(
     With no more segments than classes every segment gets a class, as in DiffSeg's code: one whose
     pixels other segments won stands for a class that is left and counts as a false find of it.
     """
+    from scipy.optimize import linear_sum_assignment  # half a second that few evaluations need
+
     present = np.flatnonzero(overlaps.any(axis=0))
     # A square at least: numbers that no pixel has are segments without pixels.
     wide = np.zeros((len(overlaps), max(len(overlaps), len(present))), dtype=np.int64)
