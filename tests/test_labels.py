@@ -80,7 +80,7 @@ LINES = """# made by hand
 3,traffic light, dog
 4,
 5 2 1
-6,"traffic light",cat
+6, "traffic light",cat
 """
 
 

@@ -42,16 +42,16 @@ def test_truth_is_27_classes_when_asked_for(root: Path) -> None:
 
 @pytest.mark.parametrize("label_set", ["cityscapes", "cityscapes-27"])
 def test_every_label_id_goes_where_cityscapes_sends_it(root: Path, label_set: str) -> None:
-    every = np.tile(np.arange(34, dtype=np.uint8), (2, 1))
+    every = np.tile(np.array([*range(34), 255], dtype=np.uint8), (2, 1))
     path = root / "gtFine" / "val" / f"{FRANKFURT}_gtFine_labelIds.png"
     write_mask(path, every, palette=None)
     write_image(root / "leftImg8bit" / "val" / f"{FRANKFURT}_leftImg8bit.png", size=every.shape)
     reader = CityscapesReader(root, split="val", label_set=label_set)
     labels = reader.truth(FRANKFURT).labels[0].tolist()
     if label_set == "cityscapes":
-        assert labels == [id2label[i].trainId for i in range(34)]
+        assert labels == [id2label[i].trainId for i in range(34)] + [255]
     else:
-        assert labels == [255] * 7 + list(range(27))
+        assert labels == [255] * 7 + list(range(27)) + [255]
 
 
 @pytest.mark.parametrize(

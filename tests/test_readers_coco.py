@@ -1,6 +1,7 @@
 """COCO: 91 ids to 80 classes, painting, crowds, either layout, and every fault named."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,14 @@ def test_2017_and_images_folder(tmp_path: Path, inside_images: bool) -> None:
 def test_nothing_is_printed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     CocoReader(root, split="train2014").truth(IDS[0])
     assert capsys.readouterr() == ("", "")
+
+
+def test_truth_may_be_read_in_several_threads(root: Path) -> None:
+    reader = CocoReader(root, split="train")
+    expected = [reader.truth(image_id).labels for image_id in IDS]
+    with ThreadPoolExecutor(4) as pool:
+        for number, mask in enumerate(pool.map(reader.truth, IDS * 30)):
+            np.testing.assert_array_equal(mask.labels, expected[number % len(IDS)])
 
 
 def test_the_largest_object_is_painted_first(root: Path) -> None:

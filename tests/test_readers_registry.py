@@ -30,6 +30,17 @@ def test_the_datasets_of_the_design() -> None:
             assert load_label_set(label_set).name == label_set
 
 
+def test_the_docs_name_every_dataset_split_and_variable() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text("utf-8")
+    for name, info in DATASETS.items():
+        assert f"## {name}" in page
+        section = page.split(f"## {name}\n")[1].split("\n## ")[0]
+        for word in (*info.splits, *info.label_sets, info.environment):
+            assert f"`{word}`" in section, f"{name}: {word}"
+        for marker in info.markers:
+            assert marker in section
+
+
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_root_that_is_given_is_opened_with_the_default_split(tmp_path: Path, name: str) -> None:
     root = MAKERS[name](tmp_path)

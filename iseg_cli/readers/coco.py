@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import threading
 import warnings
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,9 @@ from iseg_cli.samples import IGNORE, Category
 
 SPLITS = ("train2014", "val2014", "train2017", "val2017")
 _SHORT = {"train": "train2014", "val": "val2014"}  # what papers on weak supervision mean by them
+
+# Warning filters belong to the process: threads that changed them at once would lose each other's.
+_DECODING = threading.Lock()
 
 
 class CocoReader(Reader):
@@ -120,7 +124,7 @@ class CocoReader(Reader):
         if not entry.get("segmentation"):
             return None
         try:
-            with warnings.catch_warnings():
+            with _DECODING, warnings.catch_warnings():
                 # pycocotools 2.0.11 hands NumPy 2 arrays in NumPy 1's way.
                 warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
                 mask: np.ndarray = self._coco.annToMask(entry).astype(bool)
