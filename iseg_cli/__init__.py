@@ -1,1 +1,22 @@
-"""Pixel masks from the attention of Stable Diffusion (the iSeg paper, arXiv 2409.03209)."""
+"""Pixel masks from the attention of Stable Diffusion (the iSeg paper, arXiv 2409.03209).
+
+>>> from iseg_cli import Segmenter
+>>> segmenter = Segmenter.from_pretrained("tiny")
+>>> mask = segmenter.segment("scene.jpg", categories=["dog", "car"])
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from iseg_cli.workflows.pipeline import Segmenter
+
+__all__ = ["Segmenter"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch and what needs it only when it is asked for: `iseg --help` is instant."""
+    if name == "Segmenter":
+        from iseg_cli.workflows.pipeline import Segmenter
+
+        return Segmenter
+    raise AttributeError(f"module 'iseg_cli' has no attribute {name!r}")

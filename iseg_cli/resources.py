@@ -6,10 +6,9 @@ In a checkout `configs/` and `datasets/` lie beside the package; a wheel carries
 
 from pathlib import Path
 
-import iseg_cli
 from iseg_cli.errors import SettingsError, suggestion
 
-PACKAGE = Path(iseg_cli.__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent
 TINY_MODEL = PACKAGE / "models" / "tiny"
 """The embedded model's folder (docs/embedded-model.md)."""
 

@@ -90,7 +90,7 @@ _ALL = (
         splits=folder.SPLITS,
         default_split="all",
         label_sets=(),
-        preset="voc",
+        preset="folder",
         markers=("",),
     ),
     DatasetInfo(

@@ -1,0 +1,135 @@
+"""`iseg generate`: masks for a dataset."""
+
+from pathlib import Path
+
+import click
+
+EXAMPLES = """\b
+Examples:
+  iseg generate --dataset emoji-voc --overlays
+  iseg generate --dataset voc --root VOCdevkit/VOC2012 --split train
+  iseg generate --dataset coco --labels annotations --batch-size 8 --rle coco.json
+  iseg generate --dataset voc --config paper/voc --set refine.iterations=12
+  iseg generate --dataset folder --root pictures --categories "corgi, surfboard"
+
+The settings that --set takes are listed in docs/settings.md. Run again, a command resumes.
+
+Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
+"""
+
+
+def _batch_size(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == "auto":
+        return value
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value} is neither auto nor a number from 1 on")
+    return int(value)
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--dataset", help="voc, coco, cityscapes, folder or emoji-voc.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The dataset's folder; else ISEG_<DATASET>_ROOT, then the usual places.",
+)
+@click.option("--split", help="By default the dataset's usual one.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the masks.  [default: predictions/<dataset>-<split>]",
+)
+@click.option(
+    "--config",
+    "configs",
+    multiple=True,
+    metavar="FILE|PRESET",
+    help="Settings laid over the dataset's own (a YAML file), or a preset in their place.",
+)
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting.")
+@click.option("--model", help="tiny, sd2.1-base, a hub id or a folder in diffusers format.")
+@click.option("--task", type=click.Choice(["wsss"]), help="What the image-level labels are for.")
+@click.option("--labels", help="Image-level labels: masks, annotations or file:PATH.")
+@click.option("--label-set", help="Which of the dataset's category tables.")
+@click.option("--categories", help="What to segment, with commas; for --dataset folder.")
+@click.option(
+    "--batch-size",
+    callback=_batch_size,
+    metavar="N|auto",
+    help="Images at a time.  [default: auto]",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of the split.")
+@click.option("--device", help="auto, cpu, mps, cuda or cuda:<i>.  [default: auto]")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
+    help="Number format of the model.  [default: auto]",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Threads that decode images and write masks.  [default: 4]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
+@click.option("--overlays", is_flag=True, help="Also write pictures of image and mask.")
+@click.option("--scores", is_flag=True, help="Also write each category's map (float16 .npz).")
+@click.option(
+    "--rle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write all masks as one COCO results file.",
+)
+@click.pass_context
+def generate(
+    context: click.Context,
+    configs: tuple[str, ...],
+    assignments: tuple[str, ...],
+    out: Path | None,
+    limit: int | None,
+    overwrite: bool,
+    overlays: bool,
+    scores: bool,
+    rle: Path | None,
+    categories: str | None,
+    **options: object,
+) -> None:
+    """Write a pixel mask for every image of a dataset.
+
+    The masks, 8-bit palette PNGs of the images' sizes, come with run.json (what made them) and
+    images.jsonl (a line per image).
+    """
+    from iseg_cli.workflows.generate import Extras, default_folder, generate, resolve_settings
+
+    settings = resolve_settings(
+        configs,
+        assignments,
+        {
+            "dataset": options["dataset"],
+            "root": options["root"],
+            "split": options["split"],
+            "model": options["model"],
+            "task": options["task"],
+            "labels": options["labels"],
+            "label_set": options["label_set"],
+            "categories": categories and [name.strip() for name in categories.split(",")],
+            "runtime.batch_size": options["batch_size"],
+            "runtime.device": options["device"],
+            "runtime.dtype": options["dtype"],
+            "runtime.workers": options["workers"],
+        },
+    )
+    summary = generate(
+        settings,
+        out=out or default_folder(settings),
+        limit=limit,
+        overwrite=overwrite,
+        extras=Extras(overlays=overlays, scores=scores, rle=rle),
+    )
+    resumed = f", {summary.resumed} were there already" if summary.resumed else ""
+    click.echo(f"{summary.written} masks written to {summary.folder}{resumed}.")
+    if overlays:
+        click.echo(f"Overlays: {summary.folder / 'overlays'}")
+    for image_id, reason in summary.failed.items():
+        click.echo(f"failed: {image_id}: {reason}", err=True)
+    if summary.failed:
+        click.echo(f"{len(summary.failed)} of {summary.asked} images failed.", err=True)
+        context.exit(1)

@@ -1,0 +1,231 @@
+"""Attention processors that keep what the method reads, attached for one forward at a time.
+
+Only chosen layers and heads are kept, and reduced at once: cross-attention to the sum over heads of
+each resolution, self-attention to the mean over its heads. What the layers compute is unchanged.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from iseg_cli.errors import SettingsError, suggestion
+
+Heads = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CapturePlan:
+    """Which attention to keep.
+
+    Attributes:
+        cross_layers: the transformer blocks whose cross-attention is read, such as
+            `up_blocks.1.attentions.0`, in the order in which the model runs them.
+        cross_weights: divisor of L -> weight of the resolution; others are not kept.
+        cross_heads: divisor of L -> the heads to average there, counted over its layers in their
+            order; all where a divisor is absent.
+        self_layer: the transformer block whose self-attention is read.
+        self_heads: its heads to average; None for all.
+    """
+
+    cross_layers: tuple[str, ...]
+    cross_weights: Mapping[int, float]
+    self_layer: str
+    cross_heads: Mapping[int, Heads] = field(default_factory=dict)
+    self_heads: Heads | None = None
+
+
+@dataclass(eq=False)
+class CapturedAttention:
+    """What a forward leaves behind.
+
+    Attributes:
+        cross: side of the grid -> sum over the kept heads of the softmax over tokens,
+            Float[batch pixels tokens] in float32.
+        heads: side of the grid -> how many heads went into that sum.
+        seen: side of the grid -> how many heads the layers so far have had, kept or not.
+        self_attention: softmax over keys, mean over heads, Float[batch pixels pixels] in float32.
+    """
+
+    cross: dict[int, Tensor] = field(default_factory=dict)
+    heads: dict[int, int] = field(default_factory=dict)
+    seen: dict[int, int] = field(default_factory=dict)
+    self_attention: Tensor | None = None
+
+    def mean_cross(self, side: int) -> Tensor:
+        """Return the mean over heads of one resolution: Float[batch pixels tokens]."""
+        return self.cross[side] / self.heads[side]
+
+
+@contextmanager
+def capture_attention(
+    unet: Any, plan: CapturePlan, *, side: int, key_scale: Tensor | None = None
+) -> Iterator[CapturedAttention]:
+    """Attach processors to a UNet; whatever happens, its own are back afterwards.
+
+    Args:
+        unet: a UNet2DConditionModel.
+        plan: which attention to keep.
+        side: L, the side of the latents that will go through it.
+        key_scale: Float[batch tokens] factors of the keys of every cross-attention layer
+            (equation 8), or None.
+
+    Raises:
+        SettingsError: a layer or head of the plan that this model does not have.
+    """
+    captured = CapturedAttention()
+    cross = [_attention(unet, layer, "attn2") for layer in plan.cross_layers]
+    recording = {id(layer) for layer in cross}
+    own = _attention(unet, plan.self_layer, "attn1")
+    scaled = [] if key_scale is None else _cross_attentions(unet)
+    others = [layer for layer in scaled if id(layer) not in recording]
+    before = [(layer, layer.processor) for layer in (*cross, own, *others)]
+    try:
+        for layer in cross:
+            layer.set_processor(_CrossCapture(captured, plan, side, key_scale))
+        for layer in others:
+            layer.set_processor(_Processor(key_scale))
+        own.set_processor(_SelfCapture(captured, plan.self_heads))
+        yield captured
+    finally:
+        for layer, processor in before:
+            layer.set_processor(processor)
+
+
+def check_captured(captured: CapturedAttention, plan: CapturePlan, *, side: int) -> None:
+    """Check after a forward that every head of the plan was there.
+
+    Raises:
+        SettingsError: a resolution or head of the plan that the model did not have.
+    """
+    for divisor, weight in plan.cross_weights.items():
+        if not weight:
+            continue
+        if side // divisor not in captured.cross:
+            raise SettingsError(
+                f"capture.cross_weights asks for maps of side L/{divisor}, but none of "
+                f"capture.cross_layers has them; their sides are "
+                f"{', '.join(map(str, sorted(captured.seen)))} and L is {side}"
+            )
+        count = captured.seen[side // divisor]
+        beyond = [head for head in plan.cross_heads.get(divisor, ()) if head >= count]
+        if beyond:
+            raise SettingsError(
+                f"capture.cross_heads asks for head {beyond[0]} at L/{divisor}, but this model "
+                f"has heads 0 to {count - 1} there"
+            )
+
+
+class _Processor:
+    """Attention as diffusers computes it for Stable Diffusion's blocks, keys scaled if asked."""
+
+    def __init__(self, key_scale: Tensor | None = None) -> None:
+        self.key_scale = key_scale
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **_: Any,
+    ) -> Tensor:
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
+        if self.key_scale is not None:
+            key = key * self.key_scale[..., None].to(key)  # eq. 8; to_k has no bias
+        query, key, value = (_split_heads(x, attn.heads) for x in (query, key, value))
+        self.keep(query, key, attn)
+        hidden_states = scaled_dot_product_attention(query, key, value, scale=attn.scale)
+        hidden_states = hidden_states.transpose(1, 2).flatten(2)
+        output: Tensor = attn.to_out[1](attn.to_out[0](hidden_states))
+        return output
+
+    def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
+        """Look at queries and keys, Float[batch heads positions channels]."""
+
+
+class _CrossCapture(_Processor):
+    def __init__(
+        self, captured: CapturedAttention, plan: CapturePlan, side: int, key_scale: Tensor | None
+    ) -> None:
+        super().__init__(key_scale)
+        self.captured, self.plan, self.side = captured, plan, side
+
+    def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
+        grid = math.isqrt(query.shape[2])
+        first = self.captured.seen.get(grid, 0)
+        self.captured.seen[grid] = first + attn.heads
+        divisor = self.side // grid
+        if not self.plan.cross_weights.get(divisor):
+            return
+        chosen = self.plan.cross_heads.get(divisor)
+        heads = [h for h in range(attn.heads) if chosen is None or first + h in chosen]
+        if not heads:
+            return
+        if len(heads) < attn.heads:
+            query, key = query[:, heads], key[:, heads]
+        total = _probabilities(query, key, attn).sum(dim=1)
+        if grid in self.captured.cross:
+            self.captured.cross[grid] += total
+        else:
+            self.captured.cross[grid] = total
+        self.captured.heads[grid] = self.captured.heads.get(grid, 0) + len(heads)
+
+
+class _SelfCapture(_Processor):
+    def __init__(self, captured: CapturedAttention, heads: Sequence[int] | None) -> None:
+        super().__init__()
+        self.captured, self.heads = captured, heads
+
+    def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
+        heads = range(attn.heads) if self.heads is None else self.heads
+        if not heads or max(heads) >= attn.heads:
+            raise SettingsError(
+                f"capture.self_heads is {list(heads)}, but this model has heads 0 to "
+                f"{attn.heads - 1} there"
+            )
+        # Head by head: at L = 64 the self-attention of one head takes 64 MiB an image.
+        total: Tensor | None = None
+        for head in heads:
+            one = _probabilities(query[:, head], key[:, head], attn)
+            total = one if total is None else total.add_(one)
+        if total is not None:
+            self.captured.self_attention = total.div_(len(heads))
+
+
+def _probabilities(query: Tensor, key: Tensor, attn: Any) -> Tensor:
+    """Return the softmax over keys in float32, whatever type the model computes in."""
+    if attn.upcast_attention:
+        query, key = query.float(), key.float()
+    scores = torch.matmul(query * attn.scale, key.transpose(-1, -2))
+    return scores.softmax(dim=-1, dtype=torch.float32)
+
+
+def _split_heads(hidden: Tensor, heads: int) -> Tensor:
+    return hidden.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _attention(unet: Any, layer: str, kind: str) -> Any:
+    name = f"{layer}.transformer_blocks.0.{kind}"
+    try:
+        return unet.get_submodule(name)
+    except AttributeError:
+        known = [
+            n.removesuffix(f".transformer_blocks.0.{kind}")
+            for n, _ in unet.named_modules()
+            if n.endswith(f".transformer_blocks.0.{kind}")
+        ]
+        raise SettingsError(
+            f"this model has no attention layer {layer}{suggestion(layer, known)}; "
+            f"it has {', '.join(known)}"
+        ) from None
+
+
+def _cross_attentions(unet: Any) -> list[Any]:
+    return [module for name, module in unet.named_modules() if name.endswith(".attn2")]

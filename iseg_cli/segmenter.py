@@ -1,0 +1,98 @@
+"""AttentionMaps -> CategoryMaps -> labels: chooses the operations by the settings."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn.functional import pad
+
+from iseg_cli.config import Settings
+from iseg_cli.maps import AttentionMaps, CategoryMaps
+from iseg_cli.ops.aggregate import resize
+from iseg_cli.ops.assign import assign, background_score, ignore_band, min_max
+from iseg_cli.ops.ent_self import reduce_entropy
+from iseg_cli.ops.refine import normalise, refine, refine_adaptively
+
+COLUMNS = 16
+"""Categories that are refined together: products of one width round alike in every batch."""
+
+
+def category_maps(attention: AttentionMaps, settings: Settings) -> CategoryMaps:
+    """Refine the cross-attention of a batch along its self-attention (sections 3.2 and 3.3).
+
+    Returns:
+        Scores in [0, 1] on the attention's own grid, each category's greatest being 1; columns of
+        padding are 0.
+    """
+    mode = settings.refine.mode
+    if mode == "none" or not attention.cross.shape[-1]:
+        refined = normalise(attention.cross)
+    else:
+        spread = attention.self_attention
+        if mode in ("iterative", "adaptive"):
+            spread = reduce_entropy(
+                spread, step_size=settings.ent_self.step_size, log=settings.ent_self.log
+            )
+        refined = _refine(attention, spread, settings)
+    return CategoryMaps(min_max(resize(refined, height=attention.side, width=attention.side)))
+
+
+def labels(
+    maps: CategoryMaps, valid: Tensor, sizes: Sequence[tuple[int, int]], settings: Settings
+) -> list[tuple[Int64[Tensor, "height width"], Float[Tensor, "categories height width"]]]:
+    """Bring each image's maps to its original size and give every pixel its label.
+
+    Args:
+        maps: of a batch.
+        valid: Bool[batch categories], which columns are categories.
+        sizes: (height, width) of each image.
+        settings: how the background and the ignore band are scored.
+
+    Returns:
+        For each image its labels (0 background, c + 1 for its c-th category, 255 ignore) and the
+        scores in [0, 1] that they were chosen by.
+    """
+    chosen = []
+    rule = settings.assign
+    for index, (height, width) in enumerate(sizes):
+        own = maps.scores[index : index + 1, : int(valid[index].sum())]
+        scores = min_max(resize(own.flatten(2).transpose(1, 2), height=height, width=width))
+        label = assign(scores, background=rule.background, threshold=rule.threshold)
+        if rule.ignore_low is not None and rule.ignore_high is not None:
+            label = ignore_band(
+                label, background_score(scores), low=rule.ignore_low, high=rule.ignore_high
+            )
+        chosen.append((label[0], scores[0]))
+    return chosen
+
+
+def _refine(attention: AttentionMaps, spread: Tensor, settings: Settings) -> Tensor:
+    """Refine COLUMNS categories at a time, the last ones filled up with zeros."""
+    refining = settings.refine
+    if refining.mode == "adaptive":
+        return _refine_adaptively(attention, spread, settings)
+    iterations = 1 if refining.mode == "single" else refining.iterations
+    blocks = _fill(attention.cross).split(COLUMNS, dim=-1)
+    refined = [refine(block, spread, iterations=iterations) for block in blocks]
+    return torch.cat(refined, dim=-1)[..., : attention.cross.shape[-1]]
+
+
+def _refine_adaptively(attention: AttentionMaps, spread: Tensor, settings: Settings) -> Tensor:
+    """Refine image by image: all categories of one stop together, and nobody else's count."""
+    refined = torch.zeros_like(attention.cross)
+    for index, count in enumerate(attention.valid.sum(dim=1).tolist()):
+        maps, _ = refine_adaptively(
+            _fill(attention.cross[index : index + 1, :, :count]),
+            spread[index : index + 1],
+            tolerance=settings.refine.tolerance,
+            min_iterations=settings.refine.min_iterations,
+            max_iterations=settings.refine.iterations,
+        )
+        refined[index, :, :count] = maps[0, :, :count]
+    return refined
+
+
+def _fill(maps: Tensor) -> Tensor:
+    """Add columns of zeros up to the next multiple of COLUMNS."""
+    return pad(maps, (0, -maps.shape[-1] % COLUMNS))

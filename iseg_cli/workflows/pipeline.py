@@ -1,0 +1,155 @@
+"""Images in, masks out: one model with one group of settings, for Python users and for generate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float16, UInt8
+from PIL import Image
+
+from iseg_cli.config import Settings, load_settings
+from iseg_cli.diffusion.extractor import Extractor
+from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
+from iseg_cli.readers.folder import label_set_of
+from iseg_cli.readers.images import load_image
+from iseg_cli.samples import IGNORE, Category, LabelSet, Mask
+from iseg_cli.segmenter import category_maps, labels
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What one image was made into.
+
+    Attributes:
+        mask: the labels of its pixels at its original size.
+        scores: its categories' maps on the attention's grid, in [0, 1].
+    """
+
+    mask: Mask
+    scores: Float16[np.ndarray, "categories side side"]
+
+
+class Segmenter:
+    """Segments images with a diffusion model.
+
+    >>> segmenter = Segmenter.from_pretrained("sd2.1-base")
+    >>> mask = segmenter.segment("dog.jpg", categories=["dog", "sofa"])
+    >>> (mask.labels == 1).mean()  # the share of the image that is dog
+    """
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        settings: Settings,
+        *,
+        background_words: Sequence[str] = (),
+        batch_size: int = 1,
+    ) -> None:
+        words = settings.prompt.background_words
+        self.model = model
+        self.settings = settings
+        self.batch_size = batch_size
+        self.extractor = Extractor(
+            model,
+            settings,
+            background_words=background_words if words is None else words,
+            batch_size=batch_size,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str = "sd2.1-base",
+        *,
+        settings: Settings | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> "Segmenter":
+        """Load a model by name, hub id or folder.
+
+        Args:
+            model: `tiny`, `sd2.1-base`, a hub id or a folder in diffusers format.
+            settings: None for those of the model's usual preset (`emoji-voc` for tiny, else `voc`).
+            device: `auto`, `cpu`, `cuda`, `cuda:1` ...
+            dtype: `auto`, `float32`, `float16` or `bfloat16`.
+
+        Raises:
+            ModelNotFoundError: the model is nowhere to be had.
+            SettingsError: no such device.
+        """
+        chosen = choose_device(device)
+        return cls(
+            load_model(model, device=chosen, dtype=choose_dtype(dtype, chosen)),
+            settings or load_settings("emoji-voc" if model == "tiny" else "voc"),
+        )
+
+    def segment(
+        self,
+        image: UInt8[np.ndarray, "height width 3"] | str | Path,
+        *,
+        categories: Sequence[str],
+    ) -> Mask:
+        """Segment one image.
+
+        Args:
+            image: RGB, 0 to 255, or the file of an image.
+            categories: what is in it, in words; the c-th gets label c, counted from 1.
+
+        Returns:
+            A mask of the image's size; 0 is background.
+
+        Raises:
+            ImageError: the file is no image that can be decoded.
+            PromptError: a category that the text encoder cannot hold.
+        """
+        pixels = load_image(Path(image)) if isinstance(image, str | Path) else image
+        label_set = label_set_of(categories)
+        prepared = fit_image(pixels, self.model.image_size)[None]
+        sizes = [(pixels.shape[0], pixels.shape[1])]
+        return self.segment_batch(prepared, [label_set.categories], sizes, label_set)[0].mask
+
+    @torch.inference_mode()
+    def segment_batch(
+        self,
+        images: UInt8[np.ndarray, "batch side side 3"],
+        categories: Sequence[Sequence[Category]],
+        sizes: Sequence[tuple[int, int]],
+        label_set: LabelSet,
+    ) -> list[Segmentation]:
+        """Segment at most `batch_size` images, each with categories of its own.
+
+        Args:
+            images: RGB at the model's size, as `fit_image` makes them.
+            categories: those present in each image.
+            sizes: the original (height, width) of each image, which its mask will have.
+            label_set: whose labels the masks hold.
+        """
+        attention = self.extractor.extract(images, categories)
+        maps = category_maps(attention, self.settings)
+        grid = maps.scores.to("cpu", torch.float16).numpy()
+        assigned = labels(maps, attention.valid, sizes, self.settings)
+        return [
+            Segmentation(
+                Mask(label_values(own, label_set)[label.cpu().numpy()]), grid[index, : len(own)]
+            )
+            for index, (own, (label, _)) in enumerate(zip(categories, assigned, strict=True))
+        ]
+
+
+def label_values(categories: Sequence[Category], label_set: LabelSet) -> UInt8[np.ndarray, "256"]:
+    """Return the table from assigned labels (0, c + 1, 255) to those of a label set."""
+    table = np.full(256, IGNORE, dtype=np.uint8)
+    if label_set.background is not None:
+        table[0] = label_set.background
+    table[1 : len(categories) + 1] = [category.id for category in categories]
+    return table
+
+
+def fit_image(
+    image: UInt8[np.ndarray, "height width 3"], side: int
+) -> UInt8[np.ndarray, "side side 3"]:
+    """Resize an image to the model's square size, bilinearly; shrinking averages over areas."""
+    resized = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
