@@ -26,7 +26,7 @@ CROSS_LAYERS = (
     "up_blocks.2.attentions.0",
     "up_blocks.2.attentions.1",
 )
-"""The layers at L/4 and L/2 that the method reads, in the order in which their heads are counted."""
+"""The layers at L/4 and L/2 that the method reads; their heads are counted in this order."""
 
 SELF_LAYER = "up_blocks.3.attentions.1"
 """The last layer at the full grid L but one: the self-attention that refines the maps."""
@@ -279,14 +279,17 @@ def _nested(name: str, value: Any) -> dict[str, Any]:
 
 
 def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    """Lay `above` over `below` in place; mappings whose keys are settings merge, all else is replaced."""
+    """Lay `above` over `below` in place: sections merge, any other value is replaced.
+
+    Mappings with numbers for keys are values (`capture.cross_weights`), not sections.
+    """
     for name, value in above.items():
         held = below.get(name)
-        sections = isinstance(held, dict) and isinstance(value, Mapping)
-        if sections and all(isinstance(key, str) for key in value):
+        section = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+        if section and isinstance(held, dict):
             _overlay(held, value)
         else:
-            below[name] = dict(value) if isinstance(value, Mapping) else value
+            below[name] = value
 
 
 def _explain(error: ValidationError) -> str:
@@ -299,6 +302,6 @@ def _explain(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return message
-    # Behind a setting's own name pydantic adds places inside its value, which say nothing to a user.
+    # Behind a setting's name pydantic adds places inside its value, which say nothing to a user.
     name = next((setting for setting in known if f"{name}.".startswith(f"{setting}.")), name)
     return f"setting {name} is {first['input']!r}: {message[0].lower()}{message[1:]}"

@@ -13,7 +13,7 @@ import click
 from iseg_cli.errors import IsegError
 
 COMMANDS = ("generate", "evaluate", "info")
-"""The commands in the order of the help; each is the function of its name in a module of its name."""
+"""The commands in the order of the help: each a function in a module, both of its name."""
 
 EPILOG = """\b
 Examples:

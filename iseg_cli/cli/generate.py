@@ -81,6 +81,7 @@ def _batch_size(_: click.Context, __: click.Parameter, value: str | None) -> int
 @click.pass_context
 def generate(
     context: click.Context,
+    /,
     configs: tuple[str, ...],
     assignments: tuple[str, ...],
     out: Path | None,

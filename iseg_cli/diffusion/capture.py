@@ -208,7 +208,8 @@ def _probabilities(query: Tensor, key: Tensor, attn: Any) -> Tensor:
 
 
 def _split_heads(hidden: Tensor, heads: int) -> Tensor:
-    return hidden.unflatten(-1, (heads, -1)).transpose(1, 2)
+    batch, positions, channels = hidden.shape
+    return hidden.reshape(batch, positions, heads, channels // heads).transpose(1, 2)
 
 
 def _attention(unet: Any, layer: str, kind: str) -> Any:

@@ -154,7 +154,7 @@ class Extractor:
         )
 
     def _embed_prompt(self, text: str) -> Tensor:
-        """Return Float[tokens channels]; each text goes alone, so that no other changes its bits."""
+        """Return Float[tokens channels]; a text goes alone, so that no other changes its bits."""
         tokens = self.model.tokenizer(
             text, padding="max_length", max_length=self.model.max_tokens, return_tensors="pt"
         )

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -146,7 +146,8 @@ def generate(
         todo = _unfinished(folder, image_ids, extras)
         resumed = len(image_ids) - len(todo)
         job = _Job(reader, source, segmenter, folder, extras)
-        with tqdm(total=len(image_ids), initial=resumed, unit="image", disable=None) as bar:
+        bar: tqdm[NoReturn] = tqdm(total=len(image_ids), initial=resumed, unit="image", disable=None)
+        with bar:
             failed = job.run(todo, settings.runtime.workers, bar)
         folder.finish(image_ids)
         if extras.rle is not None:
@@ -215,7 +216,7 @@ class _Job:
         self.reader, self.source, self.segmenter = reader, source, segmenter
         self.folder, self.extras = folder, extras
 
-    def run(self, image_ids: Sequence[str], workers: int, bar: "tqdm[None]") -> dict[str, str]:
+    def run(self, image_ids: Sequence[str], workers: int, bar: "tqdm[NoReturn]") -> dict[str, str]:
         """Segment the images; return what is wrong with those that failed."""
         failed: dict[str, str] = {}
 
