@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
+from iseg_cli.cli import main
 from iseg_cli.cli.evaluate import evaluate as command
 from iseg_cli.errors import DataError, DatasetNotFoundError, PredictionsError, SettingsError
 from iseg_cli.samples import Category, LabelSet, Mask
@@ -348,6 +349,16 @@ def test_a_folder_of_runs_is_scored_run_by_run(predictions, root):
     assert result.exit_code == 1
     assert str(predictions) in result.stderr
     assert str(other) not in result.stderr
+
+
+def test_wrong_input_is_one_sentence_and_exit_code_2(predictions, root):
+    (predictions / f"{IDS[1]}.png").unlink()
+    for arguments in ([predictions], [root], [root, "--dataset", "vocc"], [predictions / "none"]):
+        result = CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert result.stderr.startswith("Error: ")
+        assert len(result.stderr.splitlines()) == 1
 
 
 def test_the_command_starts_without_heavy_imports():

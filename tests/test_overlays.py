@@ -49,6 +49,9 @@ def test_a_small_image_is_enlarged_with_hard_edges_in_the_mask():
     assert picture.shape[1] > 2 * 384
     colors = np.unique(picture[:384, -384:].reshape(-1, 3)[:, 0])
     assert set(colors.tolist()) >= {GREY, 150}
+    legend = draw_overlay(grey(128, 128), square(128, 128, label=3), PETS)[384:]
+    assert has_color(legend, COLORS[3])
+    assert not has_color(legend, COLORS[1])  # between labels 0 and 3 there is nothing
 
 
 def test_a_wide_image_stands_above_its_mask():

@@ -78,7 +78,9 @@ def leftovers(path: Path) -> list[str]:
 def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path):
     path = tmp_path / "deep" / "file"
     write_atomically(path, b"old")
-    write_atomically(path, b"new")
+    with path.open("rb") as reader:
+        write_atomically(path, b"new")
+        assert reader.read() == b"old"  # another file has taken the name: none was half written
     assert path.read_bytes() == b"new"
     assert os.listdir(path.parent) == ["file"]
 
@@ -361,6 +363,9 @@ def test_a_failed_image_loses_its_mask_and_a_new_mask_outdates_the_report(tmp_pa
         assert not folder.report_path.exists()
         assert not folder.mask_path("a").exists()
         assert folder.finished() == set()
+        folder.write(ImageRecord("a", (5, 7), (), "failed", "out of memory"))
+        folder.mask_path("a").write_bytes(encode_mask(random_mask(0), LABELS.palette))
+        assert folder.finished() == set()  # a mask of that name is not this run's
         with pytest.raises(ValueError, match="unless the image failed"):
             folder.write(ImageRecord("a", (1, 1), (), "done"))
 

@@ -41,12 +41,8 @@ def match_segments(
     from scipy.optimize import linear_sum_assignment  # half a second that few evaluations need
 
     present = np.flatnonzero(overlaps.any(axis=0))
-    # A square at least: numbers that no pixel has are segments without pixels.
-    wide = np.zeros((len(overlaps), max(len(overlaps), len(present))), dtype=np.int64)
-    wide[:, : len(present)] = overlaps[:, present]
-    classes, columns = linear_sum_assignment(wide, maximize=True)
-    real = columns < len(present)
-    return classes[real], present[columns[real]]
+    classes, columns = linear_sum_assignment(overlaps[:, present], maximize=True)
+    return classes, present[columns]
 
 
 def match(
