@@ -11,8 +11,8 @@ class AttentionMaps:
     """Attention of a batch of images, brought to one square grid of `side` x `side` positions.
 
     Attributes:
-        cross: each category's cross-attention map (METHOD section 4: heads averaged, resolutions
-            fused, tokens averaged), not negative; columns of padding are zero.
+        cross: each category's cross-attention map (heads averaged, resolutions fused,
+            tokens averaged), not negative; columns of padding are zero.
         self_attention: how each position (query, rows) attends to all (keys); rows sum to 1.
         side: the grid's side L; pixels = side * side, in row-major order.
         valid: which columns are categories of the image and which only fill up the batch.

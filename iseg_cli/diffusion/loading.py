@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from iseg_cli.diffusion.hub import find_snapshot
 from iseg_cli.errors import ModelNotFoundError, SettingsError
@@ -145,6 +148,13 @@ def _sources(name: str) -> tuple[str, ...]:
 
 
 def _load(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> DiffusionModel:
+    with _quietly():
+        return _load_parts(name, folder, device, dtype)
+
+
+def _load_parts(
+    name: str, folder: Path, device: torch.device, dtype: torch.dtype
+) -> DiffusionModel:
     vae = _load_part(AutoencoderKL, folder / "vae", torch_dtype=dtype)
     del vae.decoder, vae.post_quant_conv
     text_encoder = _load_part(CLIPTextModel, folder / "text_encoder", dtype=dtype)
@@ -172,6 +182,18 @@ def _load_part(kind: Any, folder: Path, **kwargs: Any) -> Any:
     return kind.from_pretrained(
         folder, variant=variant, use_safetensors=True, local_files_only=True, **kwargs
     )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep transformers' progress bars for weights, which take a moment, off the terminal."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Which class a segment without a name stands for: Hungarian matching (METHOD: unsupervised).
+"""Which class a segment without a name stands for: Hungarian matching (DiffSeg's protocol).
 
 Segments are numbered, not named. They are matched to classes one to one so that as many pixels as
 possible are right: per image (DiffSeg's published figures) or once over a whole dataset (where a

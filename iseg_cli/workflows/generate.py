@@ -146,7 +146,9 @@ def generate(
         todo = _unfinished(folder, image_ids, extras)
         resumed = len(image_ids) - len(todo)
         job = _Job(reader, source, segmenter, folder, extras)
-        bar: tqdm[NoReturn] = tqdm(total=len(image_ids), initial=resumed, unit="image", disable=None)
+        bar: tqdm[NoReturn] = tqdm(
+            total=len(image_ids), initial=resumed, unit="image", disable=None
+        )
         with bar:
             failed = job.run(todo, settings.runtime.workers, bar)
         folder.finish(image_ids)
