@@ -38,8 +38,8 @@ def _downloaded(repo_id: str, revision: str | None) -> Path | None:
         folder = Path(_download(repo_id, revision, ["*"], local_files_only=True))
     except OSError:
         return None
-    whole = all(any((folder / part).glob("*.safetensors")) for part in PARTS)
-    return folder if whole else None
+    needed = [f"{part}/*.safetensors" for part in PARTS] + list(SMALL_FILES)
+    return folder if all(any(folder.glob(pattern)) for pattern in needed) else None
 
 
 def _download(

