@@ -33,7 +33,8 @@ def _ramp(random: Random, side: int) -> Array:
 def _cloud(random: Random, side: int, cells: int) -> Array:
     """Smooth noise with `cells` bumps a side, scaled to [0, 1]."""
     coarse = random.random((cells, cells)).astype(np.float32)
-    return np.clip(cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
+    smooth = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(smooth, 0, 1))
 
 
 def gradient(random: Random, side: int) -> Array:

@@ -37,11 +37,22 @@ def annotation(name: str, scene: Scene, catalog: Catalog) -> ElementTree.Element
     ElementTree.SubElement(root, "segmented").text = "1"
     for category in scene.categories:
         rows, columns = np.nonzero(scene.mask == category)
+        edges = {
+            "xmin": columns.min(),
+            "ymin": rows.min(),
+            "xmax": columns.max(),
+            "ymax": rows.max(),
+        }
         thing = ElementTree.SubElement(root, "object")
         ElementTree.SubElement(thing, "name").text = names[category]
         ElementTree.SubElement(thing, "difficult").text = "0"
         box = ElementTree.SubElement(thing, "bndbox")
-        edges = {"xmin": columns.min(), "ymin": rows.min(), "xmax": columns.max(), "ymax": rows.max()}
+        edges = {
+            "xmin": columns.min(),
+            "ymin": rows.min(),
+            "xmax": columns.max(),
+            "ymax": rows.max(),
+        }
         for key, edge in edges.items():
             ElementTree.SubElement(box, key).text = str(int(edge) + 1)
     ElementTree.indent(root)

@@ -15,7 +15,15 @@ from tiny.backgrounds import draw_background
 from tiny.sprites import Sprite
 
 Array = npt.NDArray[Any]
-SPLITS = {"fit64": 0, "fit128": 1, "train": 2, "val": 3, "style": 4, "choice": 5}
+SPLITS = {
+    "fit64": 0,
+    "fit128": 1,
+    "train": 2,
+    "val": 3,
+    "style": 4,
+    "choice": 5,
+    "choice128": 6,
+}
 OBJECT_COUNTS = (0.35, 0.40, 0.25)  # share of scenes with one, two, three objects
 SIDES = ((0.40, 0.80), (0.34, 0.62), (0.28, 0.52))  # longest side of a sprite by object count
 ATTEMPTS = 12  # places tried for each sprite; the one that covers least is taken
@@ -75,7 +83,9 @@ def transform(random: np.random.Generator, rgba: Array, longest: int) -> Array:
     full_height = int(np.ceil(height * cosine + width * sine))
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
     matrix[:, 2] += ((full_width - width) / 2, (full_height - height) / 2)
-    return np.asarray(cv2.warpAffine(np.ascontiguousarray(small), matrix, (full_width, full_height)))
+    return np.asarray(
+        cv2.warpAffine(np.ascontiguousarray(small), matrix, (full_width, full_height))
+    )
 
 
 def place(random: np.random.Generator, occupied: Array, shape: tuple[int, int]) -> tuple[int, int]:

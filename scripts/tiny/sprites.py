@@ -92,7 +92,5 @@ def load_sprites(catalog: Catalog, work: Path) -> list[Sprite]:
     with np.load(cache) as stored:
         for key in stored.files:
             number, name, icon = key.split("/")
-            sprites.append(
-                Sprite(int(number), name, icon, stored[key].astype(np.float32) / 255)
-            )
+            sprites.append(Sprite(int(number), name, icon, stored[key].astype(np.float32) / 255))
     return sprites

@@ -20,7 +20,7 @@ CHUNK = 250
 
 @dataclass(frozen=True)
 class SceneStore:
-    """Images [n, side, side, 3], masks [n, side, side], class ids [n, 3] (0 where there is none)."""
+    """Images [n, side, side, 3], masks [n, side, side], class ids [n, 3] (0: none)."""
 
     images: Array
     masks: Array

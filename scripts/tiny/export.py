@@ -1,0 +1,40 @@
+"""Export: averaged weights in half precision, as a Stable Diffusion pipeline's folder."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from safetensors.torch import load_file
+
+from tiny.text import make_tokenizer, settle_unseen_words
+from tiny.unet import Model, build_scheduler
+
+
+def load_model(work: Path) -> Model:
+    """The UNet and text encoder with the averaged weights that scored best."""
+    model = Model(make_tokenizer(work))
+    model.load_state_dict(load_file(work / "unet-best" / "average.safetensors"))
+    return model.eval()
+
+
+def export_model(work: Path, target: Path) -> None:
+    """Write the whole pipeline in float16 to `target`, replacing what lay there."""
+    tokenizer = make_tokenizer(work)
+    model = load_model(work)
+    settle_unseen_words(model.text, tokenizer)
+    pipeline = StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(work / "vae"),
+        text_encoder=model.text,
+        tokenizer=tokenizer,
+        unet=model.unet,
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    partial = target.with_name(f"{target.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    pipeline.to(dtype=torch.float16).save_pretrained(partial, safe_serialization=True)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)

@@ -1,0 +1,93 @@
+"""Make the embedded model from nothing but npm packages: every stage in order, none twice.
+
+Example: python scripts/train_tiny.py --work build/tiny
+"""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import torch
+from tiny.dataset import make_dataset
+from tiny.export import export_model
+from tiny.fit import Plan, train_unet
+from tiny.store import make_store
+from tiny.text import make_tokenizer
+from tiny.vae import cache_latents, train_vae
+
+STAGES = ("scenes", "vae", "unet", "export")
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("build/tiny"),
+    show_default=True,
+    help="Folder for sprites, scenes, checkpoints and the learning curve.",
+)
+@click.option(
+    "--target",
+    type=click.Path(path_type=Path),
+    default=Path("iseg_cli/models/tiny"),
+    show_default=True,
+    help="Folder the finished model is written to.",
+)
+@click.option(
+    "--dataset",
+    type=click.Path(path_type=Path),
+    help="Draw the dataset emoji-voc anew into this folder.",
+)
+@click.option("--seed", default=7, show_default=True, help="Seed of scenes and weights.")
+@click.option("--threads", default=2, show_default=True, help="Threads of the training.")
+@click.option("--scenes", default=48000, show_default=True, help="Scenes of 64 px.")
+@click.option("--large-scenes", default=10000, show_default=True, help="Scenes of 128 px.")
+@click.option("--vae-steps", default=3500, show_default=True, help="Steps of the VAE.")
+@click.option("--small-steps", type=int, help="Steps of the UNet at 64 px.")
+@click.option("--large-steps", type=int, help="Steps of the UNet at 128 px.")
+@click.option(
+    "--until",
+    type=click.Choice(STAGES),
+    default="export",
+    show_default=True,
+    help="Last stage to run.",
+)
+def main(
+    work: Path,
+    target: Path,
+    dataset: Path | None,
+    seed: int,
+    threads: int,
+    scenes: int,
+    large_scenes: int,
+    vae_steps: int,
+    small_steps: int | None,
+    large_steps: int | None,
+    until: str,
+) -> None:
+    """Run the stages up to `until`; each resumes, or is skipped where it is finished."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(threads)
+    steps = {"small_steps": small_steps, "large_steps": large_steps}
+    plan = replace(Plan(), **{key: value for key, value in steps.items() if value is not None})
+    last = STAGES.index(until)
+    if dataset is not None:
+        make_dataset(work, dataset, seed=seed)
+    make_store(work, "choice", seed=seed, side=64, count=200)
+    make_store(work, "choice128", seed=seed, side=128, count=200)
+    make_store(work, "fit64", seed=seed, side=64, count=scenes)
+    make_store(work, "fit128", seed=seed, side=128, count=large_scenes)
+    make_tokenizer(work)
+    if last >= STAGES.index("vae"):
+        train_vae(work, seed=seed, steps=vae_steps)
+        for split in ("choice", "choice128", "fit64", "fit128"):
+            cache_latents(work, split)
+    if last >= STAGES.index("unet"):
+        train_unet(work, seed=seed, plan=plan)
+    if last >= STAGES.index("export"):
+        export_model(work, target)
+
+
+if __name__ == "__main__":
+    main()
