@@ -79,9 +79,9 @@ def capture_attention(
         SettingsError: a layer or head of the plan that this model does not have.
     """
     captured = CapturedAttention()
-    cross = [_attention(unet, layer, "attn2") for layer in plan.cross_layers]
+    cross = [_attention(unet, layer, "attn2", "cross_layers") for layer in plan.cross_layers]
     recording = {id(layer) for layer in cross}
-    own = _attention(unet, plan.self_layer, "attn1")
+    own = _attention(unet, plan.self_layer, "attn1", "self_layer")
     scaled = [] if key_scale is None else _cross_attentions(unet)
     others = [layer for layer in scaled if id(layer) not in recording]
     before = [(layer, layer.processor) for layer in (*cross, own, *others)]
@@ -106,18 +106,23 @@ def check_captured(captured: CapturedAttention, plan: CapturePlan, *, side: int)
     for divisor, weight in plan.cross_weights.items():
         if not weight:
             continue
-        if side // divisor not in captured.cross:
+        count = captured.seen.get(side // divisor, 0)
+        if not count:
             raise SettingsError(
                 f"capture.cross_weights asks for maps of side L/{divisor}, but none of "
                 f"capture.cross_layers has them; their sides are "
                 f"{', '.join(map(str, sorted(captured.seen)))} and L is {side}"
             )
-        count = captured.seen[side // divisor]
-        beyond = [head for head in plan.cross_heads.get(divisor, ()) if head >= count]
-        if beyond:
+        chosen = plan.cross_heads.get(divisor)
+        if chosen is not None and not all(head < count for head in chosen):
             raise SettingsError(
-                f"capture.cross_heads asks for head {beyond[0]} at L/{divisor}, but this model "
+                f"capture.cross_heads asks for head {max(chosen)} at L/{divisor}, but this model "
                 f"has heads 0 to {count - 1} there"
+            )
+        if chosen is not None and not chosen:
+            raise SettingsError(
+                f"capture.cross_heads leaves no head at L/{divisor}; name some, or leave "
+                f"{divisor} out of it for all of them"
             )
 
 
@@ -212,7 +217,7 @@ def _split_heads(hidden: Tensor, heads: int) -> Tensor:
     return hidden.reshape(batch, positions, heads, channels // heads).transpose(1, 2)
 
 
-def _attention(unet: Any, layer: str, kind: str) -> Any:
+def _attention(unet: Any, layer: str, kind: str, setting: str) -> Any:
     name = f"{layer}.transformer_blocks.0.{kind}"
     try:
         return unet.get_submodule(name)
@@ -223,8 +228,8 @@ def _attention(unet: Any, layer: str, kind: str) -> Any:
             if n.endswith(f".transformer_blocks.0.{kind}")
         ]
         raise SettingsError(
-            f"this model has no attention layer {layer}{suggestion(layer, known)}; "
-            f"it has {', '.join(known)}"
+            f"capture.{setting} asks for {layer}, but this model has no such attention"
+            f"{suggestion(layer, known)}; it has {', '.join(known)}"
         ) from None
 
 

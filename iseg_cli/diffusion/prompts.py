@@ -146,12 +146,13 @@ def focus_spans(category: Category) -> list[Span]:
         return [(0, len(category.prompt))]
     spans = []
     position = 0
-    wanted = category.focus.split()
-    for word in category.prompt.split(" "):
+    words = category.prompt.split(" ")
+    wanted = set(category.focus.split())
+    for word in words:
         if word in wanted:
             spans.append((position, position + len(word)))
         position += len(word) + 1
-    if len(spans) < len(wanted):
+    if not wanted <= set(words):
         raise PromptError(
             f"category {category.name!r} focuses on {category.focus!r}, "
             f"which is not among its prompt words {category.prompt!r}"
