@@ -1,8 +1,8 @@
 """Chooses the settings in configs/emoji-voc.yaml, on emoji-voc's split `train` alone.
 
-First the heads of cross-attention that know where things are, added one by one while that helps;
-then the timestep, gamma, the step of Ent-Self and the number of iterations, one after the other.
-Prints every step and the settings to write into the preset.
+First the layers whose cross-attention is read, then their heads, dropped one by one while that
+helps, then the timestep, the step of Ent-Self with the number of iterations, and gamma. Prints
+every step and the settings to write into the preset.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,8 +27,13 @@ from iseg_cli.readers.registry import open_dataset
 from iseg_cli.workflows.pipeline import fit_image
 from iseg_cli.workflows.sweep import score_settings
 
-DIVISOR = 2  # the heads at L/2
-LEAST_GAIN = 0.001  # of mIoU, for which another head is taken
+LAYERS: dict[str, list[str]] = {
+    "L, encoder": [f"down_blocks.0.attentions.{i}" for i in range(2)],
+    "L, decoder": [f"up_blocks.3.attentions.{i}" for i in range(3)],
+    "L/2": ["down_blocks.1.attentions.1", "up_blocks.2.attentions.0", "up_blocks.2.attentions.1"],
+}
+LAYERS["L"] = LAYERS["L, encoder"] + LAYERS["L, decoder"]
+LEAST_GAIN = 0.001  # of mIoU, for which a head is dropped
 TIMESTEPS = (50, 100, 150, 200, 300)
 GAMMAS = (1.0, 1.15, 1.3, 1.6)
 STEP_SIZES = (0.0, 0.05, 0.1, 0.2, 0.3)
@@ -43,7 +48,6 @@ def settings_with(changes: Mapping[str, Any]) -> Settings:
     base: Changes = {
         "dataset": "emoji-voc",
         "model": "tiny",
-        "capture.cross_weights": {DIVISOR: 1.0},
         "cat_cross.gamma": 1.0,
         "refine.mode": "none",
     }
@@ -53,7 +57,9 @@ def settings_with(changes: Mapping[str, Any]) -> Settings:
 class HeadMaps:
     """Each head's own category maps of every image of a split, with the truth."""
 
-    def __init__(self, model: DiffusionModel, reader: Reader, heads: int) -> None:
+    def __init__(
+        self, model: DiffusionModel, reader: Reader, layers: Changes, *, divisor: int, heads: int
+    ) -> None:
         source = from_masks(reader.truth, reader.label_set)
         self.truths: list[np.ndarray] = []
         self.ids: list[list[int]] = []
@@ -61,7 +67,7 @@ class HeadMaps:
         extractors = [
             Extractor(
                 model,
-                settings_with({"capture.cross_heads": {DIVISOR: [head]}}),
+                settings_with({**layers, "capture.cross_heads": {divisor: [head]}}),
                 batch_size=BATCH,
             )
             for head in range(heads)
@@ -91,21 +97,19 @@ class HeadMaps:
 
 
 def choose_heads(maps: HeadMaps, heads: int) -> list[int]:
-    """Add heads one by one, each time the one that helps most, while that is worth it."""
-    alone = [maps.miou([head]) for head in range(heads)]
-    for head, miou in enumerate(alone):
-        click.echo(f"head {head} alone: {miou:.4f}")
-    click.echo(f"all heads: {maps.miou(range(heads)):.4f}")
-    chosen: list[int] = []
-    best = 0.0
-    while len(chosen) < heads:
-        gains = {head: maps.miou([*chosen, head]) for head in range(heads) if head not in chosen}
-        head = max(gains, key=lambda candidate: gains[candidate])
-        if gains[head] < best + LEAST_GAIN:
+    """Drop heads one by one, each time the one that helps least, while that is worth it."""
+    chosen = list(range(heads))
+    best = maps.miou(chosen)
+    click.echo(f"{best:.4f} all {heads} heads")
+    while len(chosen) > 1:
+        left = {head: [other for other in chosen if other != head] for head in chosen}
+        without = {head: maps.miou(others) for head, others in left.items()}
+        head = max(without, key=lambda candidate: without[candidate])
+        if without[head] < best + LEAST_GAIN:
             break
-        chosen, best = [*chosen, head], gains[head]
-        click.echo(f"heads {chosen}: {best:.4f}")
-    return sorted(chosen)
+        chosen, best = left[head], without[head]
+        click.echo(f"{best:.4f} heads {chosen}")
+    return chosen
 
 
 def best_of(model: DiffusionModel, reader: Reader, candidates: list[Changes]) -> Changes:
@@ -117,22 +121,35 @@ def best_of(model: DiffusionModel, reader: Reader, candidates: list[Changes]) ->
     return max(candidates, key=lambda changes: counts[str(changes)].miou())
 
 
+def _divisor(layer: str) -> int:
+    """Return what L is divided by at a layer: the blocks halve the grid on the way down."""
+    kind, block, *_ = layer.split(".")
+    depth = int(block) if kind == "down_blocks" else 3 - int(block)
+    return 1 << depth
+
+
 @click.command()
 @click.option("--model", "name", default="tiny", show_default=True)
 def run(name: str) -> None:
     """Tune the preset emoji-voc on the split train."""
     model = load_model(name)
     reader = open_dataset("emoji-voc", split="train")
+    layers = best_of(
+        model,
+        reader,
+        [
+            {"capture.cross_layers": names, "capture.cross_weights": {_divisor(names[0]): 1.0}}
+            for names in LAYERS.values()
+        ],
+    )
+    divisor = _divisor(layers["capture.cross_layers"][0])
     heads = sum(
         model.unet.get_submodule(f"{layer}.transformer_blocks.0.attn2").heads
-        for layer in (
-            "down_blocks.1.attentions.1",
-            *(f"up_blocks.2.attentions.{i}" for i in (0, 1)),
-        )
+        for layer in layers["capture.cross_layers"]
     )
-    best: Changes = {
-        "capture.cross_heads": {DIVISOR: choose_heads(HeadMaps(model, reader, heads), heads)}
-    }
+    maps = HeadMaps(model, reader, layers, divisor=divisor, heads=heads)
+    chosen = choose_heads(maps, heads)
+    best = layers if len(chosen) == heads else {**layers, "capture.cross_heads": {divisor: chosen}}
     best = best_of(model, reader, [{**best, "capture.timestep": t} for t in TIMESTEPS])
     best["refine.mode"] = "iterative"
     steps = [
