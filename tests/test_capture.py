@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import random_unet
 from diffusers import UNet2DConditionModel
+from listening import attention_of, listen, softmax
 
 from iseg_cli.config import CROSS_LAYERS, SELF_LAYER
 from iseg_cli.diffusion.capture import CapturePlan, capture_attention, check_captured
@@ -34,44 +35,6 @@ def inputs():
 def forward(unet, inputs):
     with torch.inference_mode():
         return unet(*inputs).sample
-
-
-def attention_of(unet, layer, kind):
-    return unet.get_submodule(f"{layer}.transformer_blocks.0.{kind}")
-
-
-def listen(unet, inputs, layers, kind):
-    """Each layer's logits [batch, heads, queries, keys], from its own projections, in float64."""
-    heard, handles = {}, []
-    for layer in layers:
-        attention = attention_of(unet, layer, kind)
-        for name in ("to_q", "to_k"):
-
-            def hook(module, args, output, key=(layer, name)):
-                heard[key] = output.double().numpy()
-
-            handles.append(getattr(attention, name).register_forward_hook(hook))
-    forward(unet, inputs)
-    for handle in handles:
-        handle.remove()
-    return {layer: logits(unet, heard, layer, kind) for layer in layers}
-
-
-def logits(unet, heard, layer, kind):
-    heads = attention_of(unet, layer, kind).heads
-    query, key = heard[layer, "to_q"], heard[layer, "to_k"]
-    width = query.shape[2] // heads
-    result = np.zeros((len(query), heads, query.shape[1], key.shape[1]))
-    for image in range(len(query)):
-        for head in range(heads):
-            own = slice(head * width, (head + 1) * width)
-            result[image, head] = query[image, :, own] @ key[image, :, own].T / width**0.5
-    return result
-
-
-def softmax(values):
-    exponents = np.exp(values - values.max(axis=-1, keepdims=True))
-    return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
 def capture(unet, inputs, plan, **options):
@@ -127,7 +90,7 @@ def test_its_own_processors_are_back_afterwards(unet, inputs):
 
 def test_cross_attention_is_the_mean_over_all_heads(unet, inputs):
     captured, _ = capture(unet, inputs, PLAN)
-    heard = listen(unet, inputs, CROSS_LAYERS, "attn2")
+    heard = listen(unet, lambda: forward(unet, inputs), CROSS_LAYERS, "attn2")
     for side, layers in ((4, AT_4), (8, AT_2)):
         expected = softmax(np.concatenate([heard[layer] for layer in layers], axis=1)).mean(axis=1)
         assert expected.shape == (2, side * side, 9)
@@ -139,7 +102,7 @@ def test_cross_attention_is_the_mean_over_all_heads(unet, inputs):
 def test_chosen_heads_are_counted_over_the_layers_in_their_order(unet, inputs):
     chosen = {4: (0, 19, 7, 13, 4), 2: (11, 2)}
     captured, _ = capture(unet, inputs, replace(PLAN, cross_heads=chosen))
-    heard = listen(unet, inputs, CROSS_LAYERS, "attn2")
+    heard = listen(unet, lambda: forward(unet, inputs), CROSS_LAYERS, "attn2")
     for divisor, layers in ((4, AT_4), (2, AT_2)):
         every = softmax(np.concatenate([heard[layer] for layer in layers], axis=1))
         expected = every[:, list(chosen[divisor])].mean(axis=1)
@@ -162,7 +125,7 @@ def test_one_resolution_may_be_left_out(unet, inputs):
 @pytest.mark.parametrize("heads", [None, (0,), (1,), (1, 0)])
 def test_self_attention_runs_from_queries_to_keys(unet, inputs, heads):
     captured, _ = capture(unet, inputs, replace(PLAN, self_heads=heads))
-    heard = listen(unet, inputs, [SELF_LAYER], "attn1")[SELF_LAYER]
+    heard = listen(unet, lambda: forward(unet, inputs), [SELF_LAYER], "attn1")[SELF_LAYER]
     every = softmax(heard)
     expected = every[:, list(heads or (0, 1))].mean(axis=1)
     np.testing.assert_allclose(captured.self_attention, expected, atol=1e-5)
@@ -179,7 +142,7 @@ def test_scaled_keys_change_their_own_tokens_alone(unet, inputs):
     scale[0, 3] = scale[0, 4] = scale[1, 7] = 1.6
     plain, _ = capture(unet, inputs, plan)
     scaled, _ = capture(unet, inputs, plan, key_scale=scale)
-    own = listen(unet, inputs, [layer], "attn2")[layer][:, 1]
+    own = listen(unet, lambda: forward(unet, inputs), [layer], "attn2")[layer][:, 1]
     ratio = (scaled.mean_cross(SIDE).double().log() - plain.mean_cross(SIDE).double().log()).numpy()
     for image, tokens in ((0, [3, 4]), (1, [7])):
         others = [token for token in range(9) if token not in tokens]
