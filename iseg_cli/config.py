@@ -15,6 +15,7 @@ from iseg_cli.errors import SettingsError, suggestion
 from iseg_cli.resources import preset_path
 
 Heads = tuple[Annotated[int, Field(ge=0)], ...]
+Divisor = Annotated[int, Field(ge=1)]
 
 CROSS_LAYERS = (
     "down_blocks.1.attentions.1",
@@ -33,9 +34,9 @@ SELF_LAYER = "up_blocks.3.attentions.1"
 
 
 class _Section(BaseModel):
-    """A group of settings: frozen, nothing unknown, no silent conversion of types."""
+    """A group of settings: frozen, nothing unknown, no infinities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PromptSettings(_Section):
@@ -62,11 +63,11 @@ class CaptureSettings(_Section):
     cross_layers: tuple[str, ...] = Field(
         CROSS_LAYERS, description="the transformer blocks whose cross-attention is read"
     )
-    cross_weights: Mapping[int, Annotated[float, Field(ge=0)]] = Field(
+    cross_weights: Mapping[Divisor, Annotated[float, Field(ge=0)]] = Field(
         {4: 0.7, 2: 0.3},
         description="weight of the maps of side L/4, L/2 ...; a weight of 0 leaves them out",
     )
-    cross_heads: Mapping[int, Heads] = Field(
+    cross_heads: Mapping[Divisor, Heads] = Field(
         {}, description="heads averaged at L/4, L/2 ..., counted over the layers; absent: all"
     )
     self_layer: str = Field(SELF_LAYER, description="the transformer block of the self-attention")
@@ -278,16 +279,19 @@ def _nested(name: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+def _overlay(
+    below: dict[str, Any], above: Mapping[str, Any], section: type[BaseModel] = Settings
+) -> None:
     """Lay `above` over `below` in place: sections merge, any other value is replaced.
 
-    Mappings with numbers for keys are values (`capture.cross_weights`), not sections.
+    A setting that holds a mapping (`capture.cross_weights`) is one value, not a section.
     """
     for name, value in above.items():
-        held = below.get(name)
-        section = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
-        if section and isinstance(held, dict):
-            _overlay(held, value)
+        kind = section.model_fields[name].annotation if name in section.model_fields else None
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, Mapping):
+            merged = dict(below[name]) if isinstance(below.get(name), Mapping) else {}
+            _overlay(merged, value, kind)
+            below[name] = merged
         else:
             below[name] = value
 

@@ -12,10 +12,10 @@ from iseg_cli.maps import AttentionMaps, CategoryMaps
 from iseg_cli.ops.aggregate import resize
 from iseg_cli.ops.assign import assign, background_score, ignore_band, min_max
 from iseg_cli.ops.ent_self import reduce_entropy
-from iseg_cli.ops.refine import normalise, refine, refine_adaptively
+from iseg_cli.ops.refine import refine, refine_adaptively
 
 COLUMNS = 16
-"""Categories that are refined together: products of one width round alike in every batch."""
+"""Categories refined together: sums and products of one width round alike in every batch."""
 
 
 def category_maps(attention: AttentionMaps, settings: Settings) -> CategoryMaps:
@@ -25,12 +25,10 @@ def category_maps(attention: AttentionMaps, settings: Settings) -> CategoryMaps:
         Scores in [0, 1] on the attention's own grid, each category's greatest being 1; columns of
         padding are 0.
     """
-    mode = settings.refine.mode
-    if mode == "none" or not attention.cross.shape[-1]:
-        refined = normalise(attention.cross)
-    else:
-        spread = attention.self_attention
-        if mode in ("iterative", "adaptive"):
+    spread = attention.self_attention
+    refined = attention.cross
+    if refined.shape[-1]:
+        if settings.refine.mode in ("iterative", "adaptive"):
             spread = reduce_entropy(
                 spread, step_size=settings.ent_self.step_size, log=settings.ent_self.log
             )
@@ -72,7 +70,7 @@ def _refine(attention: AttentionMaps, spread: Tensor, settings: Settings) -> Ten
     refining = settings.refine
     if refining.mode == "adaptive":
         return _refine_adaptively(attention, spread, settings)
-    iterations = 1 if refining.mode == "single" else refining.iterations
+    iterations = {"none": 0, "single": 1}.get(refining.mode, refining.iterations)
     blocks = _fill(attention.cross).split(COLUMNS, dim=-1)
     refined = [refine(block, spread, iterations=iterations) for block in blocks]
     return torch.cat(refined, dim=-1)[..., : attention.cross.shape[-1]]

@@ -47,7 +47,8 @@ class Extractor:
 
     An image's maps depend on the image, its categories, the settings, the seed and the batch size
     alone: every forward has the same shape (short batches are filled up), and every image gets the
-    same noise.
+    same noise. To the last bit where threads share out whole images, as one thread does; elsewhere
+    an image's place in its batch may change rounding (a share of 1e-6 or so).
     """
 
     def __init__(
