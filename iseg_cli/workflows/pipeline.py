@@ -12,6 +12,7 @@ from PIL import Image
 from iseg_cli.config import Settings, load_settings
 from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
+from iseg_cli.errors import ImageError
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.images import load_image
 from iseg_cli.samples import IGNORE, Category, LabelSet, Mask
@@ -101,10 +102,15 @@ class Segmenter:
             A mask of the image's size; 0 is background.
 
         Raises:
-            ImageError: the file is no image that can be decoded.
+            ImageError: the file is no image that can be decoded, or the array no RGB image.
             PromptError: a category that the text encoder cannot hold.
         """
         pixels = load_image(Path(image)) if isinstance(image, str | Path) else image
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise ImageError(
+                f"an array of shape {pixels.shape} and type {pixels.dtype} is no image; pass RGB, "
+                "shape (height, width, 3) and type uint8"
+            )
         label_set = label_set_of(categories)
         prepared = fit_image(pixels, self.model.image_size)[None]
         sizes = [(pixels.shape[0], pixels.shape[1])]
@@ -152,4 +158,4 @@ def fit_image(
 ) -> UInt8[np.ndarray, "side side 3"]:
     """Resize an image to the model's square size, bilinearly; shrinking averages over areas."""
     resized = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
-    return np.asarray(resized)
+    return np.array(resized)  # a copy: PyTorch warns of Pillow's read-only memory
