@@ -144,7 +144,8 @@ class RuntimeSettings(_Section):
     """How a run uses the machine."""
 
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        "auto", description="images that go through the model together"
+        "auto",
+        description="images that go through the model together; on a CPU a multiple of its cores",
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"

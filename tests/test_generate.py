@@ -19,6 +19,7 @@ from pycocotools.coco import COCO
 from iseg_cli.cli import main
 from iseg_cli.resources import embedded_dataset
 from iseg_cli.storage import read_mask, read_scores
+from iseg_cli.workflows.generate import whole_image_threads
 
 BATCH = "4"
 
@@ -352,3 +353,10 @@ def test_info_names_models_and_datasets() -> None:
     assert "tiny           embedded" in result.output
     assert "emoji-voc      found" in result.output
     assert "ISEG_VOC_ROOT" in result.output
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "threads", "used"), [(8, 2, 2), (7, 2, 1), (8, 16, 8), (12, 5, 4), (1, 16, 16)]
+)
+def test_threads_share_out_whole_images(batch_size: int, threads: int, used: int) -> None:
+    assert whole_image_threads(batch_size, threads) == used

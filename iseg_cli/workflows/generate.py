@@ -135,6 +135,8 @@ def generate(
         settings.model, device=device, dtype=choose_dtype(settings.runtime.dtype, device)
     )
     batch_size = _batch_size(settings, model, None if overwrite else out)
+    if device.type == "cpu":
+        torch.set_num_threads(whole_image_threads(batch_size, torch.get_num_threads()))
     segmenter = Segmenter(
         model,
         settings,
@@ -379,6 +381,17 @@ def fitting_batch_size(model: DiffusionModel) -> int:
     free, _ = torch.cuda.mem_get_info(model.device)
     fitting = int(0.6 * free / (6 * 4 * positions**2))
     return 2 ** max(0, min(fitting, 32).bit_length() - 1) if fitting else 1
+
+
+def whole_image_threads(batch_size: int, threads: int) -> int:
+    """Return how many of some threads to use, so that each works on whole images of a batch.
+
+    Where threads meet inside an image, sums are rounded by where in its batch an image lies, and
+    its mask could depend on its neighbours. A single image always lies first.
+    """
+    if batch_size == 1:
+        return threads
+    return max(count for count in range(1, threads + 1) if batch_size % count == 0)
 
 
 def _run_info(
