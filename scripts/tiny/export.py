@@ -1,5 +1,6 @@
 """Export: averaged weights in half precision, as a Stable Diffusion pipeline's folder."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -36,5 +37,15 @@ def export_model(work: Path, target: Path) -> None:
     partial = target.with_name(f"{target.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     pipeline.to(dtype=torch.float16).save_pretrained(partial, safe_serialization=True)
+    load_in_full_precision(partial / "text_encoder" / "config.json")
+    for file in partial.rglob("*.safetensors"):
+        file.chmod(0o644)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
+
+
+def load_in_full_precision(config: Path) -> None:
+    """Let transformers load the half-precision weights as float32, as diffusers does."""
+    settings = json.loads(config.read_text("utf-8"))
+    settings["dtype"] = "float32"
+    config.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
