@@ -222,7 +222,7 @@ class FakeHub:
         monkeypatch.setattr(hub, "_download", self.download)
 
     def list_files(self, repo_id, revision):
-        self.asked.append(repo_id)
+        self.asked.append(repo_id if revision is None else f"{repo_id}@{revision}")
         if repo_id not in self.repositories:
             raise OSError(f"there is no {repo_id}")
         return self.repositories[repo_id]
@@ -246,6 +246,13 @@ def test_the_mirror_is_tried_when_the_first_place_fails(
     assert [repo for repo, _ in fake.downloaded] == [loading.SD21_BASE_MIRROR]
     assert model.name == "sd2.1-base"
     assert_same_weights(model.unet, random_model.unet)
+
+
+def test_one_revision_of_a_repository(monkeypatch, random_model_folder):
+    fake = FakeHub(monkeypatch, {"owner/name": FILES}, random_model_folder)
+    model = load_model("owner/name@v2", device=CPU)
+    assert fake.asked == ["owner/name@v2"]
+    assert model.revision is None  # this fake's folder is no snapshot
 
 
 @pytest.mark.parametrize("half", [True, False])
@@ -283,7 +290,7 @@ def test_what_was_downloaded_needs_no_network(tmp_path, monkeypatch, random_mode
     monkeypatch.setattr(hub, "_list_files", None)
     assert hub.is_downloaded("owner/name")
     model = load_model("owner/name", device=CPU, dtype=torch.float32)
-    assert model.source.endswith("0" * 40)
+    assert model.revision == "0" * 40
 
 
 @pytest.mark.parametrize("missing", ["unet", "tokenizer", "scheduler"])

@@ -54,6 +54,12 @@ class DiffusionModel:
     dtype: torch.dtype
 
     @property
+    def revision(self) -> str | None:
+        """The commit on the hub that it was downloaded from; None for a folder of the user's."""
+        folder = Path(self.source)
+        return folder.name if folder.parent.name == "snapshots" else None
+
+    @property
     def latent_side(self) -> int:
         """L: the side of the latent grid at the model's own image size (64 for SD 2.1-base)."""
         return int(self.unet.config.sample_size)
@@ -132,7 +138,8 @@ def load_model(
     """Load a model from safetensors files: half-precision ones if there are any, else full ones.
 
     Args:
-        name: `tiny` (embedded), `sd2.1-base`, a hub id or a folder in diffusers format.
+        name: `tiny` (embedded), `sd2.1-base`, a hub id `owner/name`, of one revision
+            `owner/name@revision`, or a folder in diffusers format.
         device: where to put it; None as `choose_device("auto")`.
         dtype: its floating type; None as `choose_dtype("auto", device)`.
 
@@ -144,7 +151,10 @@ def load_model(
     tried = []
     for source in _sources(name):
         try:
-            folder = Path(source) if Path(source).is_dir() else find_snapshot(source)
+            repository, _, revision = source.partition("@")
+            folder = Path(source)
+            if not folder.is_dir():
+                folder = find_snapshot(repository, revision=revision or None)
             return _load(name, folder, device, dtype)
         except (OSError, ValueError) as error:
             tried.append(f"{source} ({_first_line(error)})")
@@ -161,10 +171,10 @@ def _sources(name: str) -> tuple[str, ...]:
         return (str(TINY_MODEL),)
     if name == "sd2.1-base":
         return (SD21_BASE, SD21_BASE_MIRROR)
-    if not Path(name).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+    if not Path(name).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+)?", name):
         raise ModelNotFoundError(
             f"model {name} is neither tiny, sd2.1-base, a folder that exists nor a hub id "
-            "owner/name; check --model"
+            "owner/name or owner/name@revision; check --model"
         )
     return (name,)
 

@@ -410,7 +410,11 @@ def _run_info(
         split=reader.split,
         label_source=source,
         task=settings.task,
-        model={"name": settings.model, "fingerprint": segmenter.model.fingerprint()},
+        model={
+            "name": settings.model,
+            "revision": segmenter.model.revision,
+            "fingerprint": segmenter.model.fingerprint(),
+        },
         settings=to_dict(settings),
         seed=settings.seed,
         batch_size=segmenter.batch_size,
