@@ -9,7 +9,9 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from tiny.text import make_tokenizer, settle_unseen_words
-from tiny.unet import Model, build_scheduler
+from tiny.unet import Model, build_scheduler, sharpen_similarity
+
+SHARPER = 1.5  # factor of the frozen kernel's logits
 
 
 def load_model(work: Path) -> Model:
@@ -24,6 +26,7 @@ def export_model(work: Path, target: Path) -> None:
     tokenizer = make_tokenizer(work)
     model = load_model(work)
     settle_unseen_words(model.text, tokenizer)
+    sharpen_similarity(model.unet, SHARPER)
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_pretrained(work / "vae"),
         text_encoder=model.text,

@@ -27,7 +27,7 @@ from tiny.training import (
     mark_running,
     save_checkpoint,
 )
-from tiny.unet import Model, build_scheduler, sharpen_similarity
+from tiny.unet import Model, build_scheduler
 from tiny.vae import cache_latents
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,6 @@ class Plan:
     warmup: int = 100
     peak: float = 1.2e-3
     last: float = 5e-5
-    sharper: float = 1.5  # factor of the frozen kernel's logits from the first step at 128 px on
     save_every: int = 250
     score_every: int = 500
 
@@ -160,8 +159,6 @@ def train_unet(work: Path, *, seed: int, plan: Plan) -> None:
     running = 0.0
     while progress.step < plan.steps:
         is_small = progress.step < plan.small_steps
-        if progress.step == plan.small_steps:
-            sharpen_similarity(model.unet, plan.sharper)
         batch = plan.small_batch if is_small else plan.large_batch
         rate = falling_rate(
             progress.step, steps=plan.steps, warmup=plan.warmup, peak=plan.peak, last=plan.last
