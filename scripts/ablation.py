@@ -13,14 +13,14 @@ from iseg_cli.diffusion.loading import load_model
 from iseg_cli.readers.registry import dataset_info, open_dataset
 from iseg_cli.workflows.sweep import score_settings
 
-ITERATIONS = (1, 2, 3, 4, 6, 8, 12)
+ITERATIONS = (1, 2, 4, 6, 8, 12, 16, 24)
 GAMMAS = (1.0, 1.15, 1.3, 1.6, 2.0)
 
 
 def variants(preset: str, files: tuple[Path, ...]) -> dict[str, Settings]:
     """Return the settings of every row, by its name."""
     base = load_settings(preset, files=files)
-    enhanced = base.cat_cross.gamma
+    enhanced = base.cat_cross.gamma if base.cat_cross.gamma != 1 else GAMMAS[1]
 
     def row(mode: str, *, gamma: float, iterations: int | None = None) -> Settings:
         changes = {"refine.mode": mode, "cat_cross.gamma": gamma, "refine.iterations": iterations}
@@ -30,8 +30,8 @@ def variants(preset: str, files: tuple[Path, ...]) -> dict[str, Settings]:
         "raw cross-attention": row("none", gamma=1.0),
         "single product (baseline)": row("single", gamma=1.0),
         "Ent-Self": row("iterative", gamma=1.0),
-        "Cat-Cross": row("single", gamma=enhanced),
-        "Ent-Self and Cat-Cross": row("iterative", gamma=enhanced),
+        f"Cat-Cross, gamma {enhanced:g}": row("single", gamma=enhanced),
+        f"Ent-Self and Cat-Cross, gamma {enhanced:g}": row("iterative", gamma=enhanced),
     }
     for count in ITERATIONS:
         rows[f"naive, N = {count}"] = row("naive", gamma=1.0, iterations=count)

@@ -88,7 +88,7 @@ def test_the_folder_explains_itself(once: Path, image_ids: list[str]) -> None:
     assert run["label_source"] == "masks"
     assert run["status"] == "finished"
     assert run["batch_size"] == 4
-    assert run["settings"]["capture"]["timestep"] == 100
+    assert run["settings"]["refine"]["iterations"] == 6
     assert run["versions"]["torch"]
     lines = [json.loads(line) for line in (once / "images.jsonl").read_text().splitlines()]
     assert [line["image_id"] for line in lines] == image_ids
@@ -187,7 +187,7 @@ def test_other_settings_in_the_same_folder_are_refused(once: Path, tmp_path: Pat
     root = json.loads((out / "run.json").read_text())["root"]
     arguments = [
         "generate", "--dataset", "emoji-voc", "--root", root, "--out", out, "--batch-size", BATCH,
-        "--set", "refine.iterations=5",
+        "--set", "refine.iterations=2",
     ]  # fmt: skip
     result = iseg(*arguments)
     assert result.exit_code == 2
