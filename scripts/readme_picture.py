@@ -19,7 +19,7 @@ WHITE = (255, 255, 255)
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--images",
-    default="val_0001,val_0002,val_0004,val_0009,val_0012,val_0017",
+    default="val_0001,val_0009,val_0010,val_0003,val_0016,val_0021",
     show_default=True,
     help="Image ids with commas.",
 )

@@ -167,7 +167,7 @@ def train_unet(work: Path, *, seed: int, plan: Plan) -> None:
             group["lr"] = rate * group["scale"]
         loss = diffusion_loss(model, scheduler, *(small if is_small else large).draw(batch))
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(_trained(model), 1.0)
         optimiser.step()
         average.update(progress.step)
