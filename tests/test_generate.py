@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from iseg_cli.cli import main
 from iseg_cli.resources import embedded_dataset
 from iseg_cli.storage import read_mask, read_scores
-from iseg_cli.workflows.generate import whole_image_threads
+from iseg_cli.workflows.machine import whole_image_threads
 
 BATCH = "4"
 

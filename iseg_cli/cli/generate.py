@@ -98,7 +98,8 @@ def generate(
     The masks, 8-bit palette PNGs of the images' sizes, come with run.json (what made them) and
     images.jsonl (a line per image).
     """
-    from iseg_cli.workflows.generate import Extras, default_folder, generate, resolve_settings
+    from iseg_cli.workflows.generate import default_folder, generate, resolve_settings
+    from iseg_cli.workflows.job import Extras
 
     settings = resolve_settings(
         configs,

@@ -40,15 +40,17 @@ def export_model(work: Path, target: Path) -> None:
     partial = target.with_name(f"{target.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     pipeline.to(dtype=torch.float16).save_pretrained(partial, safe_serialization=True)
-    load_in_full_precision(partial / "text_encoder" / "config.json")
+    # Transformers loads the half-precision weights as float32 then, as diffusers does.
+    edit_config(partial / "text_encoder" / "config.json", dtype="float32")
+    edit_config(partial / "vae" / "config.json", _name_or_path=None)
     for file in partial.rglob("*.safetensors"):
         file.chmod(0o644)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 
 
-def load_in_full_precision(config: Path) -> None:
-    """Let transformers load the half-precision weights as float32, as diffusers does."""
-    settings = json.loads(config.read_text("utf-8"))
-    settings["dtype"] = "float32"
-    config.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+def edit_config(config: Path, **changes: str | None) -> None:
+    """Change entries of a config.json; None removes one (a path of the machine it was made on)."""
+    settings = {**json.loads(config.read_text("utf-8")), **changes}
+    kept = {key: value for key, value in settings.items() if changes.get(key, "") is not None}
+    config.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")

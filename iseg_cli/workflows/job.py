@@ -1,0 +1,221 @@
+"""The loop over images: decode in threads, segment in batches, write in threads.
+
+Queues are bounded, so memory does not grow with the dataset.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from iseg_cli.errors import DataError, IsegError, PromptError, SettingsError
+from iseg_cli.labels import LabelSource
+from iseg_cli.overlays import draw_overlay
+from iseg_cli.readers.base import Reader
+from iseg_cli.readers.images import load_image
+from iseg_cli.samples import Category, Mask, Sample
+from iseg_cli.storage import (
+    ImageRecord,
+    PredictionFolder,
+    encode_mask,
+    encode_picture,
+    write_atomically,
+    write_scores,
+)
+from iseg_cli.workflows.pipeline import Segmentation, Segmenter, fit_image, label_values
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is written beside the masks.
+
+    Attributes:
+        overlays: pictures of image and mask with a legend, `overlays/<image_id>.jpg`.
+        scores: each category's map as float16, `scores/<image_id>.npz`.
+        rle: a COCO results file, or None.
+    """
+
+    overlays: bool = False
+    scores: bool = False
+    rle: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A decoded image on its way to the model."""
+
+    sample: Sample
+    categories: tuple[Category, ...]
+    pixels: UInt8[np.ndarray, "side side 3"]
+    size: tuple[int, int]
+    picture: UInt8[np.ndarray, "height width 3"] | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """An image that cannot be segmented, and why."""
+
+    sample: Sample
+    reason: str
+
+
+class Job:
+    """The loop over images: decode in threads, segment in batches, write in threads."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        source: LabelSource,
+        segmenter: Segmenter,
+        folder: PredictionFolder,
+        extras: Extras,
+    ) -> None:
+        self.reader, self.source, self.segmenter = reader, source, segmenter
+        self.folder, self.extras = folder, extras
+
+    def run(self, image_ids: Sequence[str], workers: int, bar: "tqdm[NoReturn]") -> dict[str, str]:
+        """Segment the images; return what is wrong with those that failed."""
+        failed: dict[str, str] = {}
+
+        def fail(sample: Sample, reason: str) -> None:
+            failed[sample.image_id] = reason
+            self.folder.write(ImageRecord(sample.image_id, None, (), "failed", reason))
+            bar.set_postfix(failed=len(failed), refresh=False)
+            bar.update()
+
+        batch_size = self.segmenter.batch_size
+        with (
+            ThreadPoolExecutor(workers, "decode") as decoders,
+            ThreadPoolExecutor(workers, "write") as writers,
+        ):
+            ahead = workers + 2 * batch_size
+            prepared = _map_ahead(decoders, self._prepare, image_ids, ahead)
+            written: deque[Future[None]] = deque()
+            for batch in _batches(self._usable(prepared, fail), batch_size):
+                for item, segmentation in zip(batch, self._segment(batch), strict=True):
+                    written.append(writers.submit(self._write, item, segmentation))
+                    bar.update()
+                while len(written) > 2 * ahead:
+                    written.popleft().result()
+            for future in written:
+                future.result()
+        return failed
+
+    def _prepare(self, image_id: str) -> _Prepared | _Failed:
+        """Decode an image, look up its labels and bring it to the model's size."""
+        sample = self.reader.sample(image_id)
+        try:
+            image = load_image(sample.image_path)
+            categories = self.source(sample)
+        except DataError as error:
+            return _Failed(sample, str(error))
+        return _Prepared(
+            sample,
+            categories,
+            fit_image(image, self.segmenter.model.image_size),
+            (image.shape[0], image.shape[1]),
+            image if self.extras.overlays else None,
+        )
+
+    def _usable(
+        self, prepared: Iterable[_Prepared | _Failed], fail: Callable[[Sample, str], None]
+    ) -> Iterator[_Prepared]:
+        """Yield what the model can work on; report the rest."""
+        for item in prepared:
+            if isinstance(item, _Failed):
+                fail(item.sample, item.reason)
+                continue
+            try:
+                self.segmenter.extractor.prompts(item.categories)
+            except PromptError as error:
+                fail(item.sample, str(error))
+                continue
+            yield item
+
+    def _segment(self, batch: Sequence[_Prepared]) -> list[Segmentation]:
+        """Segment a batch; images without categories are background and cost nothing."""
+        named = [item for item in batch if item.categories]
+        results: dict[int, Segmentation] = {}
+        if named:
+            try:
+                segmented = self.segmenter.segment_batch(
+                    np.stack([item.pixels for item in named]),
+                    [item.categories for item in named],
+                    [item.size for item in named],
+                    self.reader.label_set,
+                )
+            except torch.OutOfMemoryError:
+                raise SettingsError(
+                    f"{self.segmenter.batch_size} images do not fit into the memory of "
+                    f"{self.segmenter.model.device}; pass a smaller --batch-size (finished masks "
+                    "stay, with --overwrite they are made again)"
+                ) from None
+            results = {id(item): one for item, one in zip(named, segmented, strict=True)}
+        return [results.get(id(item)) or self._nothing(item) for item in batch]
+
+    def _nothing(self, item: _Prepared) -> Segmentation:
+        """Return the mask of an image without categories: all background."""
+        value = label_values((), self.reader.label_set)[0]
+        side = self.segmenter.model.latent_side
+        return Segmentation(
+            Mask(np.full(item.size, value, dtype=np.uint8)),
+            np.zeros((0, side, side), dtype=np.float16),
+        )
+
+    def _write(self, item: _Prepared, result: Segmentation) -> None:
+        """Write an image's files; its mask and record last, since they say that it is done."""
+        image_id = item.sample.image_id
+        label_set = self.reader.label_set
+        try:
+            if item.picture is not None:
+                overlay = draw_overlay(item.picture, result.mask, label_set)
+                write_atomically(self.folder.overlay_path(image_id), encode_picture(overlay))
+            if self.extras.scores:
+                ids = [category.id for category in item.categories]
+                write_scores(self.folder.scores_path(image_id), result.scores, ids)
+            record = ImageRecord(
+                image_id,
+                item.size,
+                tuple(category.name for category in item.categories),
+                "done" if item.categories else "empty",
+                None,
+            )
+            self.folder.write(record, encode_mask(result.mask, label_set.palette))
+        except OSError as error:
+            raise IsegError(
+                f"cannot write the mask of {image_id} into {self.folder.path}: {error.strerror}; "
+                "make room or choose another --out, then run the same command to resume"
+            ) from None
+
+
+def _map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Iterator[R]:
+    """Map in threads, in order, at most `ahead` results at a time, so that memory is bounded."""
+    waiting = iter(items)
+    futures = deque(pool.submit(function, item) for item in itertools.islice(waiting, ahead))
+    try:
+        while futures:
+            result = futures.popleft().result()
+            futures.extend(pool.submit(function, item) for item in itertools.islice(waiting, 1))
+            yield result
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    waiting = iter(items)
+    while batch := list(itertools.islice(waiting, size)):
+        yield batch

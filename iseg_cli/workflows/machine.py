@@ -1,0 +1,30 @@
+"""How a run fits the machine: images at a time, threads."""
+
+import torch
+
+from iseg_cli.diffusion.loading import DiffusionModel
+
+
+def fitting_batch_size(model: DiffusionModel) -> int:
+    """Return a batch size that surely fits: a power of two, at most 32.
+
+    On a GPU an image is reckoned at six float32 copies of its self-attention (captured, reduced
+    and the room their computation takes), on a CPU at what the caches of a few cores profit from.
+    """
+    positions = model.latent_side**2
+    if model.device.type != "cuda":
+        return 8 if positions <= 1024 else 1
+    free, _ = torch.cuda.mem_get_info(model.device)
+    fitting = int(0.6 * free / (6 * 4 * positions**2))
+    return 2 ** max(0, min(fitting, 32).bit_length() - 1) if fitting else 1
+
+
+def whole_image_threads(batch_size: int, threads: int) -> int:
+    """Return how many of some threads to use, so that each works on whole images of a batch.
+
+    Where threads meet inside an image, sums are rounded by where in its batch an image lies, and
+    its mask could depend on its neighbours. A single image always lies first.
+    """
+    if batch_size == 1:
+        return threads
+    return max(count for count in range(1, threads + 1) if batch_size % count == 0)
