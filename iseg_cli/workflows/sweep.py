@@ -13,7 +13,6 @@ from iseg_cli.config import Settings, to_dict
 from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.evaluation.confusion import ConfusionMatrix
-from iseg_cli.labels import from_masks
 from iseg_cli.maps import AttentionMaps
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.images import load_image
@@ -90,13 +89,13 @@ def _capture_of(settings: Settings) -> str:
 
 
 def _read(reader: Reader, image_ids: Sequence[str], side: int) -> _Batch:
-    source = from_masks(reader.truth, reader.label_set)
     samples = [reader.sample(image_id) for image_id in image_ids]
     paths: list[Path] = [sample.image_path for sample in samples]
+    truths = [reader.truth(image_id).labels for image_id in image_ids]
     return _Batch(
         np.stack([fit_image(load_image(path), side) for path in paths]),
-        [source(sample) for sample in samples],
-        [reader.truth(image_id).labels for image_id in image_ids],
+        [reader.label_set.select(np.unique(truth).tolist()) for truth in truths],
+        truths,
     )
 
 

@@ -86,6 +86,7 @@ def load_sprites(catalog: Catalog, work: Path) -> list[Sprite]:
                         pictures[key] = np.round(picture * 255).astype(np.uint8)
         work.mkdir(parents=True, exist_ok=True)
         partial = work / "sprites.part.npz"
+        # NumPy's stubs take any keyword for its own `allow_pickle`.
         np.savez_compressed(partial, **pictures)  # type: ignore[arg-type]
         partial.replace(cache)
     sprites = []
