@@ -6,6 +6,7 @@ Example: python scripts/train_tiny.py --work build/tiny
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -14,7 +15,7 @@ from tiny.export import export_model
 from tiny.fit import Plan, train_unet
 from tiny.store import make_store
 from tiny.text import make_tokenizer
-from tiny.vae import cache_latents, train_vae
+from tiny.vae import train_vae
 
 STAGES = ("scenes", "vae", "unet", "export")
 
@@ -47,6 +48,13 @@ STAGES = ("scenes", "vae", "unet", "export")
 @click.option("--small-steps", type=int, help="Steps of the UNet at 64 px.")
 @click.option("--large-steps", type=int, help="Steps of the UNet at 128 px.")
 @click.option(
+    "--start",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A model folder to go on from: its dead VAE channels are revived, its UNet adapts.",
+)
+@click.option("--peak", type=float, help="Highest learning rate of the UNet.")
+@click.option("--last", type=float, help="Learning rate of the UNet's last step.")
+@click.option(
     "--until",
     type=click.Choice(STAGES),
     default="export",
@@ -64,28 +72,35 @@ def main(
     vae_steps: int,
     small_steps: int | None,
     large_steps: int | None,
+    start: Path | None,
+    peak: float | None,
+    last: float | None,
     until: str,
 ) -> None:
     """Run the stages up to `until`; each resumes, or is skipped where it is finished."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
-    steps = {"small_steps": small_steps, "large_steps": large_steps}
-    plan = replace(Plan(), **{key: value for key, value in steps.items() if value is not None})
-    last = STAGES.index(until)
+    given: dict[str, Any] = {
+        "small_steps": small_steps,
+        "large_steps": large_steps,
+        "peak": peak,
+        "last": last,
+    }
+    plan = replace(Plan(), **{key: value for key, value in given.items() if value is not None})
+    end = STAGES.index(until)
     if dataset is not None:
         make_dataset(work, dataset, seed=seed)
     make_store(work, "choice", seed=seed, side=64, count=200)
     make_store(work, "choice128", seed=seed, side=128, count=200)
     make_store(work, "fit64", seed=seed, side=64, count=scenes)
+    make_store(work, "near64", seed=seed, side=64, count=scenes)
     make_store(work, "fit128", seed=seed, side=128, count=large_scenes)
     make_tokenizer(work)
-    if last >= STAGES.index("vae"):
-        train_vae(work, seed=seed, steps=vae_steps)
-        for split in ("choice", "choice128", "fit64", "fit128"):
-            cache_latents(work, split)
-    if last >= STAGES.index("unet"):
-        train_unet(work, seed=seed, plan=plan)
-    if last >= STAGES.index("export"):
+    if end >= STAGES.index("vae"):
+        train_vae(work, seed=seed, steps=vae_steps, start=start)
+    if end >= STAGES.index("unet"):
+        train_unet(work, seed=seed, plan=plan, start=start)
+    if end >= STAGES.index("export"):
         export_model(work, target)
 
 

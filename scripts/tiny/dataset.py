@@ -47,12 +47,6 @@ def annotation(name: str, scene: Scene, catalog: Catalog) -> ElementTree.Element
         ElementTree.SubElement(thing, "name").text = names[category]
         ElementTree.SubElement(thing, "difficult").text = "0"
         box = ElementTree.SubElement(thing, "bndbox")
-        edges = {
-            "xmin": columns.min(),
-            "ymin": rows.min(),
-            "xmax": columns.max(),
-            "ymax": rows.max(),
-        }
         for key, edge in edges.items():
             ElementTree.SubElement(box, key).text = str(int(edge) + 1)
     ElementTree.indent(root)
@@ -68,6 +62,12 @@ def save_mask(mask: npt.NDArray[Any], path: Path) -> None:
 
 def make_dataset(work: Path, target: Path, *, seed: int) -> None:
     """Write every split's images, masks, annotations and list of names under `target`."""
+    for split, count in SIZES.items():
+        write_split(work, target, split, seed=seed, count=count)
+
+
+def write_split(work: Path, target: Path, split: str, *, seed: int, count: int) -> None:
+    """Write the first `count` scenes of a split under `target`, beside those that lie there."""
     catalog = load_catalog()
     folders = {
         key: target / key
@@ -75,16 +75,15 @@ def make_dataset(work: Path, target: Path, *, seed: int) -> None:
     }
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    for split, count in SIZES.items():
-        box = sprite_box(work, held_out=split == "style")
-        names = [f"{split}_{index:04d}" for index in range(count)]
-        for index, name in enumerate(names):
-            scene = make_scene(seed, split, index, box, SIDE)
-            Image.fromarray(scene.image).save(
-                folders["JPEGImages"] / f"{name}.jpg", quality=90, optimize=True
-            )
-            save_mask(scene.mask, folders["SegmentationClass"] / f"{name}.png")
-            tree = ElementTree.ElementTree(annotation(name, scene, catalog))
-            tree.write(folders["Annotations"] / f"{name}.xml", encoding="unicode")
-        listing = folders["ImageSets/Segmentation"] / f"{split}.txt"
-        listing.write_text("\n".join(names) + "\n", "utf-8")
+    box = sprite_box(work, held_out=split == "style")
+    names = [f"{split}_{index:04d}" for index in range(count)]
+    for index, name in enumerate(names):
+        scene = make_scene(seed, split, index, box, SIDE)
+        Image.fromarray(scene.image).save(
+            folders["JPEGImages"] / f"{name}.jpg", quality=90, optimize=True
+        )
+        save_mask(scene.mask, folders["SegmentationClass"] / f"{name}.png")
+        tree = ElementTree.ElementTree(annotation(name, scene, catalog))
+        tree.write(folders["Annotations"] / f"{name}.xml", encoding="unicode")
+    listing = folders["ImageSets/Segmentation"] / f"{split}.txt"
+    listing.write_text("\n".join(names) + "\n", "utf-8")

@@ -9,9 +9,9 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from tiny.text import make_tokenizer, settle_unseen_words
-from tiny.unet import Model, build_scheduler, sharpen_similarity
+from tiny.unet import Model, build_scheduler, set_sharpness
 
-SHARPER = 2.0  # factor of the frozen kernel's logits, chosen on emoji-voc train
+SHARPNESS = 12.0  # c^2 of the frozen kernel, chosen on emoji-voc train: docs/embedded-model.md
 
 
 def load_model(work: Path) -> Model:
@@ -26,7 +26,7 @@ def export_model(work: Path, target: Path) -> None:
     tokenizer = make_tokenizer(work)
     model = load_model(work)
     settle_unseen_words(model.text, tokenizer)
-    sharpen_similarity(model.unet, SHARPER)
+    set_sharpness(model.unet, SHARPNESS)
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_pretrained(work / "vae"),
         text_encoder=model.text,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
-from tiny.evaluate import FULL_LAYERS, HALF_LAYERS, score
+from tiny.judge import Judge
 from tiny.store import open_store
 from tiny.text import LENGTH, encode_captions, make_tokenizer
 from tiny.training import (
@@ -27,7 +27,7 @@ from tiny.training import (
     mark_running,
     save_checkpoint,
 )
-from tiny.unet import Model, build_scheduler
+from tiny.unet import Model, build_scheduler, load_parts
 from tiny.vae import cache_latents
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Plan:
     large_steps: int = 0  # at 128 px, L = 32: 900 of them gained nothing
     small_batch: int = 32
     large_batch: int = 8
-    warmup: int = 100
+    warmup: int = 200
     peak: float = 1.2e-3
     last: float = 5e-5
     save_every: int = 250
@@ -56,12 +56,12 @@ class Plan:
 
 
 class Scenes:
-    """Latents and captions of one split, all in memory."""
+    """Latents and captions of some splits, all in memory."""
 
-    def __init__(self, work: Path, split: str, tokenizer: CLIPTokenizer) -> None:
-        store = open_store(work, split)
-        self.latents = torch.from_numpy(cache_latents(work, split))
-        self.captions = encode_captions(tokenizer, store.categories.tolist())
+    def __init__(self, work: Path, splits: tuple[str, ...], tokenizer: CLIPTokenizer) -> None:
+        rows = [row for split in splits for row in open_store(work, split).categories.tolist()]
+        self.latents = torch.cat([torch.from_numpy(cache_latents(work, split)) for split in splits])
+        self.captions = encode_captions(tokenizer, rows)
         self.empty = tokenizer(
             "", padding="max_length", max_length=LENGTH, return_tensors="pt"
         ).input_ids
@@ -100,46 +100,8 @@ def _trained(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
-class Judge:
-    """Scores the averaged weights on scenes of both sizes that training never sees."""
-
-    def __init__(self, work: Path, tokenizer: CLIPTokenizer) -> None:
-        self.tokenizer = tokenizer
-        self.scheduler = build_scheduler()
-        small, large = [
-            (cache_latents(work, split)[:count], open_store(work, split))
-            for split, count in (("choice", 200), ("choice128", 100))
-        ]
-        self.contests = {
-            "half_16": (*small, HALF_LAYERS),
-            "full_16": (*small, FULL_LAYERS),
-            "full_32": (*large, FULL_LAYERS),
-        }
-
-    def points(self, model: Model, average: Average) -> dict[str, float]:
-        """Mean IoU of the maps of side L/2 and L, at L = 16 and 32; keeps the random state."""
-        random = torch.get_rng_state()
-        average.swap()
-        points = {
-            name: score(
-                model.unet,
-                model.text,
-                self.tokenizer,
-                self.scheduler,
-                latents,
-                store.masks[: len(latents)],
-                store.categories[: len(latents)],
-                layers=layers,
-            )
-            for name, (latents, store, layers) in self.contests.items()
-        }
-        average.swap()
-        torch.set_rng_state(random)
-        return {name: round(value, 2) for name, value in points.items()}
-
-
-def train_unet(work: Path, *, seed: int, plan: Plan) -> None:
-    """Train from the last checkpoint on.
+def train_unet(work: Path, *, seed: int, plan: Plan, start: Path | None = None) -> None:
+    """Train from the last checkpoint on; a fresh training begins from the model folder `start`.
 
     Every score goes to `work/learning_curve.csv`; the weights that scored best at L = 32, where
     the product runs, are kept in `work/unet-best`.
@@ -148,12 +110,15 @@ def train_unet(work: Path, *, seed: int, plan: Plan) -> None:
     tokenizer = make_tokenizer(work)
     scheduler = build_scheduler()
     model = Model(tokenizer)
+    if start is not None:
+        load_parts(model, start)
     optimiser = build_optimiser(model)
     average = Average(_trained(model), longest=0.999)
     checkpoint = work / "unet-checkpoint"
     progress = load_checkpoint(checkpoint, model, optimiser, average)
-    small, large = Scenes(work, "fit64", tokenizer), Scenes(work, "fit128", tokenizer)
-    judge = Judge(work, tokenizer)
+    small = Scenes(work, ("fit64", "near64"), tokenizer)
+    large = Scenes(work, ("fit128",), tokenizer) if plan.large_steps else small
+    judge = Judge(work, tokenizer, seed=seed)
     (work / "plan.json").write_text(json.dumps(asdict(plan), indent=2) + "\n", "utf-8")
     mark_running(work)
     running = 0.0

@@ -23,11 +23,13 @@ SPLITS = {
     "style": 4,
     "choice": 5,
     "choice128": 6,
+    "near64": 7,
 }
 OBJECT_COUNTS = (0.35, 0.40, 0.25)  # share of scenes with one, two, three objects
 SIDES = ((0.40, 0.80), (0.34, 0.62), (0.28, 0.52))  # longest side of a sprite by object count
 ATTEMPTS = 12  # places tried for each sprite; the one that covers least is taken
 LEAST_VISIBLE = 0.6  # share of a sprite that must stay in sight
+LEAST_NAMED = 0.3  # share of an object inside a crop from which on the crop's caption names it
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,36 @@ def compose(random: np.random.Generator, box: SpriteBox, side: int) -> Scene | N
     pixels = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
     order = [categories[index] for index in random.permutation(count)]
     return Scene(pixels, mask, tuple(order))
+
+
+def crop(random: np.random.Generator, scene: Scene, side: int) -> Scene:
+    """A square of `side` pixels around a random object, named by what is well inside it."""
+    rows, columns = np.nonzero(scene.mask == random.choice(scene.categories))
+    last = scene.mask.shape[0] - side
+    shifts = random.integers(-side // 4, side // 4 + 1, 2)
+    top, left = (
+        int(np.clip(round(edge.mean()) - side // 2 + shift, 0, last))
+        for edge, shift in zip((rows, columns), shifts, strict=True)
+    )
+    window = np.s_[top : top + side, left : left + side]
+    mask = scene.mask[window]
+    named = tuple(
+        category
+        for category in scene.categories
+        if (mask == category).sum() >= LEAST_NAMED * (scene.mask == category).sum()
+    )
+    return Scene(scene.image[window], mask, named)
+
+
+def make_crop(seed: int, split: str, index: int, box: SpriteBox, side: int) -> Scene:
+    """A crop of `side` pixels of a scene twice as wide: its objects are as large as there."""
+    random = np.random.default_rng([seed, SPLITS[split], index])
+    while True:
+        scene = compose(random, box, 2 * side)
+        if scene is not None:
+            found = crop(random, scene, side)
+            if found.categories:
+                return found
 
 
 def make_scene(seed: int, split: str, index: int, box: SpriteBox, side: int) -> Scene:

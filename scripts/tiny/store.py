@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiny.catalog import load_catalog
-from tiny.scenes import SpriteBox, make_scene
+from tiny.scenes import SpriteBox, make_crop, make_scene
 from tiny.sprites import load_sprites
 
 Array = npt.NDArray[Any]
@@ -47,8 +47,9 @@ def _fill(start: int, *, work: Path, split: str, seed: int, side: int, count: in
         np.load(path.with_suffix(".part.npy"), mmap_mode="r+") for path in _paths(work, split)
     )
     box = sprite_box(work, held_out=False)
+    make = make_crop if split.startswith("near") else make_scene
     for index in range(start, min(start + CHUNK, count)):
-        scene = make_scene(seed, split, index, box, side)
+        scene = make(seed, split, index, box, side)
         images[index], masks[index] = scene.image, scene.mask
         names[index, : len(scene.categories)] = scene.categories
 

@@ -1,14 +1,17 @@
 """The model: a narrow UNet with Stable Diffusion 2.1's blocks, and its text encoder."""
 
+from pathlib import Path
+
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from tiny.text import WIDTH, build_text_encoder
 
-SHARPNESS = 6.0  # c^2 of the similarity start
+SHARPNESS = 9.0  # c^2 of the similarity start
 
 
 def build_scheduler() -> DDIMScheduler:
@@ -63,12 +66,23 @@ def start_similarity(unet: UNet2DConditionModel) -> None:
             matrix.requires_grad_(False)
 
 
-def sharpen_similarity(unet: UNet2DConditionModel, factor: float) -> None:
-    """Multiply the logits of the frozen kernel: at L = 32 a position has four times the rivals."""
+def set_sharpness(unet: UNet2DConditionModel, sharpness: float) -> None:
+    """Scale the frozen kernel to c^2 = `sharpness`: its logits grow in proportion to it."""
     layer = unet.up_blocks[3].attentions[1].transformer_blocks[0].attn1
     with torch.no_grad():
         for matrix in (layer.to_q.weight, layer.to_k.weight):
-            matrix.mul_(factor**0.5)
+            present = matrix.square().sum() / len(matrix)  # of a rotation times c: c^2
+            matrix.mul_((sharpness / present) ** 0.5)
+
+
+def load_parts(model: "Model", folder: Path) -> None:
+    """Take the weights of an exported model; its kernel comes back to the sharpness of training."""
+    for part, name in (
+        (model.unet, "unet/diffusion_pytorch_model"),
+        (model.text, "text_encoder/model"),
+    ):
+        part.load_state_dict(load_file(folder / f"{name}.safetensors"))
+    set_sharpness(model.unet, SHARPNESS)
 
 
 class Model(nn.Module):

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,11 +23,12 @@ from tiny.training import (
 )
 
 log = logging.getLogger(__name__)
-STEPS = 3200
+STEPS = 3500
 BATCH = 16
 SIDE = 64
 SAVE_EVERY = 400
-KL_WEIGHT = 2e-5
+KL_WEIGHT = 1e-6  # at 2e-5 one of the four channels died
+DEAD = 0.2  # a channel that varies less than this share of the widest one carries nothing
 CHROMA_WEIGHT = 1.0  # errors of hue cost as much again: a shorter run lost the hues
 EDGE_WEIGHT = 0.5
 
@@ -72,12 +74,51 @@ def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
     return loss + CHROMA_WEIGHT * (hue.abs().mean() + hue.square().mean())
 
 
-def train_vae(work: Path, *, seed: int, steps: int = STEPS) -> None:
-    """Train from the last checkpoint on, then save averaged weights to `work/vae`."""
+@torch.no_grad()
+def channel_spread(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    """Standard deviation [channels] of the posterior means over images and positions."""
+    spread: Tensor = vae.encode(images).latent_dist.mean.std(dim=(0, 2, 3))
+    return spread
+
+
+@torch.no_grad()
+def revive_channels(vae: AutoencoderKL, images: Tensor) -> None:
+    """Draw the weights of dead latent channels anew; the others give what they gave.
+
+    A channel whose mean hardly varies is noise to the decoder and gets no gradient: the penalty
+    on it costs nothing and the decoder ignores it, so training goes on without it for ever.
+    """
+    spread = channel_spread(vae, images)
+    dead = spread < DEAD * spread.max()
+    count = len(dead)
+    fold = vae.quant_conv.weight[:, :, 0, 0]  # folded into the layer before, it becomes identity
+    last = vae.encoder.conv_out
+    last.weight.copy_(torch.einsum("on,nihw->oihw", fold, last.weight))
+    last.bias.copy_(fold @ last.bias + vae.quant_conv.bias)
+    fold.copy_(torch.eye(2 * count))
+    vae.quant_conv.bias.zero_()
+    for channel in dead.nonzero().flatten().tolist():
+        torch.nn.init.kaiming_uniform_(last.weight[channel])
+        last.bias[channel] = 0
+        last.weight[count + channel] = 0
+        last.bias[count + channel] = -4.0  # log variance: little noise from the start
+        torch.nn.init.normal_(vae.post_quant_conv.weight[:, channel], std=0.3)
+    log.info("VAE: channels %s revived", dead.nonzero().flatten().tolist())
+
+
+def train_vae(work: Path, *, seed: int, steps: int = STEPS, start: Path | None = None) -> None:
+    """Train from the last checkpoint on, then save averaged weights to `work/vae`.
+
+    A fresh training begins from the model folder `start`, dead channels revived, if it is given.
+    """
     if (work / "vae" / "config.json").exists():
         return
     torch.manual_seed(seed)
     vae = build_vae().train()
+    held_out = to_tensor(open_store(work, "choice").images[:200])
+    if start is not None:
+        vae.load_state_dict(load_file(start / "vae" / "diffusion_pytorch_model.safetensors"))
+        revive_channels(vae, held_out)
     parameters = list(vae.parameters())
     average = Average(parameters, longest=0.998)
     optimiser = torch.optim.AdamW(
@@ -87,8 +128,9 @@ def train_vae(work: Path, *, seed: int, steps: int = STEPS) -> None:
     progress = load_checkpoint(checkpoint, vae, optimiser, average)
     small, large = open_store(work, "fit64"), open_store(work, "fit128")
     mark_running(work)
+    peak = 3e-3 if start is None else 1.5e-3
     while progress.step < steps:
-        rate = falling_rate(progress.step, steps=steps, warmup=100, peak=3e-3, last=5e-5)
+        rate = falling_rate(progress.step, steps=steps, warmup=100, peak=peak, last=5e-5)
         for group in optimiser.param_groups:
             group["lr"] = rate
         images = draw_batch(small, large)
@@ -109,14 +151,14 @@ def train_vae(work: Path, *, seed: int, steps: int = STEPS) -> None:
             save_checkpoint(checkpoint, vae, optimiser, average, progress)
     average.swap()
     vae.eval()
-    images = to_tensor(open_store(work, "choice").images[:200])
     with torch.no_grad():
-        latents = vae.encode(images).latent_dist.mean
+        latents = vae.encode(held_out).latent_dist.mean
         output = vae.decode(latents).sample.clamp(-1, 1)
-    ratio = -10 * torch.log10(functional.mse_loss(output, images) / 4).item()
+    ratio = -10 * torch.log10(functional.mse_loss(output, held_out) / 4).item()
     vae.register_to_config(scaling_factor=1 / latents.std().item())
+    spread = [round(value, 3) for value in channel_spread(vae, held_out).tolist()]
     append_row(work / "vae.csv", {"steps": steps, "samples": progress.samples, "psnr": ratio})
-    log.info("VAE done: %.2f dB on held-out scenes", ratio)
+    log.info("VAE done: %.2f dB on held-out scenes, channels %s", ratio, spread)
     vae.save_pretrained(work / "vae.part")
     (work / "vae.part").rename(work / "vae")
 
