@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 import torch
+from tiny.clip_export import export_clip
+from tiny.clip_fit import ClipPlan, train_clip
 from tiny.dataset import make_dataset
 from tiny.export import export_model
 from tiny.fit import Plan, train_unet
@@ -17,7 +19,7 @@ from tiny.store import make_store
 from tiny.text import make_tokenizer
 from tiny.vae import train_vae
 
-STAGES = ("scenes", "vae", "unet", "export")
+STAGES = ("scenes", "clip", "vae", "unet", "export")
 
 
 @click.command(help=__doc__)
@@ -33,7 +35,7 @@ STAGES = ("scenes", "vae", "unet", "export")
     type=click.Path(path_type=Path),
     default=Path("iseg_cli/models/tiny"),
     show_default=True,
-    help="Folder the finished model is written to.",
+    help="Folder the finished model is written to; the CLIP goes beside it, into tiny-clip.",
 )
 @click.option(
     "--dataset",
@@ -96,12 +98,15 @@ def main(
     make_store(work, "near64", seed=seed, side=64, count=scenes)
     make_store(work, "fit128", seed=seed, side=128, count=large_scenes)
     make_tokenizer(work)
+    if end >= STAGES.index("clip"):
+        train_clip(work, seed=seed, plan=ClipPlan())
     if end >= STAGES.index("vae"):
         train_vae(work, seed=seed, steps=vae_steps, start=start)
     if end >= STAGES.index("unet"):
         train_unet(work, seed=seed, plan=plan, start=start)
     if end >= STAGES.index("export"):
         export_model(work, target)
+        export_clip(work, target.with_name("tiny-clip"))
 
 
 if __name__ == "__main__":

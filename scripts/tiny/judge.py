@@ -17,16 +17,17 @@ from tiny.unet import Model, build_scheduler
 SPLIT = "choice128"
 IMAGES = 100
 COMMON = ("capture.timestep=100", "refine.mode=none", "cat_cross.gamma=1")
+FULL_LAYERS = "up_blocks.3.attentions.0, up_blocks.3.attentions.1, up_blocks.3.attentions.2"
 HALF_LAYERS = "down_blocks.1.attentions.1, up_blocks.2.attentions.0, up_blocks.2.attentions.1"
 MEASURES = {
-    "full_32": COMMON,
+    "full_32": (*COMMON, f"capture.cross_layers=[{FULL_LAYERS}]"),
     "half_32": (
         *COMMON,
         f"capture.cross_layers=[{HALF_LAYERS}]",
         "capture.cross_weights={2: 1.0}",
     ),
 }
-"""What is scored at L = 32: raw cross-attention of the layers at L (the preset's), and at L/2."""
+"""What is scored at L = 32: raw cross-attention of the decoder at L, and of the layers at L/2."""
 
 
 class Judge:

@@ -42,10 +42,10 @@ def _split(piece: str, known: dict[str, int]) -> list[tuple[str, str]]:
     return []
 
 
-def build_tokenizer() -> CLIPTokenizer:
-    """A CLIP tokenizer that knows the captions' words and spells every other word by bytes."""
+def build_tokenizer(more: tuple[str, ...] = MORE_WORDS) -> CLIPTokenizer:
+    """A CLIP tokenizer that knows the captions' words and `more`, and spells others by bytes."""
     prompts = [category.prompt for category in load_catalog().categories]
-    words = sorted({*caption(prompts).split(), *MORE_WORDS})
+    words = sorted({*caption(prompts).split(), *more})
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = learn_merges(words)
     pieces = [*alphabet, *(f"{letter}</w>" for letter in alphabet)]
