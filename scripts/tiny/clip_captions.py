@@ -4,6 +4,7 @@ A caption is true of an image if everything that it names is in it; that is all 
 """
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -49,6 +50,21 @@ def build_clip_tokenizer() -> CLIPTokenizer:
     """The UNet's tokenizer with the words of the templates and of the surroundings as well."""
     frames = {word.strip(".") for template in TEMPLATES for word in template.split()}
     return build_tokenizer(more=(*MORE_WORDS, *sorted(frames - {"{}"}), *SURROUNDINGS))
+
+
+def make_clip_tokenizer(work: Path) -> CLIPTokenizer:
+    """The tokenizer of `work/clip-tokenizer`, written there unless it is there.
+
+    Training, its resumption and the export must share one: which of two equally frequent pairs
+    of letters is merged first differs from process to process, and with it the pieces' ids.
+    """
+    folder = work / "clip-tokenizer"
+    if not folder.exists():
+        partial = work / "clip-tokenizer.part"
+        build_clip_tokenizer().save_pretrained(partial)
+        partial.rename(folder)
+    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
+    return tokenizer
 
 
 class Captions:

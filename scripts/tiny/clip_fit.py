@@ -1,4 +1,8 @@
-"""Training of the embedded CLIP from captions alone: no mask and no box takes part."""
+"""Training of the embedded CLIP from captions alone: no mask and no box takes part.
+
+The exported model saw 578,000 images in 34 minutes of two CPU cores that had other work as well:
+17 minutes for 7,000 steps of 62 windows, 17 for 4,500 steps of 32 scenes.
+"""
 
 import json
 import logging
@@ -15,7 +19,7 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from tiny.backgrounds import draw_background
 from tiny.clip import GRID, SIDE, build_clip, embed_images, embed_texts, start_patches, to_pixels
-from tiny.clip_captions import Captions, build_clip_tokenizer
+from tiny.clip_captions import Captions, make_clip_tokenizer
 from tiny.clip_score import class_truth, mean_average_precision, score_images
 from tiny.store import open_store
 from tiny.training import (
@@ -127,7 +131,7 @@ def build_optimiser(clip: CLIPModel, plan: ClipPlan) -> torch.optim.AdamW:
 
 
 def judge(clip: CLIPModel, tokenizer: CLIPTokenizer, work: Path) -> dict[str, float]:
-    """Mean average precision of images and of best patches on 200 scenes that training never sees."""
+    """Mean average precision by images and by best patches, on 200 scenes kept for choosing."""
     store = open_store(work, "choice128")
     truth = class_truth(store.categories)
     scores = score_images(clip, tokenizer, store.images)
@@ -140,7 +144,7 @@ def judge(clip: CLIPModel, tokenizer: CLIPTokenizer, work: Path) -> dict[str, fl
 def train_clip(work: Path, *, seed: int, plan: ClipPlan) -> None:
     """Train from the last checkpoint on; scores go to `work/clip_curve.csv`."""
     torch.manual_seed(seed)
-    tokenizer = build_clip_tokenizer()
+    tokenizer = make_clip_tokenizer(work)
     clip = build_clip(tokenizer)
     start_patches(clip, open_store(work, "fit128").images[:1000])
     parameters = list(clip.parameters())
