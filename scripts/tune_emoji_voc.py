@@ -22,8 +22,8 @@ DECODER = [f"up_blocks.3.attentions.{i}" for i in (0, 1, 2)]
 HALF = ["down_blocks.1.attentions.1", "up_blocks.2.attentions.0", "up_blocks.2.attentions.1"]
 LAYERS = ((ENCODER, 1), (DECODER, 1), (ENCODER + DECODER, 1), (HALF, 2))  # at L, and at L/2
 TIMESTEPS = (50, 100, 150, 200, 300)
-STEP_SIZES = (0.05, 0.1, 0.2, 0.35, 0.5)
-ITERATIONS = (1, 2, 3, 4, 6, 8)
+STEP_SIZES = (0.05, 0.1, 0.2, 0.35)
+ITERATIONS = (1, 2, 4, 6, 8, 12, 16)
 SELF_HEADS = (None, [0], [1])
 GAMMAS = (1.0, 1.15, 1.3, 1.6)
 
