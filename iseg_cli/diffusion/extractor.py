@@ -10,10 +10,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from iseg_cli.config import Settings
+from iseg_cli.diffusion.latents import add_noise, check_timestep, draw_noise, encode
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.diffusion.prompts import Prompt, build_prompts
 from iseg_cli.diffusion.reading import PROMPTS_KEPT, AttentionReader
-from iseg_cli.errors import SettingsError
 from iseg_cli.maps import AttentionMaps
 from iseg_cli.ops.aggregate import join_prompts
 from iseg_cli.samples import Category
@@ -48,14 +48,9 @@ class Extractor:
         self.settings = settings
         self.background_words = tuple(background_words)
         self.batch_size = batch_size
-        steps = model.scheduler.config.num_train_timesteps
-        if settings.capture.timestep >= steps:
-            raise SettingsError(
-                f"capture.timestep is {settings.capture.timestep}, but this model's timesteps "
-                f"are 0 to {steps - 1}"
-            )
+        check_timestep(model, settings.capture.timestep, setting="capture.timestep")
         self._timestep = torch.tensor([settings.capture.timestep])
-        self._noise = self._draw_noise()
+        self._noise = draw_noise(model, seed=settings.seed)
         self._reader = AttentionReader(model, settings)
         self._prompts = lru_cache(maxsize=PROMPTS_KEPT)(self._build_prompts)
 
@@ -94,7 +89,8 @@ class Extractor:
             for image in range(count)
             for prompt in self.prompts(categories[image])
         ]
-        latents = self._encode(images)
+        clean = encode(self.model, images, batch_size=self.batch_size)
+        latents = add_noise(self.model, clean, self._noise, self._timestep)
         crosses: list[Tensor] = []
         prompts_of = torch.bincount(torch.tensor([row.image for row in rows]), minlength=count)
         side = latents.shape[-1]
@@ -124,13 +120,6 @@ class Extractor:
             ).reshape(count, widest),
         )
 
-    def _draw_noise(self) -> Tensor:
-        """Draw the noise that every image gets, on the CPU: the same on every device."""
-        generator = torch.Generator("cpu").manual_seed(self.settings.seed)
-        side = self.model.latent_side
-        shape = (1, self.model.unet.config.in_channels, side, side)
-        return torch.randn(shape, generator=generator)
-
     def _build_prompts(self, categories: tuple[Category, ...]) -> tuple[Prompt, ...]:
         return build_prompts(
             categories,
@@ -138,17 +127,6 @@ class Extractor:
             background_words=self.background_words,
             max_tokens=self.model.max_tokens,
         )
-
-    def _encode(self, images: UInt8[np.ndarray, "batch height width 3"]) -> Tensor:
-        """Return the noisy latents Float[batch channels side side] at the timestep."""
-        pixels = torch.from_numpy(_fill(images, self.batch_size)).to(self.model.device)
-        pixels = pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(self.model.dtype)
-        posterior = self.model.vae.encode(pixels).latent_dist
-        latents = posterior.mean.float() * self.model.vae.config.scaling_factor
-        noise = self._noise.to(self.model.device)
-        timesteps = self._timestep.to(self.model.device)
-        noisy: Tensor = self.model.scheduler.add_noise(latents, noise.expand_as(latents), timesteps)
-        return noisy.to(self.model.dtype)
 
 
 def _join(maps: Tensor, rows: Sequence[_Row], count: int, widest: int) -> Tensor:
@@ -161,9 +139,3 @@ def _join(maps: Tensor, rows: Sequence[_Row], count: int, widest: int) -> Tensor
     images = torch.tensor([row.image for row in rows])
     device = maps.device
     return join_prompts(maps, images.to(device), columns.to(device), batch=count, categories=widest)
-
-
-def _fill(images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Repeat the last image until the batch is full."""
-    missing = batch_size - len(images)
-    return np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
