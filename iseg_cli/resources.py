@@ -11,6 +11,8 @@ from iseg_cli.errors import SettingsError, suggestion
 PACKAGE = Path(__file__).resolve().parent
 TINY_MODEL = PACKAGE / "models" / "tiny"
 """The embedded model's folder (docs/embedded-model.md)."""
+TINY_CLIP = PACKAGE / "models" / "tiny-clip"
+"""The embedded CLIP's folder (docs/embedded-model.md)."""
 
 
 def data_folder(name: str) -> Path:
