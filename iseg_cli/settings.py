@@ -160,6 +160,109 @@ class ClipSettings(Section):
     model: str = Field(
         "openai/clip-vit-base-patch16", description="tiny-clip, a hub id or a folder"
     )
+    templates: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, description="sentences with {} for a class's words; null: the 85 of TagCLIP"
+    )
+    background_prompts: tuple[str, ...] | None = Field(
+        None,
+        description="what surrounds the classes and shares their softmax; null: the background "
+        "words of the category table, or TagCLIP's for VOC if it has none",
+    )
+    side: int | None = Field(
+        None,
+        ge=1,
+        description="side of the square, in pixels, that images are resized to; null: their own "
+        "size, one at a time",
+    )
+    max_side: int = Field(640, ge=1, description="with side null, larger images are shrunk to this")
+    refine: bool = Field(True, description="spread patch scores along CLIP's own attention")
+    attention_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None,
+        description="blocks whose attention is averaged; null: the last third but for the last one",
+    )
+    votes: int | None = Field(
+        None,
+        ge=0,
+        description="blocks that must find a pair of patches close; null: a third of them",
+    )
+    reidentify: bool = Field(True, description="look at each likely class again, in its own crop")
+    likely: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="a likely class lies over this share of the way from the least to the greatest "
+        "patch score of the image",
+    )
+    threshold: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="a label lies over this share of the way from the least to the greatest score "
+        "of the image's classes; the greatest always does",
+    )
+    min_score: float = Field(0.0, ge=0, le=1, description="a label scores at least this much")
+
+    @model_validator(mode="after")
+    def _check_templates(self) -> "ClipSettings":
+        wrong = next((text for text in self.templates or () if text.count("{}") != 1), None)
+        if wrong is not None:
+            raise ValueError(f"clip.templates: {wrong!r} must have one {{}} for a class's words")
+        return self
+
+
+class SynthesisSettings(Section):
+    """Images drawn with the model, and when their attention is read (`iseg synthesize`)."""
+
+    templates: tuple[str, ...] = Field(
+        ("a photograph of {}",),
+        min_length=1,
+        description="prompts, taken in turn; the categories go where {} stands",
+    )
+    objects: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
+        (1, 1), description="the least and the greatest number of categories in an image"
+    )
+    steps: int = Field(50, ge=1, description="steps of DDIM")
+    guidance: float = Field(
+        7.5, ge=1, description="scale of classifier-free guidance; 1 is without it"
+    )
+    read_from: float = Field(
+        0.5, ge=0, le=1, description="attention is read from this share of the steps on; 0 is noise"
+    )
+    read_to: float = Field(1.0, ge=0, le=1, description="and up to this share; 1 is the image")
+    image_format: Literal["jpg", "png"] = Field(
+        "jpg", description="jpg as VOC has it (quality 95), or png, which loses nothing"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "SynthesisSettings":
+        wrong = next((text for text in self.templates if text.count("{}") != 1), None)
+        if wrong is not None:
+            raise ValueError(f"synthesis.templates: {wrong!r} must have one {{}} for the categories")
+        if self.objects[0] > self.objects[1]:
+            raise ValueError("synthesis.objects: the least number is over the greatest")
+        if self.read_from >= self.read_to:
+            raise ValueError("synthesis.read_from must be under synthesis.read_to")
+        return self
+
+
+class FilterSettings(Section):
+    """Which synthetic images have a plausible mask; each category named must meet all of it."""
+
+    enabled: bool = Field(False, description="leave implausible images out of the list `train`")
+    min_area: float = Field(0.02, ge=0, le=1, description="least share of the image's pixels")
+    max_area: float = Field(0.9, ge=0, le=1, description="greatest share of the image's pixels")
+    min_confidence: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="least mean, over a category's pixels, of its score minus the best other's",
+    )
+
+    @model_validator(mode="after")
+    def _check_area(self) -> "FilterSettings":
+        if self.min_area > self.max_area:
+            raise ValueError("filter.min_area is greater than filter.max_area")
+        return self
 
 
 class Settings(Section):
@@ -197,4 +300,6 @@ class Settings(Section):
     assign: AssignSettings = AssignSettings()
     diffseg: DiffSegSettings = DiffSegSettings()
     clip: ClipSettings = ClipSettings()
+    synthesis: SynthesisSettings = SynthesisSettings()
+    filter: FilterSettings = FilterSettings()
     runtime: RuntimeSettings = RuntimeSettings()
