@@ -1,7 +1,7 @@
 """PASCAL VOC 2012, and whatever else is laid out like it (emoji-voc)."""
 
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar
 from xml.etree import ElementTree
 
@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
 from iseg_cli.readers.images import load_labels
+from iseg_cli.readers.lists import read_ids
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.samples import Category
 
@@ -85,10 +86,10 @@ def _split_ids(root: Path, split: str, name: str) -> list[str]:
     if split == _AUGMENTED:
         for stem in _AUGMENTED_LISTS:
             if stem in known:
-                return _read_list(lists / f"{stem}.txt")
+                return read_ids(lists / f"{stem}.txt")
         return _augmented_ids(root, lists)
     require_split(split, known, name=f"{name} in {root}")
-    return _read_list(lists / f"{split}.txt")
+    return read_ids(lists / f"{split}.txt")
 
 
 def _augmented_ids(root: Path, lists: Path) -> list[str]:
@@ -100,18 +101,5 @@ def _augmented_ids(root: Path, lists: Path) -> list[str]:
             f"split {_AUGMENTED} needs {lists / 'train_aug.txt'}, "
             f"or the folder {masks} together with {val}; {DOCS}"
         )
-    held_out = set(_read_list(val))
+    held_out = set(read_ids(val))
     return sorted(path.stem for path in masks.glob("*.png") if path.stem not in held_out)
-
-
-def _read_list(path: Path) -> list[str]:
-    """Return the ids of a list: each line's first word, or its stem where that is a path.
-
-    Lists of train_aug go about as `/JPEGImages/<id>.jpg /SegmentationClassAug/<id>.png`.
-    """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no readable list of images: {error}") from error
-    first_words = [line.split()[0] for line in lines if line.strip()]
-    return [PurePosixPath(word).stem if word.startswith("/") else word for word in first_words]
