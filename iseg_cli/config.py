@@ -1,7 +1,8 @@
 """From presets, files and assignments to validated Settings.
 
-A preset (`configs/*.yaml`) names only what differs from the defaults; `--config` files and `--set`
-assignments are laid over it. An unknown key is an error with a suggestion.
+A preset (`configs/*.yaml`) names only what differs from the defaults, or from the preset that it is
+`like`; `--config` files and `--set` assignments are laid over it. An unknown key is an error with a
+suggestion.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from iseg_cli.settings import Settings
 
 __all__ = [
     "Settings",
-    "declared_dataset",
+    "declared",
     "describe_settings",
     "load_settings",
     "setting_names",
@@ -47,7 +48,7 @@ def load_settings(
     """
     merged: dict[str, Any] = {}
     if preset is not None:
-        _overlay(merged, _read_yaml(preset_path(preset)))
+        merged = _read_preset(preset)
     for file in files:
         _overlay(merged, _read_yaml(file))
     for name, value in (overrides or {}).items():
@@ -61,10 +62,10 @@ def load_settings(
     return validate(merged)
 
 
-def declared_dataset(files: Sequence[Path]) -> str | None:
-    """Return the dataset that YAML files of settings name, the last of them first, or None."""
-    named = [_read_yaml(file).get("dataset") for file in reversed(files)]
-    return next((str(name) for name in named if name is not None), None)
+def declared(name: str, files: Sequence[Path]) -> str | None:
+    """Return what YAML files say for a setting such as `dataset`, the last first, or None."""
+    values = [_read_yaml(file).get(name) for file in reversed(files)]
+    return next((str(value) for value in values if value is not None), None)
 
 
 def validate(values: Mapping[str, Any]) -> Settings:
@@ -101,6 +102,17 @@ def _walk(section: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             found.append((prefix + name, field))
     return found
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    """Return what a preset says, laid over the preset that it names as `like`."""
+    content = _read_yaml(preset_path(name))
+    below = content.pop("like", None)
+    if below is None:
+        return content
+    merged = _read_preset(below)
+    _overlay(merged, content)
+    return merged
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

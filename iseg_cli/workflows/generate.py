@@ -12,11 +12,12 @@ import torch
 from tqdm import tqdm
 
 from iseg_cli import labels
-from iseg_cli.config import Settings, declared_dataset, load_settings, to_dict
+from iseg_cli.config import Settings, declared, load_settings, to_dict
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.errors import SettingsError
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.registry import DATASETS, dataset_info, open_dataset
+from iseg_cli.samples import LabelSet
 from iseg_cli.storage import PredictionFolder, RunInfo, write_rle
 from iseg_cli.storage.records import read_info
 from iseg_cli.workflows.job import Extras, Job
@@ -77,6 +78,7 @@ def generate(
         label_set=settings.label_set,
         categories=_folder_categories(settings),
     )
+    settings = _fitting_background(settings, reader.label_set)
     source = label_source(settings, reader)
     image_ids = reader.image_ids[:limit]
     device = choose_device(settings.runtime.device)
@@ -111,41 +113,47 @@ def generate(
 def resolve_settings(
     configs: Sequence[str], assignments: Sequence[str], options: Mapping[str, Any]
 ) -> Settings:
-    """Lay configurations, assignments and options over the preset of the dataset.
+    """Lay configurations, assignments and options over the preset of the dataset and its task.
 
     Args:
-        configs: YAML files, laid over the dataset's preset in their order; or names of presets, of
-            which the last takes the place of the dataset's own.
+        configs: YAML files, laid over the preset in their order; or names of presets, of which the
+            last takes the place of that of the dataset and its task.
         assignments: `refine.iterations=8` and so on; they have the last word.
         options: settings by dotted name; None where an option was not given.
 
     Raises:
-        SettingsError: no dataset was named, or a setting is unknown or out of range.
+        SettingsError: no dataset was named, it has no preset for the task, or a setting is unknown
+            or out of range.
     """
     files = [Path(config) for config in configs if Path(config).is_file()]
     presets = [config for config in configs if not Path(config).is_file()]
     if presets:
         preset = presets[-1]
     else:
-        named = options.get("dataset") or declared_dataset(files)
+        named = options.get("dataset") or declared("dataset", files)
         if named is None:
             raise SettingsError(f"no dataset was named; pass --dataset ({', '.join(DATASETS)})")
-        preset = dataset_info(named).preset
+        preset = dataset_info(named).preset(options.get("task") or declared("task", files))
     return load_settings(preset, files=files, overrides=options, assignments=assignments)
 
 
 def default_folder(settings: Settings) -> Path:
-    """Return where masks go if the user does not say: predictions/<dataset>-<split>."""
-    split = settings.split or dataset_info(settings.dataset).default_split
-    return Path("predictions", f"{settings.dataset}-{split}")
+    """Return where masks go if the user does not say: predictions/<dataset>-<split>.
+
+    A task that is not the dataset's usual one stands behind, so that runs do not meet.
+    """
+    info = dataset_info(settings.dataset)
+    parts = [settings.dataset, settings.split or info.default_split]
+    parts += [settings.task] if settings.task != info.default_task else []
+    return Path("predictions", "-".join(parts))
 
 
 def label_source(settings: Settings, reader: Reader) -> labels.LabelSource:
     """Return where the image-level labels come from.
 
-    For the dataset `folder`, unless a file names them, every image has all the categories.
+    For the dataset `folder`, unless something else is asked for, every image has all categories.
     """
-    if settings.dataset == "folder" and not settings.labels.startswith("file:"):
+    if settings.dataset == "folder" and settings.labels == "masks":
         return labels.constant(reader.label_set.categories)
     return labels.choose(
         settings.labels,
@@ -157,13 +165,27 @@ def label_source(settings: Settings, reader: Reader) -> labels.LabelSource:
 
 def _folder_categories(settings: Settings) -> tuple[str, ...] | None:
     """Return the categories of the dataset `folder`, from the settings or the file of labels."""
-    if settings.dataset != "folder" or settings.categories:
+    if settings.dataset != "folder" or settings.categories or settings.label_set:
         return settings.categories
+    if settings.task == "unsupervised":
+        return None
     if settings.labels.startswith("file:"):
         return labels.names_in_file(Path(settings.labels.removeprefix("file:")).expanduser())
     raise SettingsError(
-        'the dataset folder needs categories; pass --categories "cat, dog" or --labels file:PATH'
+        'the dataset folder needs categories; pass --categories "cat, dog", --label-set NAME for '
+        "those of a table, or --labels file:PATH"
     )
+
+
+def _fitting_background(settings: Settings, label_set: LabelSet) -> Settings:
+    """Return the settings without a rule for background where the label set has none.
+
+    So one preset serves PASCAL-Context's 59 classes and the 60 with background.
+    """
+    if label_set.background is not None:
+        return settings
+    assign = settings.assign.model_copy(update={"background": "none"})
+    return settings.model_copy(update={"assign": assign})
 
 
 def _unfinished(folder: PredictionFolder, image_ids: Sequence[str], extras: Extras) -> list[str]:
@@ -198,7 +220,8 @@ def _run_info(
     images: int,
     limit: int | None,
 ) -> RunInfo:
-    chosen = reader.label_set.categories if settings.dataset == "folder" else None
+    own = settings.dataset == "folder" and settings.label_set is None
+    chosen = reader.label_set.categories if own else None
     return RunInfo(
         dataset=settings.dataset,
         root=str(reader.root.resolve()),
