@@ -175,6 +175,11 @@ class ClipSettings(Section):
         "size, one at a time",
     )
     max_side: int = Field(640, ge=1, description="with side null, larger images are shrunk to this")
+    last_block: Literal["whole", "values"] = Field(
+        "whole",
+        description="what patches take from the last block, where each attends to itself alone: "
+        "all of it, as TagCLIP, or its projected values without what entered it and its MLP",
+    )
     refine: bool = Field(True, description="spread patch scores along CLIP's own attention")
     attention_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None,
@@ -237,7 +242,7 @@ class SynthesisSettings(Section):
     def _check(self) -> "SynthesisSettings":
         wrong = next((text for text in self.templates if text.count("{}") != 1), None)
         if wrong is not None:
-            raise ValueError(f"synthesis.templates: {wrong!r} must have one {{}} for the categories")
+            raise ValueError(f"synthesis.templates: {wrong!r} needs one {{}}, for the categories")
         if self.objects[0] > self.objects[1]:
             raise ValueError("synthesis.objects: the least number is over the greatest")
         if self.read_from >= self.read_to:

@@ -250,6 +250,21 @@ def test_the_last_block_keeps_patches_to_themselves(random_clip, monkeypatch):
     torch.testing.assert_close(ours, theirs[:, 1:], rtol=1e-4, atol=1e-5)
 
 
+def test_values_alone_leave_out_the_rest_of_the_last_block(random_clip):
+    pixels = to_pixels(random_clip, pictures(2))
+    ours = read_patches(random_clip, pixels, values_alone=True).features
+    vision = random_clip.model.vision_model
+    last = vision.encoder.layers[-1]
+    with torch.inference_mode():
+        entered = vision.pre_layrnorm(vision.embeddings(pixels))
+        for layer in vision.encoder.layers[:-1]:
+            entered = layer(entered, None)
+        values = last.self_attn.out_proj(last.self_attn.v_proj(last.layer_norm1(entered)))
+        theirs = random_clip.model.visual_projection(vision.post_layernorm(values))
+    torch.testing.assert_close(ours, theirs[:, 1:], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(ours, read_patches(random_clip, pixels).features, atol=0.1)
+
+
 def test_other_sizes_resize_the_positions(random_clip):
     """With every position alike, a patch of a larger image is at home wherever it lies."""
     reading = read_patches(random_clip, to_pixels(random_clip, pictures(2, height=48, width=24)))

@@ -12,6 +12,7 @@ from iseg_cli.ops.tagclip import (
     candidates,
     choose,
     class_probabilities,
+    combine,
     fill_boxes,
     refine_scores,
     response_boxes,
@@ -146,6 +147,12 @@ def test_candidates_lie_in_the_upper_part_of_the_image():
     found = candidates(scores, named=2, share=0.5)  # the last column is background
     assert found.tolist() == [[True, False], [True, True]]
     assert candidates(scores, named=2, share=0.7).tolist() == [[False, False], [True, False]]
+
+
+def test_a_crop_counts_as_much_as_the_patches():
+    local, again = torch.tensor([[0.2, 0.6, 0.4]]), torch.tensor([[0.0, 1.0, 0.9]])
+    combined = combine(local, again, torch.tensor([[True, True, False]]))
+    torch.testing.assert_close(combined, torch.tensor([[0.1, 0.8, 0.4]]))
 
 
 def test_labels_lie_in_the_upper_part_of_the_scores():

@@ -39,8 +39,17 @@ def to_pixels(
 
 
 @torch.inference_mode()
-def read_patches(clip: ClipModel, pixels: Float[Tensor, "batch 3 height width"]) -> PatchReading:
-    """Read the patches of images whose sides are whole numbers of patches, in row-major order."""
+def read_patches(
+    clip: ClipModel, pixels: Float[Tensor, "batch 3 height width"], *, values_alone: bool = False
+) -> PatchReading:
+    """Read the patches of images whose sides are whole numbers of patches, in row-major order.
+
+    Args:
+        clip: the model.
+        pixels: as `to_pixels` makes them.
+        values_alone: what leaves the last block is its projected values alone, without what
+            entered it and without its MLP.
+    """
     hidden = embed_tokens(clip, pixels)
     *before, last = vision_blocks(clip)
     attentions = []
@@ -50,7 +59,10 @@ def read_patches(clip: ClipModel, pixels: Float[Tensor, "batch 3 height width"])
         attentions.append(weights.mean(dim=1)[:, 1:, 1:])
         hidden = finish_block(block, hidden, weights.to(value.dtype) @ value)
     value = project_heads(last, hidden)[2]
-    hidden = finish_block(last, hidden, value)
+    if values_alone:
+        hidden = last.self_attn.out_proj(value.transpose(1, 2).flatten(2))
+    else:
+        hidden = finish_block(last, hidden, value)
     own = torch.eye(hidden.shape[1] - 1, device=hidden.device).expand(len(hidden), -1, -1)
     return PatchReading(to_text_space(clip, hidden[:, 1:]), torch.stack([*attentions, own]))
 

@@ -70,7 +70,8 @@ class TagReport:
         }
 
     def _right(self) -> Int64[np.ndarray, " classes"]:
-        return (self.labels & self.truth).sum(axis=0)
+        right: Int64[np.ndarray, " classes"] = (self.labels & self.truth).sum(axis=0)
+        return right
 
 
 def average_precision(
@@ -93,10 +94,8 @@ def average_precision(
 
 
 def _figures(precision: float, recall: float) -> dict[str, float | None]:
-    """Return precision, recall and their harmonic mean; 0 if one is 0 or the other is none."""
-    known = [value for value in (precision, recall) if not math.isnan(value)]
-    f1 = 2 * math.prod(known) / sum(known) if len(known) == 2 and sum(known) else 0.0
-    f1 = f1 if known else math.nan
+    """Return precision, recall and their harmonic mean: 0 if one is 0 or the other is none."""
+    f1 = 0.0 if precision + recall != 0 else math.nan
     return {"precision": _number(precision), "recall": _number(recall), "f1": _number(f1)}
 
 

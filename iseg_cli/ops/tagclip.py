@@ -91,7 +91,8 @@ def fill_boxes(
     for y, x, sign in ((top, left, 1), (top, right, -1), (bottom, left, -1), (bottom, right, 1)):
         steps.scatter_add_(2, y * wide + x, sign * there)
     covered = steps.unflatten(2, (rows + 1, wide)).cumsum(dim=2).cumsum(dim=3)
-    return covered[..., :rows, :columns] > 0
+    inside: Tensor = covered[..., :rows, :columns] > 0
+    return inside
 
 
 def candidates(
@@ -129,6 +130,21 @@ def response_boxes(
     sides = [in_row.argmax(dim=-1), in_column.argmax(dim=-1)]
     sides += [x.shape[-1] - x.flip(-1).argmax(dim=-1) for x in (in_row, in_column)]
     return responds, torch.stack(sides, dim=-1)
+
+
+def combine(
+    local: Float[Tensor, "batch classes"],
+    again: Float[Tensor, "batch classes"],
+    looked: Bool[Tensor, "batch classes"],
+) -> Float[Tensor, "batch classes"]:
+    """Return each class's score: the mean of its patches' and its crop's where there was a crop.
+
+    Args:
+        local: the greatest patch score of each class.
+        again: its probability in its own crop.
+        looked: which classes had a crop.
+    """
+    return torch.where(looked, (local + again) / 2, local)
 
 
 def choose(
