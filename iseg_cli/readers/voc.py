@@ -12,8 +12,11 @@ from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
 from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.lists import read_ids
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.tables import load_label_set, read_label_set
 from iseg_cli.samples import Category
+
+TABLE_NAME = "categories.yaml"
+"""A category table of a root's own."""
 
 _AUGMENTED = "train_aug"
 _AUGMENTED_LISTS = ("train_aug", "trainaug")
@@ -23,17 +26,19 @@ class VocReader(Reader):
     """Images in JPEGImages, splits in ImageSets/Segmentation, truth in SegmentationClass.
 
     `train_aug` is the train split of SBD's additional masks: its list or, without one, every mask
-    of SegmentationClassAug that is not in `val`.
+    of SegmentationClassAug that is not in `val`. A root with a `categories.yaml` of its own, as
+    `iseg synthesize` writes it, has that table in place of VOC's.
     """
 
     name: ClassVar[str] = "voc"
 
     def __init__(self, root: Path, *, split: str = "train") -> None:
         require_folder(root / "JPEGImages", what="with the images of VOC's layout")
+        table = root / TABLE_NAME
         super().__init__(
             root,
             split=split,
-            label_set=load_label_set(self.name),
+            label_set=read_label_set(table) if table.is_file() else load_label_set(self.name),
             image_ids=_split_ids(root, split, self.name),
         )
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from iseg_cli.errors import PredictionsError
 from iseg_cli.storage.files import TEMPORARY_SUFFIX, remove_temporaries, write_atomically
@@ -24,6 +24,8 @@ from iseg_cli.storage.records import (
 )
 
 REPORT_NAME = "report.json"
+
+F = TypeVar("F", bound="PredictionFolder")
 
 
 class PredictionFolder:
@@ -58,7 +60,7 @@ class PredictionFolder:
         return cls(path, info)
 
     @classmethod
-    def start(cls, path: Path, run: RunInfo, *, overwrite: bool = False) -> "PredictionFolder":
+    def start(cls: type[F], path: Path, run: RunInfo, *, overwrite: bool = False) -> F:
         """Make a folder for a run, or take up where an earlier run with these settings stopped.
 
         With `overwrite` the earlier run's files are removed first, whatever its settings.
@@ -164,7 +166,7 @@ class PredictionFolder:
                 if self._lock is not None:
                     self._lock.release()
 
-    def __enter__(self) -> "PredictionFolder":
+    def __enter__(self: F) -> F:
         return self
 
     def __exit__(

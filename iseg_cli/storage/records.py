@@ -25,8 +25,37 @@ _IDENTITY = (
     "dtype",
     "categories",
 )
-_SETTINGS_ASIDE = {"dataset", "root", "split", "labels", "task", "model", "seed", "runtime"}
+_SETTINGS_ASIDE = frozenset(
+    {"dataset", "root", "split", "labels", "task", "model", "seed", "runtime", "filter"}
+)
 """Settings that run.json gives resolved beside its settings, or that decide no mask."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How an image of a synthetic dataset was drawn, and how plausible its mask is.
+
+    Attributes:
+        prompt: the text it was drawn from.
+        seed: of its noise.
+        areas: the share of its pixels that each of the record's categories takes, 0 to 1.
+        confidences: by how much each category beat its best rival there, on average, 0 to 1.
+    """
+
+    prompt: str
+    seed: int
+    areas: tuple[float, ...]
+    confidences: tuple[float, ...]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Drawing":
+        """Return the drawing of a record; KeyError, TypeError or ValueError where it is none."""
+        return cls(
+            prompt=str(values["prompt"]),
+            seed=int(values["seed"]),
+            areas=tuple(float(area) for area in values["areas"]),
+            confidences=tuple(float(confidence) for confidence in values["confidences"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -39,6 +68,7 @@ class ImageRecord:
         categories: names of the categories that were asked for.
         status: `done`, `empty` (no category to segment: the mask is all background) or `failed`.
         error: why it failed, in one sentence.
+        drawing: how it was drawn, for an image of a synthetic dataset.
     """
 
     image_id: str
@@ -46,10 +76,14 @@ class ImageRecord:
     categories: tuple[str, ...]
     status: Status
     error: str | None = None
+    drawing: Drawing | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON's types."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if self.drawing is None:
+            del values["drawing"]
+        return values
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> "ImageRecord":
@@ -66,6 +100,7 @@ class ImageRecord:
             categories=tuple(line["categories"]),
             status=line["status"],
             error=line.get("error"),
+            drawing=Drawing.from_json(line["drawing"]) if "drawing" in line else None,
         )
 
 
