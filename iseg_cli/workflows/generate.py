@@ -13,15 +13,14 @@ from tqdm import tqdm
 
 from iseg_cli import labels
 from iseg_cli.config import Settings, declared, load_settings, to_dict
-from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
+from iseg_cli.diffusion.loading import choose_device, choose_dtype, load_model
 from iseg_cli.errors import SettingsError
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.registry import DATASETS, dataset_info, open_dataset
 from iseg_cli.samples import LabelSet
 from iseg_cli.storage import PredictionFolder, RunInfo, write_rle
-from iseg_cli.storage.records import read_info
 from iseg_cli.workflows.job import Extras, Job
-from iseg_cli.workflows.machine import fitting_batch_size, whole_image_threads
+from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
 from iseg_cli.workflows.pipeline import Segmenter
 
 VERSIONS = ("iseg-cli", "torch", "diffusers", "transformers", "numpy", "pillow")
@@ -85,7 +84,7 @@ def generate(
     model = load_model(
         settings.model, device=device, dtype=choose_dtype(settings.runtime.dtype, device)
     )
-    batch_size = _batch_size(settings, model, None if overwrite else out)
+    batch_size = choose_batch_size(settings.runtime.batch_size, model, None if overwrite else out)
     if device.type == "cpu":
         torch.set_num_threads(whole_image_threads(batch_size, torch.get_num_threads()))
     segmenter = Segmenter(
@@ -198,17 +197,6 @@ def _unfinished(folder: PredictionFolder, image_ids: Sequence[str], extras: Extr
         or (extras.overlays and not folder.overlay_path(image_id).exists())
         or (extras.scores and not folder.scores_path(image_id).exists())
     ]
-
-
-def _batch_size(settings: Settings, model: DiffusionModel, out: Path | None) -> int:
-    """Return the batch size; `auto` keeps that of the run which is resumed."""
-    wanted = settings.runtime.batch_size
-    if wanted != "auto":
-        return wanted
-    earlier = read_info(out) if out is not None else None
-    if earlier is not None and isinstance(earlier.batch_size, int):
-        return earlier.batch_size
-    return fitting_batch_size(model)
 
 
 def _run_info(
