@@ -13,7 +13,7 @@ from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.samples import LabelSet, Sample
 
-PETS = label_set_of(["dog", "hot dog", "person", "knife", "city", "bus", "cat"])
+PETS = label_set_of(["dog", "hot dog", "person", "knife", "city", "bus", "bus stop", "cat"])
 
 
 def names_in(tmp_path: Path, prompt: str, label_set: LabelSet = PETS) -> list[str]:
@@ -36,6 +36,8 @@ def names_in(tmp_path: Path, prompt: str, label_set: LabelSet = PETS) -> list[st
         ("hot dogs", ["hot dog"]),
         ("people with knives in cities", ["person", "knife", "city"]),
         ("three buses", ["bus"]),
+        ("a bus stop", ["bus stop"]),
+        ("a bus at a bus stop", ["bus", "bus stop"]),
         ("a dog-like cat", ["dog", "cat"]),
         ("the dog's bowl", ["dog"]),
         ("an empty room", []),
