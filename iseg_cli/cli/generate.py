@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from iseg_cli.cli.options import batch_size
+
 EXAMPLES = """\b
 Examples:
   iseg generate --dataset emoji-voc --overlays
@@ -12,20 +14,12 @@ Examples:
   iseg generate --dataset voc --config paper/voc --set refine.iterations=12
   iseg generate --dataset context --task open-vocabulary
   iseg generate --dataset emoji-voc --task unsupervised
-  iseg generate --dataset folder --root pictures --categories "corgi, surfboard"
+  iseg generate --dataset folder --root pictures --categories "corgi, surfboard" --labels clip
 
 The settings that --set takes are listed in docs/settings.md. Run again, a command resumes.
 
 Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
 """
-
-
-def _batch_size(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    if value is None or value == "auto":
-        return value
-    if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"{value} is neither auto nor a number from 1 on")
-    return int(value)
 
 
 @click.command(epilog=EXAMPLES)
@@ -55,12 +49,14 @@ def _batch_size(_: click.Context, __: click.Parameter, value: str | None) -> int
     type=click.Choice(["wsss", "open-vocabulary", "unsupervised"]),
     help="Chooses among the dataset's presets.  [default: the dataset's usual one]",
 )
-@click.option("--labels", help="Image-level labels: masks, annotations, file:PATH or prompts:PATH.")
+@click.option(
+    "--labels", help="Image-level labels: masks, annotations, clip, file:PATH or prompts:PATH."
+)
 @click.option("--label-set", help="Which of the dataset's category tables; any for folder.")
 @click.option("--categories", help="What to segment, with commas; for --dataset folder.")
 @click.option(
     "--batch-size",
-    callback=_batch_size,
+    callback=batch_size,
     metavar="N|auto",
     help="Images at a time.  [default: auto]",
 )

@@ -30,7 +30,14 @@ class Tagger:
     An image's scores depend on the image, the settings and the batch size alone: every forward
     with images of a common size has the same shape (short batches are filled up), and images of
     their own sizes go one at a time.
+
+    Attributes:
+        name: what the protocol of a run says of where its labels came from.
+        categories: the classes, in the order of their ids.
+        background: the background prompts that share their softmax.
     """
+
+    name = "clip"
 
     def __init__(
         self, clip: ClipModel, settings: ClipSettings, label_set: LabelSet, *, batch_size: int = 1
@@ -72,12 +79,21 @@ class Tagger:
 
         Args:
             images: as `fit` makes them.
+
+        Raises:
+            SettingsError: they do not fit into memory.
         """
         together = 1 if self.settings.side is None else self.batch_size
-        scores = [
-            self._score_batch(np.stack(images[start : start + together]), together)
-            for start in range(0, len(images), together)
-        ]
+        try:
+            scores = [
+                self._score_batch(np.stack(images[start : start + together]), together)
+                for start in range(0, len(images), together)
+            ]
+        except torch.OutOfMemoryError:
+            raise SettingsError(
+                f"CLIP's {self.batch_size} crops or images at a time do not fit into the memory of "
+                f"{self.clip.device}; pass a smaller --batch-size or --set clip.max_side=480"
+            ) from None
         if not scores:
             return np.zeros((0, len(self.categories)), dtype=np.float32)
         return np.concatenate(scores).round(DECIMALS)

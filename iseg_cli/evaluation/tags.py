@@ -94,8 +94,11 @@ def average_precision(
 
 
 def _figures(precision: float, recall: float) -> dict[str, float | None]:
-    """Return precision, recall and their harmonic mean: 0 if one is 0 or the other is none."""
-    f1 = 0.0 if precision + recall != 0 else math.nan
+    """Return precision, recall and their harmonic mean: 0 if one is 0 or there is only one."""
+    if precision + recall > 0:
+        f1 = 2 * precision * recall / (precision + recall)
+    else:
+        f1 = math.nan if math.isnan(precision) and math.isnan(recall) else 0.0
     return {"precision": _number(precision), "recall": _number(recall), "f1": _number(f1)}
 
 

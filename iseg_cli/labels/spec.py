@@ -9,8 +9,8 @@ from iseg_cli.labels.prompts import from_prompts
 from iseg_cli.labels.source import LabelSource, from_annotations, from_masks
 from iseg_cli.samples import Category, LabelSet, Mask
 
-SPECS = ("masks", "annotations", "file:PATH", "prompts:PATH")
-"""What `choose` understands."""
+SPECS = ("masks", "annotations", "file:PATH", "prompts:PATH", "clip")
+"""What `--labels` takes; `clip` looks at images, so `choose` cannot make a source of it."""
 
 
 def choose(
@@ -45,6 +45,8 @@ def choose(
         if annotated is None:
             raise SettingsError("there are no annotations to take image labels from; use file:PATH")
         return from_annotations(annotated)
+    if spec == "clip":
+        raise SettingsError("labels from CLIP are no truth; use masks, annotations or file:PATH")
     raise SettingsError(
         f"there is no source of labels {spec!r}{suggestion(spec, SPECS)}; "
         f"there are {', '.join(SPECS)}"

@@ -12,13 +12,16 @@ import torch
 from tqdm import tqdm
 
 from iseg_cli import labels
+from iseg_cli.clip.tagging import Tagger
 from iseg_cli.config import Settings, declared, load_settings, to_dict
 from iseg_cli.diffusion.loading import choose_device, choose_dtype, load_model
 from iseg_cli.errors import SettingsError
+from iseg_cli.labels import LabelSource
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.registry import DATASETS, dataset_info, open_dataset
 from iseg_cli.samples import LabelSet
 from iseg_cli.storage import PredictionFolder, RunInfo, write_rle
+from iseg_cli.workflows.clip import describe_clip, open_tagger
 from iseg_cli.workflows.job import Extras, Job
 from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
 from iseg_cli.workflows.pipeline import Segmenter
@@ -70,15 +73,9 @@ def generate(
         IsegError: a dataset, model, setting or folder that cannot be used.
     """
     extras = extras or Extras()
-    reader = open_dataset(
-        settings.dataset,
-        root=settings.root,
-        split=settings.split,
-        label_set=settings.label_set,
-        categories=_folder_categories(settings),
-    )
+    reader = open_reader(settings)
     settings = _fitting_background(settings, reader.label_set)
-    source = label_source(settings, reader)
+    given = None if settings.labels == "clip" else label_source(settings, reader)
     image_ids = reader.image_ids[:limit]
     device = choose_device(settings.runtime.device)
     model = load_model(
@@ -93,7 +90,8 @@ def generate(
         background_words=reader.label_set.background_words,
         batch_size=batch_size,
     )
-    run = _run_info(settings, reader, source.name, segmenter, images=len(image_ids), limit=limit)
+    source = given or open_tagger(settings, reader.label_set, batch_size=batch_size)
+    run = _run_info(settings, reader, source, segmenter, images=len(image_ids), limit=limit)
     with PredictionFolder.start(out, run, overwrite=overwrite) as folder:
         todo = _unfinished(folder, image_ids, extras)
         resumed = len(image_ids) - len(todo)
@@ -110,7 +108,11 @@ def generate(
 
 
 def resolve_settings(
-    configs: Sequence[str], assignments: Sequence[str], options: Mapping[str, Any]
+    configs: Sequence[str],
+    assignments: Sequence[str],
+    options: Mapping[str, Any],
+    *,
+    prefer: str | None = None,
 ) -> Settings:
     """Lay configurations, assignments and options over the preset of the dataset and its task.
 
@@ -119,6 +121,7 @@ def resolve_settings(
             last takes the place of that of the dataset and its task.
         assignments: `refine.iterations=8` and so on; they have the last word.
         options: settings by dotted name; None where an option was not given.
+        prefer: the task that is meant where none is named and the dataset has a preset for it.
 
     Raises:
         SettingsError: no dataset was named, it has no preset for the task, or a setting is unknown
@@ -132,7 +135,9 @@ def resolve_settings(
         named = options.get("dataset") or declared("dataset", files)
         if named is None:
             raise SettingsError(f"no dataset was named; pass --dataset ({', '.join(DATASETS)})")
-        preset = dataset_info(named).preset(options.get("task") or declared("task", files))
+        info = dataset_info(named)
+        task = options.get("task") or declared("task", files)
+        preset = info.preset(task or (prefer if prefer in info.presets else None))
     return load_settings(preset, files=files, overrides=options, assignments=assignments)
 
 
@@ -147,7 +152,23 @@ def default_folder(settings: Settings) -> Path:
     return Path("predictions", "-".join(parts))
 
 
-def label_source(settings: Settings, reader: Reader) -> labels.LabelSource:
+def open_reader(settings: Settings) -> Reader:
+    """Return the split of the dataset that the settings name.
+
+    Raises:
+        SettingsError: an unknown dataset, or a folder without categories.
+        DatasetNotFoundError: no dataset where it was looked for.
+    """
+    return open_dataset(
+        settings.dataset,
+        root=settings.root,
+        split=settings.split,
+        label_set=settings.label_set,
+        categories=_folder_categories(settings),
+    )
+
+
+def label_source(settings: Settings, reader: Reader) -> LabelSource:
     """Return where the image-level labels come from.
 
     For the dataset `folder`, unless something else is asked for, every image has all categories.
@@ -202,7 +223,7 @@ def _unfinished(folder: PredictionFolder, image_ids: Sequence[str], extras: Extr
 def _run_info(
     settings: Settings,
     reader: Reader,
-    source: str,
+    source: LabelSource | Tagger,
     segmenter: Segmenter,
     *,
     images: int,
@@ -214,12 +235,13 @@ def _run_info(
         dataset=settings.dataset,
         root=str(reader.root.resolve()),
         split=reader.split,
-        label_source=source,
+        label_source=source.name,
         task=settings.task,
         model={
             "name": settings.model,
             "revision": segmenter.model.revision,
             "fingerprint": segmenter.model.fingerprint(),
+            **({"clip": describe_clip(source.clip)} if isinstance(source, Tagger) else {}),
         },
         settings=to_dict(settings),
         seed=settings.seed,

@@ -3,19 +3,19 @@
 Queues are bounded, so memory does not grow with the dataset.
 """
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from tqdm import tqdm
 
+from iseg_cli.clip.tagging import Tagger
 from iseg_cli.errors import DataError, IsegError, PromptError, SettingsError
 from iseg_cli.labels import LabelSource
 from iseg_cli.overlays import draw_overlay
@@ -31,9 +31,7 @@ from iseg_cli.storage import (
     write_scores,
 )
 from iseg_cli.workflows.pipeline import Segmentation, Segmenter, fit_image, label_values
-
-T = TypeVar("T")
-R = TypeVar("R")
+from iseg_cli.workflows.streams import batches, map_ahead
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,7 @@ class _Prepared:
     pixels: UInt8[np.ndarray, "side side 3"]
     size: tuple[int, int]
     picture: UInt8[np.ndarray, "height width 3"] | None = field(default=None)
+    for_clip: UInt8[np.ndarray, "rows columns 3"] | None = field(default=None)
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Job:
     def __init__(
         self,
         reader: Reader,
-        source: LabelSource,
+        source: LabelSource | Tagger,
         segmenter: Segmenter,
         folder: PredictionFolder,
         extras: Extras,
@@ -100,9 +99,9 @@ class Job:
             ThreadPoolExecutor(workers, "write") as writers,
         ):
             ahead = workers + 2 * batch_size
-            prepared = _map_ahead(decoders, self._prepare, image_ids, ahead)
+            prepared = map_ahead(decoders, self._prepare, image_ids, ahead)
             written: deque[Future[None]] = deque()
-            for batch in _batches(self._usable(prepared, fail), batch_size):
+            for batch in batches(self._usable(self._tagged(prepared), fail), batch_size):
                 for item, segmentation in zip(batch, self._segment(batch), strict=True):
                     written.append(writers.submit(self._write, item, segmentation))
                     bar.update()
@@ -117,7 +116,7 @@ class Job:
         sample = self.reader.sample(image_id)
         try:
             image = load_image(sample.image_path)
-            categories = self.source(sample)
+            categories = () if isinstance(self.source, Tagger) else self.source(sample)
         except DataError as error:
             return _Failed(sample, str(error))
         return _Prepared(
@@ -126,7 +125,22 @@ class Job:
             fit_image(image, self.segmenter.model.image_size),
             (image.shape[0], image.shape[1]),
             image if self.extras.overlays else None,
+            self.source.fit(image) if isinstance(self.source, Tagger) else None,
         )
+
+    def _tagged(self, prepared: Iterable[_Prepared | _Failed]) -> Iterator[_Prepared | _Failed]:
+        """Yield the images with what CLIP finds in them, if it is to look."""
+        if not isinstance(self.source, Tagger):
+            yield from prepared
+            return
+        for batch in batches(prepared, self.source.batch_size):
+            shown = [item.for_clip for item in batch if isinstance(item, _Prepared)]
+            found = iter(self.source.tag([image for image in shown if image is not None]))
+            for item in batch:
+                if isinstance(item, _Prepared):
+                    yield replace(item, categories=next(found), for_clip=None)
+                else:
+                    yield item
 
     def _usable(
         self, prepared: Iterable[_Prepared | _Failed], fail: Callable[[Sample, str], None]
@@ -197,25 +211,3 @@ class Job:
                 f"cannot write the mask of {image_id} into {self.folder.path}: {error.strerror}; "
                 "make room or choose another --out, then run the same command to resume"
             ) from None
-
-
-def _map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
-) -> Iterator[R]:
-    """Map in threads, in order, at most `ahead` results at a time, so that memory is bounded."""
-    waiting = iter(items)
-    futures = deque(pool.submit(function, item) for item in itertools.islice(waiting, ahead))
-    try:
-        while futures:
-            result = futures.popleft().result()
-            futures.extend(pool.submit(function, item) for item in itertools.islice(waiting, 1))
-            yield result
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    waiting = iter(items)
-    while batch := list(itertools.islice(waiting, size)):
-        yield batch
