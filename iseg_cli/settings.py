@@ -148,7 +148,12 @@ class RuntimeSettings(Section):
 class DiffSegSettings(Section):
     """Unsupervised segments from self-attention alone (DiffSeg)."""
 
-    timestep: int = Field(300, ge=0, description="the noise level of the forward that is read")
+    timestep: int = Field(300, ge=0, description="the timestep of the forward that is read")
+    noise: bool = Field(
+        True,
+        description="whether latents get the timestep's noise; DiffSeg's code tells the model the "
+        "timestep and adds none",
+    )
     anchors: int = Field(16, ge=1, description="anchors along each side of the grid")
     threshold: float = Field(1.1, gt=0, description="symmetric KL under which proposals merge")
     rounds: int = Field(3, ge=1, description="rounds of merging, the first of anchors")
