@@ -97,6 +97,15 @@ def test_two_years_of_voc_are_told_apart(tmp_path: Path) -> None:
     assert open_dataset("context", root=tmp_path / "VOCdevkit").root == context
 
 
+def test_coco_alone_is_no_cocostuff(tmp_path: Path) -> None:
+    root = make_coco(tmp_path, split="val2017")
+    assert find_root(dataset_info("coco-object"), tmp_path) == root
+    with pytest.raises(DatasetNotFoundError, match="no dataset cocostuff27, a folder with stuff"):
+        find_root(dataset_info("cocostuff27"), tmp_path)
+    make_coco_object(tmp_path)  # with PNGs of COCO-Stuff
+    assert find_root(dataset_info("cocostuff27"), tmp_path) == root
+
+
 def test_a_root_may_hold_the_dataset_in_its_usual_place(tmp_path: Path) -> None:
     root = make_voc(tmp_path)
     for given in (root, root.parent, root.parent.parent):

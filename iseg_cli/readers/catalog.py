@@ -100,7 +100,7 @@ _ALL = (
         default_split="val",
         label_sets=("cocostuff27",),
         presets={"unsupervised": "cocostuff27"},
-        markers=("stuffthingmaps", "annotations", "curated", "annotation_val2017"),
+        markers=("stuffthingmaps", "annotations/val2017", "annotation_val2017", "curated"),
         inside=("cocostuff", "coco_stuff164k", "coco", "COCO", "coco2017"),
     ),
     DatasetInfo(
