@@ -44,7 +44,9 @@ def test_a_category_that_wins_nowhere_has_no_margin():
     assert mean_margins(scores, ignored).tolist() == [[0.0, 0.0]]
 
 
-@given(st.integers(1, 4), st.integers(0, 2**32 - 1), st.sampled_from(["power", "threshold", "none"]))
+@given(
+    st.integers(1, 4), st.integers(0, 2**32 - 1), st.sampled_from(["power", "threshold", "none"])
+)
 def test_margins_pixel_by_pixel(categories, seed, background):
     """Against loops in float64; an assigned category never loses to a rival."""
     values = np.random.default_rng(seed).random((2, categories, 3, 5))

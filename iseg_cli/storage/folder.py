@@ -16,6 +16,7 @@ from iseg_cli.storage.masks import is_whole_png
 from iseg_cli.storage.records import (
     RECORDS_NAME,
     RUN_NAME,
+    SYNTHESIS,
     ImageRecord,
     RunInfo,
     read_info,
@@ -75,6 +76,11 @@ class PredictionFolder:
         lock = FolderLock(path)
         try:
             earlier = read_info(path)
+            if earlier is not None and (earlier.task == SYNTHESIS) != (run.task == SYNTHESIS):
+                raise PredictionsError(
+                    f"{path} holds the results of another command (its task is {earlier.task}); "
+                    "pass another folder as --out"
+                )
             if earlier is not None and overwrite:
                 cls(path, earlier)._remove_files()
             elif earlier is not None:

@@ -11,6 +11,9 @@ from iseg_cli.errors import PredictionsError
 
 RUN_NAME, RECORDS_NAME = "run.json", "images.jsonl"
 
+SYNTHESIS = "synthesis"
+"""The task of a run that drew its images."""
+
 Status = Literal["done", "empty", "failed"]
 
 _IDENTITY = (
@@ -113,7 +116,7 @@ class RunInfo:
         root: the dataset's folder, which may move between two runs.
         split: the split's name, None where the dataset has none.
         label_source: where image-level labels came from (`masks`, `file:PATH` ...).
-        task: `wsss`, `open-vocabulary` or `unsupervised`.
+        task: `wsss`, `open-vocabulary`, `unsupervised` or `synthesis`.
         model: the model's name, revision and what else tells it from others.
         settings: the resolved settings, nested by section.
         seed: the seed of the noise.

@@ -79,8 +79,8 @@ class SyntheticFolder(PredictionFolder):
         write_atomically(self.list_path(name), text.encode())
 
     def _write_json(self, name: str, values: Mapping[str, object]) -> None:
-        text = json.dumps(values, indent=1, ensure_ascii=False)
-        write_atomically(self.path / name, (text + "\n").encode())
+        lines = [f" {_json(image_id)}: {_json(value)}" for image_id, value in values.items()]
+        write_atomically(self.path / name, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
     def _remove_files(self) -> None:
         for image_id in self.records:
@@ -90,6 +90,10 @@ class SyntheticFolder(PredictionFolder):
         for name in ("train", "dropped"):
             self.list_path(name).unlink(missing_ok=True)
         super()._remove_files()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _table(label_set: LabelSet) -> str:

@@ -13,7 +13,7 @@ from iseg_cli.evaluation.report import Report
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.samples import IGNORE
-from iseg_cli.storage import PredictionFolder, RunInfo, list_masks, write_atomically
+from iseg_cli.storage import SYNTHESIS, PredictionFolder, RunInfo, list_masks, write_atomically
 from iseg_cli.workflows.scoring import score
 
 
@@ -117,7 +117,13 @@ def _open_run(predictions: Path, dataset: str | None) -> PredictionFolder | None
     """Return the folder of a run; None for masks from elsewhere, which need a dataset."""
     if dataset is not None and not (predictions / "run.json").exists():
         return None
-    return PredictionFolder.open(predictions)
+    folder = PredictionFolder.open(predictions)
+    if folder.info.task == SYNTHESIS:
+        raise PredictionsError(
+            f"{predictions} is a dataset that iseg synthesize wrote, not predictions; make masks "
+            f"for its images (iseg generate --dataset voc --root {predictions}) and evaluate those"
+        )
+    return folder
 
 
 def _open_reader(
