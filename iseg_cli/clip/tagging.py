@@ -29,7 +29,8 @@ class Tagger:
 
     An image's scores depend on the image, the settings and the batch size alone: every forward
     with images of a common size has the same shape (short batches are filled up), and images of
-    their own sizes go one at a time.
+    their own sizes go one at a time. On a CPU all images and crops do: their numbers of tokens are
+    odd, so that sums would be rounded by where in a batch an image lies.
 
     Attributes:
         name: what the protocol of a run says of where its labels came from.
@@ -51,6 +52,7 @@ class Tagger:
         if not label_set.categories:
             raise SettingsError("CLIP needs categories to look for; pass --categories")
         self.clip, self.settings, self.batch_size = clip, settings, batch_size
+        self._together = 1 if clip.device.type == "cpu" else batch_size
         self.categories = label_set.categories
         self.background = background_prompts(settings, label_set)
         words = [category.prompt for category in self.categories]
@@ -83,7 +85,7 @@ class Tagger:
         Raises:
             SettingsError: they do not fit into memory.
         """
-        together = 1 if self.settings.side is None else self.batch_size
+        together = 1 if self.settings.side is None else self._together
         try:
             scores = [
                 self._score_batch(np.stack(images[start : start + together]), together)
@@ -91,7 +93,7 @@ class Tagger:
             ]
         except torch.OutOfMemoryError:
             raise SettingsError(
-                f"CLIP's {self.batch_size} crops or images at a time do not fit into the memory of "
+                f"CLIP's {self._together} images or crops at a time do not fit into the memory of "
                 f"{self.clip.device}; pass a smaller --batch-size or --set clip.max_side=480"
             ) from None
         if not scores:
@@ -156,8 +158,8 @@ class Tagger:
         responds = responds.unflatten(1, (rows, -1))
         again = torch.zeros_like(looked, dtype=maps.dtype)
         pairs = looked.nonzero()
-        for start in range(0, len(pairs), self.batch_size):
-            image, category = chunk = pairs[start : start + self.batch_size].T
+        for start in range(0, len(pairs), self._together):
+            image, category = chunk = pairs[start : start + self._together].T
             cut = [self._crop(pixels[i], responds[i, ..., c], boxes[i, c]) for i, c in chunk.T]
             crops, visible = (
                 _fill(torch.stack(x), self.batch_size) for x in zip(*cut, strict=True)
