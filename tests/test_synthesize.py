@@ -452,6 +452,7 @@ def test_the_embedded_model_draws_with_its_own_preset(tmp_path: Path) -> None:
             "too long",
         ),
         (("--categories", "cat", "--set", "filter.min_area=2"), "filter.min_area"),
+        (("--categories", "cat", "--set", "fusion=clip-entropy"), "leave it to iseg generate"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(

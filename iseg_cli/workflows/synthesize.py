@@ -80,6 +80,10 @@ def synthesize(
     Raises:
         IsegError: a category, model, setting or folder that cannot be used.
     """
+    if settings.fusion != "none":
+        raise SettingsError(
+            "fusion with CLIP needs images that are there already; leave it to iseg generate"
+        )
     label_set = label_set_for(_names(settings), _known(settings))
     orders = plan(label_set, settings.synthesis, per_category=per_category, seed=settings.seed)
     device = choose_device(settings.runtime.device)
