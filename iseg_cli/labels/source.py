@@ -43,6 +43,11 @@ def from_annotations(annotated: Callable[[str], tuple[Category, ...]]) -> LabelS
     return LabelSource("annotations", lambda sample: annotated(sample.image_id))
 
 
+def nowhere() -> LabelSource:
+    """Return no categories for any image, for a task that knows none."""
+    return LabelSource("none", lambda sample: ())
+
+
 def constant(categories: Iterable[Category]) -> LabelSource:
     """Return the same categories for every image."""
     everywhere = tuple(categories)

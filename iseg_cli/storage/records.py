@@ -130,6 +130,8 @@ class RunInfo:
         status: `running` until every image has been tried, then `finished`.
         categories: names of the label set's categories where the user chose them, as for the
             dataset `folder`; None where the dataset's table has them.
+        crop_side: the side in pixels of the masks where they cover the middle squares of their
+            images, resized; None where they cover all of their images at their sizes.
     """
 
     dataset: str
@@ -149,6 +151,7 @@ class RunInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
     status: Literal["running", "finished"] = "running"
     categories: tuple[str, ...] | None = None
+    crop_side: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the run as JSON's types."""

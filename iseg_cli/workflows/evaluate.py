@@ -102,7 +102,7 @@ def evaluate(
     if not masks.paths:
         raise PredictionsError(f"{predictions} has no mask of split {reader.split}")
     report = Report.of_labels(
-        score(masks.paths, reader, matching),
+        score(masks.paths, reader, matching, crop_side=info.crop_side if info else None),
         reader.label_set.names,
         images=len(masks.paths),
         protocol=_protocol(masks, reader, matching),
@@ -211,6 +211,7 @@ def _protocol(masks: _Masks, reader: Reader, matching: str) -> dict[str, Any]:
         "label_set": reader.label_set.name,
         "task": info.task if info else None,
         "label_source": info.label_source if info else None,
+        "input": _input(info),
         "background": _background(info, reader),
         "ignore_label": IGNORE,
         "matching": matching,
@@ -221,10 +222,19 @@ def _protocol(masks: _Masks, reader: Reader, matching: str) -> dict[str, Any]:
     }
 
 
+def _input(info: RunInfo | None) -> str:
+    """Return which part of the images the masks cover."""
+    if info is None or info.crop_side is None:
+        return "whole images"
+    return f"middle squares, resized to {info.crop_side} x {info.crop_side}"
+
+
 def _background(info: RunInfo | None, reader: Reader) -> str | None:
     """Return the rule by which pixels became background."""
     if reader.label_set.background is None:
         return "none"
+    if info is not None and info.task == "unsupervised":
+        return "a class like the others"
     if info is None:
         return None
     assign = info.settings.get("assign", {})

@@ -2,7 +2,7 @@
 
 import datetime
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,17 +14,19 @@ from tqdm import tqdm
 from iseg_cli import labels
 from iseg_cli.clip.tagging import Tagger
 from iseg_cli.config import Settings, declared, load_settings, to_dict
-from iseg_cli.diffusion.loading import choose_device, choose_dtype, load_model
+from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.errors import SettingsError
 from iseg_cli.labels import LabelSource
 from iseg_cli.readers.base import Reader
+from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.registry import DATASETS, dataset_info, open_dataset
-from iseg_cli.samples import LabelSet
+from iseg_cli.samples import LabelSet, Mask
 from iseg_cli.storage import PredictionFolder, RunInfo, write_rle
 from iseg_cli.workflows.clip import describe_clip, open_tagger
 from iseg_cli.workflows.job import Extras, Job
 from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
-from iseg_cli.workflows.pipeline import Segmenter
+from iseg_cli.workflows.pipeline import BatchSegmenter, Segmenter
+from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter, segment_label_set
 
 VERSIONS = ("iseg-cli", "torch", "diffusers", "transformers", "numpy", "pillow")
 """The distributions whose versions go into run.json."""
@@ -75,7 +77,7 @@ def generate(
     extras = extras or Extras()
     reader = open_reader(settings)
     settings = _fitting_background(settings, reader.label_set)
-    given = None if settings.labels == "clip" else label_source(settings, reader)
+    given = None if _asks_clip(settings) else label_source(settings, reader)
     image_ids = reader.image_ids[:limit]
     device = choose_device(settings.runtime.device)
     model = load_model(
@@ -84,18 +86,14 @@ def generate(
     batch_size = choose_batch_size(settings.runtime.batch_size, model, None if overwrite else out)
     if device.type == "cpu":
         torch.set_num_threads(whole_image_threads(batch_size, torch.get_num_threads()))
-    segmenter = Segmenter(
-        model,
-        settings,
-        background_words=reader.label_set.background_words,
-        batch_size=batch_size,
-    )
+    segmenter = _open_segmenter(settings, model, reader.label_set, batch_size=batch_size)
+    label_set = reader.label_set if segmenter.needs_categories else segment_label_set()
     source = given or open_tagger(settings, reader.label_set, batch_size=batch_size)
     run = _run_info(settings, reader, source, segmenter, images=len(image_ids), limit=limit)
     with PredictionFolder.start(out, run, overwrite=overwrite) as folder:
         todo = _unfinished(folder, image_ids, extras)
         resumed = len(image_ids) - len(todo)
-        job = Job(reader, source, segmenter, folder, extras)
+        job = Job(reader, source, segmenter, folder, extras, label_set=label_set)
         bar: tqdm[NoReturn] = tqdm(
             total=len(image_ids), initial=resumed, unit="image", disable=None
         )
@@ -103,7 +101,7 @@ def generate(
             failed = job.run(todo, settings.runtime.workers, bar)
         folder.finish(image_ids)
         if extras.rle is not None:
-            write_rle(extras.rle, folder, reader.label_set)
+            write_rle(extras.rle, folder, label_set)
     return Summary(out, len(image_ids), resumed, len(todo) - len(failed), failed)
 
 
@@ -172,14 +170,39 @@ def label_source(settings: Settings, reader: Reader) -> LabelSource:
     """Return where the image-level labels come from.
 
     For the dataset `folder`, unless something else is asked for, every image has all categories.
+    The unsupervised task knows none.
     """
+    if settings.task == "unsupervised":
+        return labels.nowhere()
     if settings.dataset == "folder" and settings.labels == "masks":
         return labels.constant(reader.label_set.categories)
     return labels.choose(
         settings.labels,
         label_set=reader.label_set,
-        truth=reader.truth if reader.has_truth else None,
+        truth=_seen_truth(settings, reader) if reader.has_truth else None,
         annotated=reader.annotated,
+    )
+
+
+def _asks_clip(settings: Settings) -> bool:
+    return settings.labels == "clip" and settings.task != "unsupervised"
+
+
+def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
+    """Return what maps an image's id to the truth of what the model sees of it."""
+    if settings.input == "whole":
+        return reader.truth
+    return lambda image_id: Mask(middle_square(reader.truth(image_id).labels))
+
+
+def _open_segmenter(
+    settings: Settings, model: DiffusionModel, label_set: LabelSet, *, batch_size: int
+) -> BatchSegmenter:
+    """Return what segments images for the task of the settings."""
+    if settings.task == "unsupervised":
+        return UnsupervisedSegmenter(model, settings, batch_size=batch_size)
+    return Segmenter(
+        model, settings, background_words=label_set.background_words, batch_size=batch_size
     )
 
 
@@ -224,7 +247,7 @@ def _run_info(
     settings: Settings,
     reader: Reader,
     source: LabelSource | Tagger,
-    segmenter: Segmenter,
+    segmenter: BatchSegmenter,
     *,
     images: int,
     limit: int | None,
@@ -253,4 +276,5 @@ def _run_info(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         versions={"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
         categories=tuple(category.name for category in chosen) if chosen else None,
+        crop_side=segmenter.model.image_size if settings.input == "center-crop" else None,
     )

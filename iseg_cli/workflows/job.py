@@ -20,8 +20,9 @@ from iseg_cli.errors import DataError, IsegError, PromptError, SettingsError
 from iseg_cli.labels import LabelSource
 from iseg_cli.overlays import draw_overlay
 from iseg_cli.readers.base import Reader
+from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.images import load_image
-from iseg_cli.samples import Category, Mask, Sample
+from iseg_cli.samples import Category, LabelSet, Mask, Sample
 from iseg_cli.storage import (
     ImageRecord,
     PredictionFolder,
@@ -30,7 +31,7 @@ from iseg_cli.storage import (
     write_atomically,
     write_scores,
 )
-from iseg_cli.workflows.pipeline import Segmentation, Segmenter, fit_image, label_values
+from iseg_cli.workflows.pipeline import BatchSegmenter, Segmentation, fit_input, label_values
 from iseg_cli.workflows.streams import batches, map_ahead
 
 
@@ -70,18 +71,23 @@ class _Failed:
 
 
 class Job:
-    """The loop over images: decode in threads, segment in batches, write in threads."""
+    """The loop over images: decode in threads, segment in batches, write in threads.
+
+    `label_set` says what the labels of the masks mean: the dataset's, or numbered segments.
+    """
 
     def __init__(
         self,
         reader: Reader,
         source: LabelSource | Tagger,
-        segmenter: Segmenter,
+        segmenter: BatchSegmenter,
         folder: PredictionFolder,
         extras: Extras,
+        *,
+        label_set: LabelSet,
     ) -> None:
         self.reader, self.source, self.segmenter = reader, source, segmenter
-        self.folder, self.extras = folder, extras
+        self.folder, self.extras, self.label_set = folder, extras, label_set
 
     def run(self, image_ids: Sequence[str], workers: int, bar: "tqdm[NoReturn]") -> dict[str, str]:
         """Segment the images; return what is wrong with those that failed."""
@@ -119,12 +125,17 @@ class Job:
             categories = () if isinstance(self.source, Tagger) else self.source(sample)
         except DataError as error:
             return _Failed(sample, str(error))
+        settings = self.segmenter.settings
+        if settings.input == "center-crop":
+            image = middle_square(image)  # CLIP sees no more of it either
+        pixels, size = fit_input(image, settings, self.segmenter.model.image_size)
+        picture = image if image.shape[:2] == size else pixels  # what the mask lies over
         return _Prepared(
             sample,
             categories,
-            fit_image(image, self.segmenter.model.image_size),
-            (image.shape[0], image.shape[1]),
-            image if self.extras.overlays else None,
+            pixels,
+            size,
+            picture if self.extras.overlays else None,
             self.source.fit(image) if isinstance(self.source, Tagger) else None,
         )
 
@@ -151,15 +162,15 @@ class Job:
                 fail(item.sample, item.reason)
                 continue
             try:
-                self.segmenter.extractor.prompts(item.categories)
+                self.segmenter.check(item.categories)
             except PromptError as error:
                 fail(item.sample, str(error))
                 continue
             yield item
 
     def _segment(self, batch: Sequence[_Prepared]) -> list[Segmentation]:
-        """Segment a batch; images without categories are background and cost nothing."""
-        named = [item for item in batch if item.categories]
+        """Segment a batch; images that lack the categories they need cost nothing."""
+        named = [item for item in batch if item.categories or not self.segmenter.needs_categories]
         results: dict[int, Segmentation] = {}
         if named:
             try:
@@ -167,7 +178,7 @@ class Job:
                     np.stack([item.pixels for item in named]),
                     [item.categories for item in named],
                     [item.size for item in named],
-                    self.reader.label_set,
+                    self.label_set,
                 )
             except torch.OutOfMemoryError:
                 raise SettingsError(
@@ -180,32 +191,33 @@ class Job:
 
     def _nothing(self, item: _Prepared) -> Segmentation:
         """Return the mask of an image without categories: all background."""
-        value = label_values((), self.reader.label_set)[0]
+        value = label_values((), self.label_set)[0]
         side = self.segmenter.model.latent_side
         return Segmentation(
             Mask(np.full(item.size, value, dtype=np.uint8)),
             np.zeros((0, side, side), dtype=np.float16),
+            (),
         )
 
     def _write(self, item: _Prepared, result: Segmentation) -> None:
         """Write an image's files; its mask and record last, since they say that it is done."""
         image_id = item.sample.image_id
-        label_set = self.reader.label_set
+        has_nothing = self.segmenter.needs_categories and not item.categories
         try:
             if item.picture is not None:
-                overlay = draw_overlay(item.picture, result.mask, label_set)
+                overlay = draw_overlay(item.picture, result.mask, self.label_set)
                 write_atomically(self.folder.overlay_path(image_id), encode_picture(overlay))
             if self.extras.scores:
-                ids = [category.id for category in item.categories]
-                write_scores(self.folder.scores_path(image_id), result.scores, ids)
+                path = self.folder.scores_path(image_id)
+                write_scores(path, result.scores, result.score_labels)
             record = ImageRecord(
                 image_id,
                 item.size,
                 tuple(category.name for category in item.categories),
-                "done" if item.categories else "empty",
+                "empty" if has_nothing else "done",
                 None,
             )
-            self.folder.write(record, encode_mask(result.mask, label_set.palette))
+            self.folder.write(record, encode_mask(result.mask, self.label_set.palette))
         except OSError as error:
             raise IsegError(
                 f"cannot write the mask of {image_id} into {self.folder.path}: {error.strerror}; "

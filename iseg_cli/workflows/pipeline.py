@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from iseg_cli.config import Settings, load_settings
 from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.errors import ImageError
+from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.images import load_image
 from iseg_cli.samples import IGNORE, Category, LabelSet, Mask
@@ -26,10 +28,40 @@ class Segmentation:
     Attributes:
         mask: the labels of its pixels at its original size.
         scores: its categories' maps on the attention's grid, in [0, 1].
+        score_labels: the label of each of these in the mask.
     """
 
     mask: Mask
     scores: Float16[np.ndarray, "categories side side"]
+    score_labels: tuple[int, ...]
+
+
+class BatchSegmenter(Protocol):
+    """What the loop over images needs of a segmenter.
+
+    Attributes:
+        model: what reads the attention.
+        settings: how.
+        batch_size: images at a time.
+        needs_categories: whether an image without categories is left alone.
+    """
+
+    model: DiffusionModel
+    settings: Settings
+    batch_size: int
+    needs_categories: bool
+
+    def check(self, categories: Sequence[Category]) -> None:
+        """Raise PromptError for categories that the text encoder cannot hold."""
+
+    def segment_batch(
+        self,
+        images: UInt8[np.ndarray, "batch side side 3"],
+        categories: Sequence[Sequence[Category]],
+        sizes: Sequence[tuple[int, int]],
+        label_set: LabelSet,
+    ) -> list[Segmentation]:
+        """Segment at most `batch_size` images, each with categories of its own."""
 
 
 class Segmenter:
@@ -39,6 +71,8 @@ class Segmenter:
     >>> mask = segmenter.segment("dog.jpg", categories=["dog", "sofa"])
     >>> (mask.labels == 1).mean()  # the share of the image that is dog
     """
+
+    needs_categories = True
 
     def __init__(
         self,
@@ -99,7 +133,7 @@ class Segmenter:
             categories: what is in it, in words; the c-th gets label c, counted from 1.
 
         Returns:
-            A mask of the image's size; 0 is background.
+            A mask of the image's size (with `input: center-crop` of the model's); 0 is background.
 
         Raises:
             ImageError: the file is no image that can be decoded, or the array no RGB image.
@@ -112,9 +146,13 @@ class Segmenter:
                 "shape (height, width, 3) and type uint8"
             )
         label_set = label_set_of(categories)
-        prepared = fit_image(pixels, self.model.image_size)[None]
-        sizes = [(pixels.shape[0], pixels.shape[1])]
-        return self.segment_batch(prepared, [label_set.categories], sizes, label_set)[0].mask
+        prepared, size = fit_input(pixels, self.settings, self.model.image_size)
+        categories_of = [label_set.categories]
+        return self.segment_batch(prepared[None], categories_of, [size], label_set)[0].mask
+
+    def check(self, categories: Sequence[Category]) -> None:
+        """Raise PromptError for categories that the text encoder cannot hold."""
+        self.extractor.prompts(categories)
 
     @torch.inference_mode()
     def segment_batch(
@@ -138,7 +176,9 @@ class Segmenter:
         assigned = labels(maps, attention.valid, sizes, self.settings)
         return [
             Segmentation(
-                Mask(label_values(own, label_set)[label.cpu().numpy()]), grid[index, : len(own)]
+                Mask(label_values(own, label_set)[label.cpu().numpy()]),
+                grid[index, : len(own)],
+                tuple(category.id for category in own),
             )
             for index, (own, (label, _)) in enumerate(zip(categories, assigned, strict=True))
         ]
@@ -151,6 +191,15 @@ def label_values(categories: Sequence[Category], label_set: LabelSet) -> UInt8[n
         table[0] = label_set.background
     table[1 : len(categories) + 1] = [category.id for category in categories]
     return table
+
+
+def fit_input(
+    image: UInt8[np.ndarray, "height width 3"], settings: Settings, side: int
+) -> tuple[UInt8[np.ndarray, "side side 3"], tuple[int, int]]:
+    """Return what the model sees of an image at its square size, and its mask's (height, width)."""
+    if settings.input == "center-crop":
+        return fit_image(middle_square(image), side), (side, side)
+    return fit_image(image, side), (image.shape[0], image.shape[1])
 
 
 def fit_image(
