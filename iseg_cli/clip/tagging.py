@@ -1,18 +1,16 @@
 """From images to the classes in them, in the manner of TagCLIP: the settings choose the steps."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, UInt8
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from iseg_cli.clip.loading import ClipModel
 from iseg_cli.clip.text import BACKGROUND, TextEmbedder
-from iseg_cli.clip.vision import read_patches, read_whole, to_pixels
+from iseg_cli.clip.vision import fill_batch, fit_patches, read_patches, read_whole, to_pixels
 from iseg_cli.errors import SettingsError
 from iseg_cli.ops import tagclip
 from iseg_cli.samples import Category, LabelSet
@@ -63,17 +61,12 @@ class Tagger:
 
     def fit(self, image: Picture) -> Picture:
         """Resize an image to what CLIP is shown: whole patches, bicubically."""
-        patch, (height, width) = self.clip.patch_size, image.shape[:2]
-        if self.settings.side is not None:
-            size = (self.settings.side, self.settings.side)
-        else:
-            shrink = min(1.0, self.settings.max_side / max(height, width))
-            size = (round(height * shrink), round(width * shrink))
-        rows, columns = (max(1, math.ceil(length / patch)) for length in size)
-        resized = Image.fromarray(image).resize(
-            (columns * patch, rows * patch), Image.Resampling.BICUBIC
+        return fit_patches(
+            image,
+            patch=self.clip.patch_size,
+            side=self.settings.side,
+            max_side=self.settings.max_side,
         )
-        return np.array(resized)
 
     @torch.inference_mode()
     def score(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
@@ -121,7 +114,7 @@ class Tagger:
     ) -> Float32[np.ndarray, "batch classes"]:
         """Score a batch of images of one size, filled up to `size` images."""
         count, named = len(images), len(self.categories)
-        pixels = to_pixels(self.clip, _fill(torch.from_numpy(images), size).numpy())
+        pixels = to_pixels(self.clip, fill_batch(torch.from_numpy(images), size).numpy())
         rows = pixels.shape[2] // self.clip.patch_size
         maps = self._patch_scores(pixels, rows)[:count]
         scores = maps[..., :named].amax(dim=1)
@@ -162,7 +155,7 @@ class Tagger:
             image, category = chunk = pairs[start : start + self._together].T
             cut = [self._crop(pixels[i], responds[i, ..., c], boxes[i, c]) for i, c in chunk.T]
             crops, visible = (
-                _fill(torch.stack(x), self.batch_size) for x in zip(*cut, strict=True)
+                fill_batch(torch.stack(x), self._together) for x in zip(*cut, strict=True)
             )
             points = read_whole(self.clip, crops, visible)[: len(cut), None]
             found = tagclip.class_probabilities(points, self._texts, scale=self.clip.scale)[:, 0]
@@ -199,8 +192,3 @@ def _averaged_blocks(settings: ClipSettings, blocks: int) -> tuple[int, ...]:
             f"clip.attention_blocks is {list(chosen)}, but this CLIP has blocks 0 to {blocks - 1}"
         )
     return chosen
-
-
-def _fill(batch: Tensor, size: int) -> Tensor:
-    """Repeat the last of a batch until there are `size`."""
-    return torch.cat([batch, *[batch[-1:]] * (size - len(batch))])

@@ -66,6 +66,8 @@ class TextEmbedder:
         Raises:
             PromptError: words with which a sentence is longer than the text encoder's input.
         """
+        if not words:
+            return torch.zeros(0, self.clip.model.config.projection_dim, device=self.clip.device)
         return torch.stack([self._embed(one) for one in words])
 
     def _embed_words(self, words: str) -> Float[Tensor, " channels"]:

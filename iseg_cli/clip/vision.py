@@ -1,5 +1,6 @@
 """CLIP's image transformer block by block, so that its attention can be read and replaced."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
@@ -29,6 +31,27 @@ class PatchReading:
     attention: Float[Tensor, "blocks batch patches patches"]
 
 
+def fit_patches(
+    image: UInt8[np.ndarray, "height width 3"], *, patch: int, side: int | None, max_side: int
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """Resize an image to whole patches, bicubically.
+
+    Args:
+        image: RGB.
+        patch: pixels per patch, along one side.
+        side: of the square that it becomes; None for its own size.
+        max_side: in the latter case, what longer sides are shrunk to.
+    """
+    height, width = image.shape[:2]
+    shrink = min(1.0, max_side / max(height, width))
+    size = (round(height * shrink), round(width * shrink)) if side is None else (side, side)
+    rows, columns = (max(1, math.ceil(length / patch)) for length in size)
+    resized = Image.fromarray(image).resize(
+        (columns * patch, rows * patch), Image.Resampling.BICUBIC
+    )
+    return np.array(resized)
+
+
 def to_pixels(
     clip: ClipModel, images: UInt8[np.ndarray, "batch height width 3"]
 ) -> Float[Tensor, "batch 3 height width"]:
@@ -36,6 +59,11 @@ def to_pixels(
     pixels = torch.from_numpy(images).to(clip.device).permute(0, 3, 1, 2).float().div(255)
     mean, std = (pixels.new_tensor(values)[:, None, None] for values in (clip.mean, clip.std))
     return (pixels - mean) / std
+
+
+def fill_batch(batch: Tensor, size: int) -> Tensor:
+    """Repeat the last of a batch until there are `size`: batches of one shape round alike."""
+    return torch.cat([batch, *[batch[-1:]] * (size - len(batch))])
 
 
 @torch.inference_mode()
@@ -59,10 +87,7 @@ def read_patches(
         attentions.append(weights.mean(dim=1)[:, 1:, 1:])
         hidden = finish_block(block, hidden, weights.to(value.dtype) @ value)
     value = project_heads(last, hidden)[2]
-    if values_alone:
-        hidden = last.self_attn.out_proj(value.transpose(1, 2).flatten(2))
-    else:
-        hidden = finish_block(last, hidden, value)
+    hidden = join_heads(last, value) if values_alone else finish_block(last, hidden, value)
     own = torch.eye(hidden.shape[1] - 1, device=hidden.device).expand(len(hidden), -1, -1)
     return PatchReading(to_text_space(clip, hidden[:, 1:]), torch.stack([*attentions, own]))
 
@@ -88,11 +113,7 @@ def read_whole(
         allowed = torch.ones(len(hidden), 1, tokens, tokens, dtype=torch.bool, device=hidden.device)
         allowed[:, 0, 0, 1:] = visible.to(hidden.device)
     for block in vision_blocks(clip):
-        query, key, value = project_heads(block, hidden)
-        mixed = scaled_dot_product_attention(
-            query, key, value, attn_mask=allowed, scale=block.self_attn.scale
-        )
-        hidden = finish_block(block, hidden, mixed)
+        hidden = pass_block(block, hidden, allowed)
     return to_text_space(clip, hidden[:, 0])
 
 
@@ -140,15 +161,40 @@ def attention_weights(
     return weights
 
 
+def join_heads(
+    block: Any, mixed: Float[Tensor, "batch heads tokens channels"]
+) -> Float[Tensor, "batch tokens channels"]:
+    """Return what a block's attention puts out for the values that it mixed."""
+    out: Tensor = block.self_attn.out_proj(mixed.transpose(1, 2).flatten(2))
+    return out
+
+
 def finish_block(
     block: Any,
     hidden: Float[Tensor, "batch tokens channels"],
     mixed: Float[Tensor, "batch heads tokens channels"],
 ) -> Float[Tensor, "batch tokens channels"]:
     """Return what leaves a block, given what entered it and the values that attention mixed."""
-    hidden = hidden + block.self_attn.out_proj(mixed.transpose(1, 2).flatten(2))
+    hidden = hidden + join_heads(block, mixed)
     out: Tensor = hidden + block.mlp(block.layer_norm2(hidden))
     return out
+
+
+def pass_block(
+    block: Any, hidden: Float[Tensor, "batch tokens channels"], allowed: Tensor | None = None
+) -> Float[Tensor, "batch tokens channels"]:
+    """Return what leaves a block as it was trained, given what entered it.
+
+    Args:
+        block: of `vision_blocks`.
+        hidden: what entered it.
+        allowed: Bool[batch 1 tokens tokens], which tokens (rows) see which; None for all.
+    """
+    query, key, value = project_heads(block, hidden)
+    mixed = scaled_dot_product_attention(
+        query, key, value, attn_mask=allowed, scale=block.self_attn.scale
+    )
+    return finish_block(block, hidden, mixed)
 
 
 def to_text_space(
