@@ -32,6 +32,20 @@ class CategoryMaps:
 
 
 @dataclass(frozen=True, eq=False)
+class ClipMaps:
+    """How near the patches of a batch of images are to their classes, as CLIP sees them.
+
+    Attributes:
+        cosines: for each image, of each patch of its square grid (in row-major order) with the text
+            of each class: the background first, where it is a class, then the image's categories.
+        scale: what CLIP learned to multiply cosines by before their softmax (100 for OpenAI's).
+    """
+
+    cosines: tuple[Float[Tensor, "patches _"], ...]
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
 class SelfMaps:
     """Self-attention of a batch of images, which segments are made from without any words.
 

@@ -292,3 +292,30 @@ def response_box(score, rows):
         responds = np.ones_like(score, dtype=bool).reshape(rows, -1)
     ys, xs = np.nonzero(responds)
     return responds.ravel(), (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
+
+
+def self_self_attention(query, key, value, scale):
+    """Values of one head, [tokens, channels], mixed by the mean of the softmaxes of QQ, KK, VV."""
+    mixed = np.zeros_like(value)
+    for own in (query, key, value):
+        for token, one in enumerate(own):
+            scores = np.array([scale * (one @ other) for other in own])
+            weights = np.exp(scores - scores.max())
+            mixed[token] += weights @ value / weights.sum() / 3
+    return mixed
+
+
+def softmax(scores, temperature):
+    """Over the first axis of [classes, height, width]."""
+    weights = np.exp((scores - scores.max(axis=0)) / temperature)
+    return weights / weights.sum(axis=0)
+
+
+def fuse(diffusion, clip):
+    """Two distributions over the first axis, pixel by pixel, by which has less entropy."""
+    fused = np.zeros_like(diffusion)
+    for y, x in np.ndindex(diffusion.shape[1:]):
+        p, q = diffusion[:, y, x], clip[:, y, x]
+        weight = 1 / (1 + np.exp(entropy(p) - entropy(q)))
+        fused[:, y, x] = weight * p + (1 - weight) * q
+    return fused
