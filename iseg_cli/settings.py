@@ -220,6 +220,22 @@ class ClipSettings(Section):
         return self
 
 
+class FusionSettings(Section):
+    """Fusion with CLIP's dense map by entropy (`fusion: clip-entropy`)."""
+
+    diffusion_temperature: float = Field(
+        0.1,
+        gt=0,
+        description="of the softmax over the scores of the diffusion model's maps, which lie in "
+        "[0, 1]: greater makes it less sure of itself",
+    )
+    clip_temperature: float | None = Field(
+        None,
+        gt=0,
+        description="of the softmax over CLIP's cosines; null: as CLIP learned it (OpenAI's: 0.01)",
+    )
+
+
 class SynthesisSettings(Section):
     """Images drawn with the model, and when their attention is read (`iseg synthesize`)."""
 
@@ -310,6 +326,16 @@ class Settings(Section):
     assign: AssignSettings = AssignSettings()
     diffseg: DiffSegSettings = DiffSegSettings()
     clip: ClipSettings = ClipSettings()
+    clip_entropy: FusionSettings = FusionSettings()
     synthesis: SynthesisSettings = SynthesisSettings()
     filter: FilterSettings = FilterSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+
+    @model_validator(mode="after")
+    def _check_fusion(self) -> "Settings":
+        if self.fusion != "none" and self.task == "unsupervised":
+            raise ValueError(
+                f"fusion: {self.fusion} needs categories, and the task unsupervised knows none; "
+                "set fusion to none or choose another task"
+            )
+        return self

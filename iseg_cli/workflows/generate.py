@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from iseg_cli import labels
-from iseg_cli.clip.tagging import Tagger
+from iseg_cli.clip.loading import ClipModel
 from iseg_cli.config import Settings, declared, load_settings, to_dict
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.errors import SettingsError
@@ -22,7 +22,7 @@ from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.registry import DATASETS, dataset_info, open_dataset
 from iseg_cli.samples import LabelSet, Mask
 from iseg_cli.storage import PredictionFolder, RunInfo, write_rle
-from iseg_cli.workflows.clip import describe_clip, open_tagger
+from iseg_cli.workflows.clip import describe_clip, open_clip, open_tagger
 from iseg_cli.workflows.job import Extras, Job
 from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
 from iseg_cli.workflows.pipeline import BatchSegmenter, Segmenter
@@ -86,10 +86,13 @@ def generate(
     batch_size = choose_batch_size(settings.runtime.batch_size, model, None if overwrite else out)
     if device.type == "cpu":
         torch.set_num_threads(whole_image_threads(batch_size, torch.get_num_threads()))
-    segmenter = _open_segmenter(settings, model, reader.label_set, batch_size=batch_size)
+    clip = open_clip(settings) if _needs_clip(settings) else None
+    segmenter = _open_segmenter(settings, model, reader.label_set, batch_size=batch_size, clip=clip)
     label_set = reader.label_set if segmenter.needs_categories else segment_label_set()
-    source = given or open_tagger(settings, reader.label_set, batch_size=batch_size)
-    run = _run_info(settings, reader, source, segmenter, images=len(image_ids), limit=limit)
+    source = given or open_tagger(settings, reader.label_set, batch_size=batch_size, clip=clip)
+    run = _run_info(
+        settings, reader, source.name, segmenter, clip, images=len(image_ids), limit=limit
+    )
     with PredictionFolder.start(out, run, overwrite=overwrite) as folder:
         todo = _unfinished(folder, image_ids, extras)
         resumed = len(image_ids) - len(todo)
@@ -188,6 +191,10 @@ def _asks_clip(settings: Settings) -> bool:
     return settings.labels == "clip" and settings.task != "unsupervised"
 
 
+def _needs_clip(settings: Settings) -> bool:
+    return _asks_clip(settings) or settings.fusion != "none"
+
+
 def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
     """Return what maps an image's id to the truth of what the model sees of it."""
     if settings.input == "whole":
@@ -196,13 +203,22 @@ def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
 
 
 def _open_segmenter(
-    settings: Settings, model: DiffusionModel, label_set: LabelSet, *, batch_size: int
+    settings: Settings,
+    model: DiffusionModel,
+    label_set: LabelSet,
+    *,
+    batch_size: int,
+    clip: ClipModel | None,
 ) -> BatchSegmenter:
     """Return what segments images for the task of the settings."""
     if settings.task == "unsupervised":
         return UnsupervisedSegmenter(model, settings, batch_size=batch_size)
     return Segmenter(
-        model, settings, background_words=label_set.background_words, batch_size=batch_size
+        model,
+        settings,
+        background_words=label_set.background_words,
+        batch_size=batch_size,
+        clip=clip,
     )
 
 
@@ -246,8 +262,9 @@ def _unfinished(folder: PredictionFolder, image_ids: Sequence[str], extras: Extr
 def _run_info(
     settings: Settings,
     reader: Reader,
-    source: LabelSource | Tagger,
+    label_source: str,
     segmenter: BatchSegmenter,
+    clip: ClipModel | None,
     *,
     images: int,
     limit: int | None,
@@ -258,13 +275,13 @@ def _run_info(
         dataset=settings.dataset,
         root=str(reader.root.resolve()),
         split=reader.split,
-        label_source=source.name,
+        label_source=label_source,
         task=settings.task,
         model={
             "name": settings.model,
             "revision": segmenter.model.revision,
             "fingerprint": segmenter.model.fingerprint(),
-            **({"clip": describe_clip(source.clip)} if isinstance(source, Tagger) else {}),
+            **({} if clip is None else {"clip": describe_clip(clip)}),
         },
         settings=to_dict(settings),
         seed=settings.seed,

@@ -10,10 +10,14 @@ import torch
 from jaxtyping import Float16, UInt8
 from PIL import Image
 
+from iseg_cli.clip.dense import DenseClip
+from iseg_cli.clip.loading import ClipModel, load_clip
+from iseg_cli.clip.tagging import background_prompts
 from iseg_cli.config import Settings, load_settings
 from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
-from iseg_cli.errors import ImageError
+from iseg_cli.errors import ImageError, SettingsError
+from iseg_cli.maps import ClipMaps
 from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.images import load_image
@@ -27,7 +31,8 @@ class Segmentation:
 
     Attributes:
         mask: the labels of its pixels at its original size.
-        scores: its categories' maps on the attention's grid, in [0, 1].
+        scores: its categories' maps on the attention's grid, in [0, 1]; their probabilities where
+            they were fused with CLIP's.
         score_labels: the label of each of these in the mask.
     """
 
@@ -81,7 +86,13 @@ class Segmenter:
         *,
         background_words: Sequence[str] = (),
         batch_size: int = 1,
+        clip: ClipModel | None = None,
     ) -> None:
+        """Make ready; where the settings ask for fusion, load their CLIP unless it is given.
+
+        Raises:
+            ModelNotFoundError: the CLIP is nowhere to be had.
+        """
         words = settings.prompt.background_words
         self.model = model
         self.settings = settings
@@ -92,6 +103,11 @@ class Segmenter:
             background_words=background_words if words is None else words,
             batch_size=batch_size,
         )
+        self._dense = None
+        if settings.fusion == "clip-entropy":
+            if clip is None:
+                clip = load_clip(settings.clip.model, device=model.device, dtype=model.dtype)
+            self._dense = DenseClip(clip, settings.clip, batch_size=batch_size)
 
     @classmethod
     def from_pretrained(
@@ -151,8 +167,10 @@ class Segmenter:
         return self.segment_batch(prepared[None], categories_of, [size], label_set)[0].mask
 
     def check(self, categories: Sequence[Category]) -> None:
-        """Raise PromptError for categories that the text encoder cannot hold."""
+        """Raise PromptError for categories that a text encoder cannot hold."""
         self.extractor.prompts(categories)
+        if self._dense is not None:
+            self._dense.check(category.prompt for category in categories)
 
     @torch.inference_mode()
     def segment_batch(
@@ -172,16 +190,41 @@ class Segmenter:
         """
         attention = self.extractor.extract(images, categories)
         maps = category_maps(attention, self.settings)
-        grid = maps.scores.to("cpu", torch.float16).numpy()
-        assigned = labels(maps, attention.valid, sizes, self.settings)
+        clip = self._see_with_clip(images, categories, label_set)
+        assigned = labels(maps, attention.valid, sizes, self.settings, clip)
+        grid = [own[: len(named)] for own, named in zip(maps.scores, categories, strict=True)]
+        if clip is not None:
+            grids = [(attention.side, attention.side)] * len(images)
+            fused = labels(maps, attention.valid, grids, self.settings, clip)
+            grid = [scores for _, scores in fused]
         return [
             Segmentation(
                 Mask(label_values(own, label_set)[label.cpu().numpy()]),
-                grid[index, : len(own)],
+                grid[index].to("cpu", torch.float16).numpy(),
                 tuple(category.id for category in own),
             )
             for index, (own, (label, _)) in enumerate(zip(categories, assigned, strict=True))
         ]
+
+    def _see_with_clip(
+        self,
+        images: UInt8[np.ndarray, "batch side side 3"],
+        categories: Sequence[Sequence[Category]],
+        label_set: LabelSet,
+    ) -> ClipMaps | None:
+        """Return how near the images' patches are to their classes; None without fusion."""
+        if self._dense is None:
+            return None
+        surroundings: tuple[str, ...] = ()
+        if self.settings.assign.background != "none":
+            surroundings = background_prompts(self.settings.clip, label_set)
+            if not surroundings:
+                raise SettingsError(
+                    "fusion with CLIP needs words for the background; name some that are no "
+                    "category in clip.background_prompts, or set assign.background to none"
+                )
+        words = [[category.prompt for category in own] for own in categories]
+        return self._dense.match(images, words, surroundings)
 
 
 def label_values(categories: Sequence[Category], label_set: LabelSet) -> UInt8[np.ndarray, "256"]:
