@@ -56,7 +56,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random_clip_folde
         "model": "tiny",
         # Lists of heads are those of Stable Diffusion 2.1.
         "capture": {"cross_heads": {}, "self_heads": None},
-        "clip": {"model": str(random_clip_folder)},
+        # One sentence for a class in place of 85.
+        "clip": {"model": str(random_clip_folder), "templates": ["a photograph of {}"]},
         "synthesis": {"steps": 2},
         "runtime": {"batch_size": 2},
     }

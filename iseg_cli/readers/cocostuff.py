@@ -39,13 +39,13 @@ class CocoStuffReader(Reader):
         )
         masks = (root / place.format(part) for place in _MASKS)
         self._masks = next((folder for folder in masks if folder.is_dir()), None)
+        every = split == part
+        image_ids = (path.stem for path in self._images.glob("*.jpg"))
         super().__init__(
             root,
             split=split,
             label_set=load_label_set(self.name),
-            image_ids=_curated_ids(root, part)
-            if split != part
-            else sorted(path.stem for path in self._images.glob("*.jpg")),
+            image_ids=sorted(image_ids) if every else _curated_ids(root, part),
         )
 
     @property
