@@ -60,7 +60,7 @@ def test_a_preset_may_be_like_another():
     voc, val = to_dict(load_settings("voc")), to_dict(load_settings("voc-open-vocabulary"))
     assert val["capture"] == voc["capture"]
     differ = {name for name in voc if voc[name] != val[name]}
-    assert differ == {"split", "task", "labels", "refine"}
+    assert differ == {"split", "task", "labels", "clip", "refine"}
     assert val["refine"] == {**voc["refine"], "iterations": 8}
     with pytest.raises(SettingsError, match="unknown setting like"):
         validate({"like": "voc"})
