@@ -1,4 +1,4 @@
-"""The two values between an image and its mask: what attention said, and what it was made into."""
+"""The values between an image and its mask: what attention said, and what it was made into."""
 
 from dataclasses import dataclass
 
@@ -29,3 +29,34 @@ class CategoryMaps:
     """How strongly every position of the grid belongs to each category, in [0, 1]."""
 
     scores: Float[Tensor, "batch categories height width"]
+
+
+@dataclass(frozen=True, eq=False)
+class ClipMaps:
+    """How near the patches of a batch of images are to their classes, as CLIP sees them.
+
+    Attributes:
+        cosines: for each image, of each patch of its square grid (in row-major order) with the text
+            of each class: the background first, where it is a class, then the image's categories.
+        scale: what CLIP learned to multiply cosines by before their softmax (100 for OpenAI's).
+    """
+
+    cosines: tuple[Float[Tensor, "patches _"], ...]
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class SelfMaps:
+    """Self-attention of a batch of images, which segments are made from without any words.
+
+    Attributes:
+        merged: that of all layers on one grid, as `ops.diffseg.merge_resolutions` averages it: how
+            each position (query, rows) attends to all (keys); rows sum to 1.
+        refining: that of the one layer that segments are refined along, likewise; None where they
+            are not refined.
+        side: the grid's side L; pixels = side * side, in row-major order.
+    """
+
+    merged: Float[Tensor, "batch pixels pixels"]
+    refining: Float[Tensor, "batch pixels pixels"] | None
+    side: int

@@ -84,6 +84,19 @@ class LabelSet:
         colors[IGNORE] = (224, 224, 192)
         return colors
 
+    @cached_property
+    def from_source(self) -> UInt8[np.ndarray, "256"]:
+        """The label of each id that the dataset's own files use; 255 for ids of no class.
+
+        A category without `source_ids` is written by its own id, and so is background.
+        """
+        labels = np.full(256, IGNORE, dtype=np.uint8)
+        if self.background is not None:
+            labels[self.background] = self.background
+        for category in self.categories:
+            labels[list(category.source_ids or (category.id,))] = category.id
+        return labels
+
     def by_id(self, label: int) -> Category:
         """Return the category of a label; DataError if no category has it."""
         for category in self.categories:

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from iseg_cli.config import Settings
-from iseg_cli.maps import AttentionMaps, CategoryMaps
+from iseg_cli.maps import AttentionMaps, CategoryMaps, ClipMaps
+from iseg_cli.ops import fuse
 from iseg_cli.ops.aggregate import resize
 from iseg_cli.ops.assign import assign, background_score, ignore_band, min_max
 from iseg_cli.ops.ent_self import reduce_entropy
@@ -37,7 +38,11 @@ def category_maps(attention: AttentionMaps, settings: Settings) -> CategoryMaps:
 
 
 def labels(
-    maps: CategoryMaps, valid: Tensor, sizes: Sequence[tuple[int, int]], settings: Settings
+    maps: CategoryMaps,
+    valid: Tensor,
+    sizes: Sequence[tuple[int, int]],
+    settings: Settings,
+    clip: ClipMaps | None = None,
 ) -> list[tuple[Int64[Tensor, "height width"], Float[Tensor, "categories height width"]]]:
     """Bring each image's maps to its original size and give every pixel its label.
 
@@ -46,23 +51,43 @@ def labels(
         valid: Bool[batch categories], which columns are categories.
         sizes: (height, width) of each image.
         settings: how the background and the ignore band are scored.
+        clip: the same images as CLIP sees them, to fuse with; None for no fusion.
 
     Returns:
         For each image its labels (0 background, c + 1 for its c-th category, 255 ignore) and the
-        scores in [0, 1] that they were chosen by.
+        scores in [0, 1] that they were chosen by; with `clip` they are probabilities, and what they
+        lack of 1 is the background's.
     """
     chosen = []
     rule = settings.assign
     for index, (height, width) in enumerate(sizes):
         own = maps.scores[index : index + 1, : int(valid[index].sum())]
         scores = min_max(resize(own.flatten(2).transpose(1, 2), height=height, width=width))
-        label = assign(scores, background=rule.background, threshold=rule.threshold)
+        if clip is None or not scores.shape[1]:  # without categories all is background
+            label = assign(scores, background=rule.background, threshold=rule.threshold)
+        else:
+            label, scores = _fuse(scores, clip.cosines[index], clip.scale, settings)
         if rule.ignore_low is not None and rule.ignore_high is not None:
             label = ignore_band(
                 label, background_score(scores), low=rule.ignore_low, high=rule.ignore_high
             )
         chosen.append((label[0], scores[0]))
     return chosen
+
+
+def _fuse(
+    scores: Tensor, cosines: Tensor, scale: float, settings: Settings
+) -> tuple[Int64[Tensor, "1 height width"], Float[Tensor, "1 categories height width"]]:
+    """Return an image's labels and its categories' probabilities, given both views of it."""
+    rule, fusion = settings.assign, settings.clip_entropy
+    own = fuse.with_background(scores, background=rule.background, threshold=rule.threshold)
+    near = resize(cosines[None], height=scores.shape[2], width=scores.shape[3])
+    fused = fuse.fuse(
+        fuse.distribution(own, temperature=fusion.diffusion_temperature),
+        fuse.distribution(near, temperature=fusion.clip_temperature or 1 / scale),
+    )
+    has_background = rule.background != "none"
+    return fuse.decide(fused, has_background=has_background), fused[:, has_background:]
 
 
 def _refine(attention: AttentionMaps, spread: Tensor, settings: Settings) -> Tensor:

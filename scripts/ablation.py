@@ -73,7 +73,7 @@ def run(
     limit: int | None,
 ) -> None:
     """Score raw attention, the parts of the method, N and gamma, in one pass over the images."""
-    rows = variants(dataset_info(dataset).preset, files)
+    rows = variants(dataset_info(dataset).preset("wsss"), files)
     settings = next(iter(rows.values()))
     reader = open_dataset(dataset, root=root, split=split or settings.split)
     loaded = load_model(model or settings.model)

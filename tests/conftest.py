@@ -12,8 +12,9 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from tokenizers import pre_tokenizers
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 
+from iseg_cli.clip.loading import load_clip
 from iseg_cli.diffusion.loading import load_model
 
 # Tensors here are so small that threads cost more than they save; and with one thread results are
@@ -170,3 +171,38 @@ def random_model(random_model_folder):
 @pytest.fixture(scope="session")
 def tokenizer(random_model):
     return random_model.tokenizer
+
+
+def write_random_clip(folder):
+    """A CLIP in the files that ViT-B/16 has on the hub: 6 blocks, patches of 8 in 32 pixels."""
+    torch.manual_seed(0)
+    vocabulary = write_tokenizer(folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+    ends = {"bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1}
+    clip = CLIPModel(
+        CLIPConfig(
+            text_config={**sizes, **ends, "vocab_size": vocabulary, "num_hidden_layers": 2},
+            vision_config={**sizes, "num_hidden_layers": 6, "image_size": 32, "patch_size": 8},
+            projection_dim=16,
+        )
+    ).eval()
+    for name, parameter in clip.named_parameters():  # attention is far from uniform
+        if name.endswith(("q_proj.weight", "k_proj.weight", "embedding.weight")):
+            torch.nn.init.normal_(parameter, std=1.5 * parameter[0].numel() ** -0.5)
+    clip.save_pretrained(folder, safe_serialization=True)
+    means = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
+    write_json(folder / "preprocessor_config.json", means)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_clip_folder(tmp_path_factory):
+    """A folder in transformers format: a CLIP of random weights."""
+    return write_random_clip(tmp_path_factory.mktemp("clip") / "random")
+
+
+@pytest.fixture(scope="session")
+def random_clip(random_clip_folder):
+    """That CLIP, loaded in float32 on the CPU."""
+    folder = str(random_clip_folder)
+    return load_clip(folder, device=torch.device("cpu"), dtype=torch.float32)

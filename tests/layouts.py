@@ -149,6 +149,57 @@ def make_coco(
     return root
 
 
+def make_coco_object(folder: Path) -> Path:
+    """COCO 2017 with the PNGs of open-vocabulary work beside those of COCO-Stuff."""
+    root = make_coco(folder, split="val2017", inside_images=True)
+    masks = root / "annotations" / "val2017"
+    for number, labels in {9: halves(1, 14), 25: halves(80, 0), 30: halves(0, 0)}.items():
+        write_mask(masks / f"{number:012}_instanceTrainIds.png", labels, palette=None)
+        write_mask(masks / f"{number:012}.png", halves(181, 255), palette=None)
+    return root
+
+
+COCOSTUFF_MASKS = {
+    "000000000139": halves(0, 156),  # person, sky-other
+    "000000000285": halves(22, 255),  # bear and unlabelled pixels
+    "000000000632": halves(64, 91),  # bed, banner
+}
+COCOSTUFF_CURATED = ("000000000139", "000000000632")
+
+
+def make_cocostuff(folder: Path, *, part: str = "val2017") -> Path:
+    """COCO 2017 with stuffthingmaps and the curated list."""
+    root = folder / "cocostuff"
+    for seed, (image_id, labels) in enumerate(COCOSTUFF_MASKS.items()):
+        write_image(root / part / f"{image_id}.jpg", seed=seed)
+        write_mask(root / "stuffthingmaps" / part / f"{image_id}.png", labels, palette=None)
+    path = root / "curated" / part / "Coco164kFull_Stuff_Coarse_7.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{image_id}\n" for image_id in COCOSTUFF_CURATED), "utf-8")
+    return root
+
+
+CONTEXT_MASKS = {
+    "2008_000002": halves(55, 20),  # tvmonitor, cow
+    "2008_000003": halves(0, 37),  # nothing of the classes, person
+    "2008_000004": halves(1, 59),  # aeroplane, wood
+}
+CONTEXT_SPLITS = {"train": ("2008_000004",), "val": ("2008_000002", "2008_000003")}
+
+
+def make_context(folder: Path) -> Path:
+    """VOCdevkit/VOC2010 with SegmentationClassContext and its own lists."""
+    root = folder / "VOCdevkit" / "VOC2010"
+    for seed, (image_id, labels) in enumerate(CONTEXT_MASKS.items()):
+        write_image(root / "JPEGImages" / f"{image_id}.jpg", seed=seed)
+        write_mask(root / "SegmentationClassContext" / f"{image_id}.png", labels, palette=None)
+    for split, image_ids in CONTEXT_SPLITS.items():
+        path = root / "ImageSets" / "SegmentationContext" / f"{split}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{image_id}\n" for image_id in image_ids), "utf-8")
+    return root
+
+
 CITYSCAPES_IMAGES = {
     "val": {
         "frankfurt/frankfurt_000000_000294": halves(7, 26),  # road, car

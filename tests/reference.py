@@ -166,3 +166,156 @@ def assign(scores, background, threshold=0.0):
                 candidates = [-1.0, *values]
             labels[y, x] = candidates.index(max(candidates))
     return labels
+
+
+def merge_resolutions(maps, side):
+    """DiffSeg's aggregation of [queries_i, keys_i], averaged over heads and layers already.
+
+    Every query's map is enlarged over keys and divided by its sum; then the grid of queries is
+    repeated. Resolutions weigh in proportion to their sides, which must divide the common one.
+    """
+    sides = [math.isqrt(one.shape[0]) for one in maps]
+    merged = np.zeros((side, side, side, side))
+    for one, own in zip(maps, sides, strict=True):
+        ratio = side // own
+        for row in range(own):
+            for column in range(own):
+                grid = one[row * own + column].reshape(own, own)
+                enlarged = bilinear(grid, side, side)
+                enlarged = enlarged / enlarged.sum()
+                rows = slice(row * ratio, (row + 1) * ratio)
+                columns = slice(column * ratio, (column + 1) * ratio)
+                merged[rows, columns] += own / sum(sides) * enlarged
+    return merged.reshape(side * side, side * side)
+
+
+def anchor_grid(side, anchors):
+    """Evenly spaced rows (and columns) of anchors, what is left over shared by both ends."""
+    step = (side - 1) // (anchors - 1)
+    length = step * (anchors - 1)
+    start = (side - 1 - length) // 2
+    return [start + step * i for i in range(anchors)]
+
+
+def propose(attention, side, anchors, threshold, rounds):
+    """DiffSeg's iterative merging of [pixels, pixels]: a list of proposals."""
+    lines = anchor_grid(side, anchors)
+    proposals = []
+    for row in lines:
+        for column in lines:
+            anchor = attention[row * side + column]
+            near = [point for point in attention if symmetric_kl(anchor, point) < threshold]
+            proposals.append(np.mean(near, axis=0))
+    for _ in range(rounds - 1):
+        matched, merged = set(), []
+        for i, proposal in enumerate(proposals):
+            if i in matched:
+                continue
+            near = [j for j, one in enumerate(proposals) if symmetric_kl(proposal, one) < threshold]
+            matched.update(near)
+            merged.append(np.mean([proposals[j] for j in near], axis=0))
+        proposals = merged
+    return proposals
+
+
+def suppress(proposals, height, width):
+    """The greatest of the enlarged proposals at every pixel."""
+    side = math.isqrt(len(proposals[0]))
+    enlarged = [bilinear(one.reshape(side, side), height, width) for one in proposals]
+    return np.argmax(np.stack(enlarged), axis=0)
+
+
+def class_probabilities(features, texts, scale):
+    """Softmax over classes of the cosines of [patches, channels] with [classes, channels]."""
+    result = np.zeros((len(features), len(texts)))
+    for patch, feature in enumerate(features):
+        cosines = [feature @ text / np.linalg.norm(feature) for text in texts]
+        weights = np.exp(scale * (np.array(cosines) - max(cosines)))
+        result[patch] = weights / weights.sum()
+    return result
+
+
+def trusted_attention(attention, averaged, votes):
+    """TagCLIP's first mask on [blocks, patches, patches]: mean attention where blocks agree."""
+    result = np.zeros(attention.shape[1:])
+    means = [block.mean() for block in attention]
+    for row in range(len(result)):
+        for column in range(len(result)):
+            agreeing = sum(
+                block[row, column] > mean for block, mean in zip(attention, means, strict=True)
+            )
+            if agreeing >= votes:
+                result[row, column] = np.mean([attention[b, row, column] for b in averaged])
+    return result
+
+
+def fill_boxes(mask):
+    """Fill the box around each part of [rows, columns] that touches at sides or corners."""
+    filled, seen = np.zeros_like(mask), np.zeros_like(mask)
+    for start in np.argwhere(mask):
+        if seen[tuple(start)]:
+            continue
+        part, todo = [], [tuple(start)]
+        seen[tuple(start)] = True
+        while todo:
+            y, x = todo.pop()
+            part.append((y, x))
+            for v in range(max(y - 1, 0), min(y + 2, mask.shape[0])):
+                for u in range(max(x - 1, 0), min(x + 2, mask.shape[1])):
+                    if mask[v, u] and not seen[v, u]:
+                        seen[v, u] = True
+                        todo.append((v, u))
+        ys, xs = zip(*part, strict=True)
+        filled[min(ys) : max(ys) + 1, min(xs) : max(xs) + 1] = True
+    return filled
+
+
+def refine_scores(coarse, attention, rows):
+    """TagCLIP's two products on [patches, classes], class by class, with masked attention."""
+    refined = np.zeros_like(coarse)
+    for c in range(coarse.shape[1]):
+        first = attention @ coarse[:, c]
+        if first.max() > first.min():
+            first = (first - first.min()) / (first.max() - first.min())
+            boxes = fill_boxes((first > first.mean()).reshape(rows, -1)).ravel()
+        else:
+            boxes = np.ones(len(first), dtype=bool)
+        refined[:, c] = (attention * boxes[None, :]) @ coarse[:, c]
+    return refined
+
+
+def response_box(score, rows):
+    """Where [patches] is over its middle, and (top, left, bottom, right) of that."""
+    if score.max() > score.min():
+        responds = (score > (score.min() + score.max()) / 2).reshape(rows, -1)
+    else:
+        responds = np.ones_like(score, dtype=bool).reshape(rows, -1)
+    ys, xs = np.nonzero(responds)
+    return responds.ravel(), (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
+
+
+def self_self_attention(query, key, value, scale):
+    """Values of one head, [tokens, channels], mixed by the mean of the softmaxes of QQ, KK, VV."""
+    mixed = np.zeros_like(value)
+    for own in (query, key, value):
+        for token, one in enumerate(own):
+            scores = np.array([scale * (one @ other) for other in own])
+            weights = np.exp(scores - scores.max())
+            mixed[token] += weights @ value / weights.sum() / 3
+    return mixed
+
+
+def softmax(scores, temperature):
+    """Over the first axis of [classes, height, width]."""
+    weights = np.exp((scores - scores.max(axis=0)) / temperature)
+    return weights / weights.sum(axis=0)
+
+
+def fuse(diffusion, clip):
+    """Two distributions over the first axis, pixel by pixel, by which has less entropy."""
+    fused = np.zeros_like(diffusion)
+    for y, x in np.ndindex(diffusion.shape[1:]):
+        p, q = diffusion[:, y, x], clip[:, y, x]
+        weight = 1 / (1 + np.exp(entropy(p) - entropy(q)))
+        fused[:, y, x] = weight * p + (1 - weight) * q
+    return fused

@@ -8,9 +8,9 @@ from conftest import random_unet
 from diffusers import UNet2DConditionModel
 from listening import attention_of, listen, softmax
 
-from iseg_cli.config import CROSS_LAYERS, SELF_LAYER
 from iseg_cli.diffusion.capture import CapturePlan, capture_attention, check_captured
 from iseg_cli.errors import SettingsError
+from iseg_cli.settings import CROSS_LAYERS, SELF_LAYER
 
 SIDE = 16
 PLAN = CapturePlan(CROSS_LAYERS, {4: 0.7, 2: 0.3}, SELF_LAYER)

@@ -7,11 +7,12 @@ import reference
 import torch
 from listening import listen, softmax
 
-from iseg_cli.config import CROSS_LAYERS, SELF_LAYER, validate
+from iseg_cli.config import validate
 from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import load_model
 from iseg_cli.errors import PromptError, SettingsError
 from iseg_cli.samples import Category
+from iseg_cli.settings import CROSS_LAYERS, SELF_LAYER
 
 SIDE = 16
 PIXELS = SIDE * SIDE

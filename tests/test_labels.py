@@ -184,7 +184,8 @@ def test_choosing_a_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ("clip", r"no source of labels 'clip'; there are masks, annotations, file:PATH"),
+        ("tags", r"no source of labels 'tags'; there are masks, annotations, file:PATH"),
+        ("clip", "labels from CLIP are no truth"),  # nor a source that this function can make
         ("mask", r"no source of labels 'mask' \(did you mean masks\?\)"),
         ("file:", "no source of labels 'file:'"),
         ("masks:x", "no source of labels 'masks:x'"),

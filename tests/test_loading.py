@@ -9,8 +9,9 @@ from conftest import write_json
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from iseg_cli.diffusion import hub, loading
-from iseg_cli.diffusion.loading import choose_device, choose_dtype, load_model
+from iseg_cli import hub
+from iseg_cli.diffusion import loading
+from iseg_cli.diffusion.loading import LAYOUT, choose_device, choose_dtype, load_model
 from iseg_cli.errors import ModelNotFoundError, SettingsError
 
 CPU = torch.device("cpu")
@@ -288,7 +289,7 @@ def snapshot(tmp_path, monkeypatch, source, parts):
 def test_what_was_downloaded_needs_no_network(tmp_path, monkeypatch, random_model_folder):
     snapshot(tmp_path, monkeypatch, random_model_folder, (*PARTS, "tokenizer", "scheduler"))
     monkeypatch.setattr(hub, "_list_files", None)
-    assert hub.is_downloaded("owner/name")
+    assert hub.is_downloaded("owner/name", LAYOUT)
     model = load_model("owner/name", device=CPU, dtype=torch.float32)
     assert model.revision == "0" * 40
 
@@ -297,7 +298,7 @@ def test_what_was_downloaded_needs_no_network(tmp_path, monkeypatch, random_mode
 def test_half_a_download_is_taken_up_again(tmp_path, monkeypatch, random_model_folder, missing):
     parts = {*PARTS, "tokenizer", "scheduler"} - {missing}
     snapshot(tmp_path, monkeypatch, random_model_folder, parts)
-    assert not hub.is_downloaded("owner/name")
+    assert not hub.is_downloaded("owner/name", LAYOUT)
 
 
 def test_fingerprints_tell_models_apart(folder, random_model):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iseg_cli.diffusion.prompts import build_prompts, focus_spans
+from iseg_cli.diffusion.prompts import build_prompts, fill_template, focus_spans
 from iseg_cli.errors import PromptError
 from iseg_cli.samples import Category
 
@@ -174,3 +174,35 @@ def test_no_category_is_lost_or_cut(tokenizer, phrases, words, data):
             wanted = one.focus.split() or one.prompt.split()
             expected = " ".join(word for word in one.prompt.split() if word in wanted)
             assert tokenizer.decode([ids[t] for t in tokens]) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "tokens"),
+    [
+        ("a photograph of {}", "a photograph of dog and tv monitor", ((4,), (7,))),
+        ("{} and grass", "dog and tv monitor and grass", ((1,), (4,))),
+        # "sofa" is spelled in four tokens; the dog outside the list carries nothing.
+        ("sofa, a dog, {}", "sofa, a dog, dog and tv monitor", ((9,), (12,))),
+    ],
+)
+def test_a_template_is_filled(tokenizer, template, text, tokens):
+    named = [category("dog"), category("tv monitor", "monitor")]
+    prompt = fill_template(template, named, tokenizer, max_tokens=77)
+    assert prompt.text == text
+    assert prompt.columns == (0, 1)
+    assert prompt.tokens == tokens
+    assert carried(tokenizer, prompt) == ["dog", "monitor"]
+
+
+def test_the_usual_template_gives_the_usual_prompt(tokenizer):
+    [usual] = build(tokenizer, "dog", "car")
+    named = [category("dog"), category("car")]
+    assert fill_template(TEMPLATE, named, tokenizer, max_tokens=77) == usual
+
+
+def test_a_template_never_loses_a_category(tokenizer):
+    fitting = length(tokenizer, "a photograph of dog and car")
+    named = [category("dog"), category("car")]
+    fill_template("a photograph of {}", named, tokenizer, max_tokens=fitting)
+    with pytest.raises(PromptError, match=f"takes {fitting - 1} tokens; shorten its template"):
+        fill_template("a photograph of {}", named, tokenizer, max_tokens=fitting - 1)

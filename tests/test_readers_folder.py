@@ -8,7 +8,7 @@ from layouts import halves, make_folder, write_image, write_mask
 
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError
 from iseg_cli.readers.folder import FolderReader
-from iseg_cli.readers.tables import voc_color
+from iseg_cli.readers.tables import load_label_set, voc_color
 
 KINDS = ("a.jpg", "b.JPEG", "c.png", "d.webp", "e.bmp", "f.tif", "deep/er/g.tiff")
 
@@ -44,6 +44,15 @@ def test_categories_are_numbered_in_the_order_given(tmp_path: Path) -> None:
 
 def test_no_categories_are_needed(tmp_path: Path) -> None:
     assert FolderReader(make_folder(tmp_path)).label_set.categories == ()
+
+
+def test_a_table_may_take_the_place_of_categories(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    assert FolderReader(root, label_set="voc").label_set == load_label_set("voc")
+    with pytest.raises(SettingsError, match="categories or a label set, not both"):
+        FolderReader(root, label_set="voc", categories=["cat"])
+    with pytest.raises(SettingsError, match=r"no label set 'vco' \(did you mean voc\?\)"):
+        FolderReader(root, label_set="vco")
 
 
 def test_a_folder_of_masks_is_the_truth(tmp_path: Path) -> None:

@@ -3,14 +3,30 @@
 from pathlib import Path
 
 import pytest
-from layouts import make_cityscapes, make_coco, make_folder, make_voc
+from layouts import (
+    make_cityscapes,
+    make_coco,
+    make_coco_object,
+    make_cocostuff,
+    make_context,
+    make_folder,
+    make_voc,
+)
 
 from iseg_cli.errors import DatasetNotFoundError, SettingsError
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.registry import DATASETS, dataset_info, find_root, open_dataset
 from iseg_cli.readers.tables import load_label_set
 
-MAKERS = {"voc": make_voc, "coco": make_coco, "cityscapes": make_cityscapes, "folder": make_folder}
+MAKERS = {
+    "voc": make_voc,
+    "coco": make_coco,
+    "coco-object": make_coco_object,
+    "cocostuff27": make_cocostuff,
+    "context": make_context,
+    "cityscapes": make_cityscapes,
+    "folder": make_folder,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +38,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_datasets_of_the_design() -> None:
-    assert set(DATASETS) == {"voc", "coco", "cityscapes", "folder", "emoji-voc"}
+    assert set(DATASETS) == {*MAKERS, "emoji-voc"}
     for name, info in DATASETS.items():
         assert info.name == name
         assert info.default_split in info.splits
@@ -52,7 +68,7 @@ def test_a_root_that_is_given_is_opened_with_the_default_split(tmp_path: Path, n
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_environment_names_a_root(tmp_path: Path, name: str, monkeypatch) -> None:
     root = MAKERS[name](tmp_path)
-    monkeypatch.setenv(f"ISEG_{name.upper()}_ROOT", str(root))
+    monkeypatch.setenv(f"ISEG_{name.upper().replace('-', '_')}_ROOT", str(root))
     assert open_dataset(name).root == root
     # What is given goes before the environment.
     with pytest.raises(DatasetNotFoundError, match="elsewhere"):
@@ -73,6 +89,21 @@ def test_the_usual_places_are_tried(tmp_path: Path, base: str) -> None:
     assert find_root(dataset_info("voc")) == Path(base) / "VOCdevkit" / "VOC2012"
     assert find_root(dataset_info("coco")) == Path(base) / "coco"
     assert find_root(dataset_info("cityscapes")) == Path(base) / "cityscapes"
+
+
+def test_two_years_of_voc_are_told_apart(tmp_path: Path) -> None:
+    voc, context = make_voc(tmp_path), make_context(tmp_path)
+    assert open_dataset("voc", root=tmp_path).root == voc
+    assert open_dataset("context", root=tmp_path / "VOCdevkit").root == context
+
+
+def test_coco_alone_is_no_cocostuff(tmp_path: Path) -> None:
+    root = make_coco(tmp_path, split="val2017")
+    assert find_root(dataset_info("coco-object"), tmp_path) == root
+    with pytest.raises(DatasetNotFoundError, match="no dataset cocostuff27, a folder with stuff"):
+        find_root(dataset_info("cocostuff27"), tmp_path)
+    make_coco_object(tmp_path)  # with PNGs of COCO-Stuff
+    assert find_root(dataset_info("cocostuff27"), tmp_path) == root
 
 
 def test_a_root_may_hold_the_dataset_in_its_usual_place(tmp_path: Path) -> None:
@@ -124,5 +155,6 @@ def test_extras_are_for_folders(tmp_path: Path) -> None:
     root = make_folder(tmp_path)
     reader = open_dataset("folder", root=root, categories=["cat", "dog"])
     assert [c.name for c in reader.label_set.categories] == ["cat", "dog"]
+    assert open_dataset("folder", root=root, label_set="coco").label_set.name == "coco"
     with pytest.raises(SettingsError, match="voc brings its own categories and masks"):
         open_dataset("voc", root=make_voc(tmp_path), categories=["cat"])

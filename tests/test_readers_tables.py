@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.readers.tables import label_set_names, load_label_set, read_label_set, voc_color
+from iseg_cli.samples import Category, LabelSet
 
-TABLES = ("cityscapes", "cityscapes-27", "coco", "emoji-voc", "voc")
+TABLES = ("cityscapes", "cityscapes-27", "coco", "cocostuff27", "context-60", "emoji-voc", "voc")
 
 
 def test_all_tables_are_known_by_name() -> None:
@@ -44,6 +45,9 @@ def test_a_table_is_whole(name: str) -> None:
         ("coco", 80, 81, 0),
         ("cityscapes", 19, 19, None),
         ("cityscapes-27", 27, 27, None),
+        ("cocostuff27", 27, 27, None),
+        ("context-59", 59, 60, None),
+        ("context-60", 59, 60, 0),
     ],
 )
 def test_the_number_of_classes(name: str, classes: int, labels: int, background) -> None:
@@ -67,7 +71,7 @@ def test_vocs_colours_deal_out_the_bits(label: int) -> None:
     assert voc_color(255) == (224, 224, 192)
 
 
-@pytest.mark.parametrize("name", ["voc", "emoji-voc"])
+@pytest.mark.parametrize("name", ["voc", "emoji-voc", "context-59", "context-60"])
 def test_vocs_palette_is_vocs(name: str) -> None:
     palette = load_label_set(name).palette
     for label in (*range(21), 255):
@@ -119,6 +123,19 @@ def test_cityscapes_agrees_with_its_own_scripts(name: str) -> None:
     assert ours == theirs
 
 
+def test_ids_of_the_datasets_own_files() -> None:
+    pets = LabelSet(
+        "pets",
+        (Category(1, "cat", "cat"), Category(2, "dog", "dog", source_ids=(17, 18))),
+        background=0,
+    )
+    table = pets.from_source
+    assert table[[0, 1, 17, 18]].tolist() == [0, 1, 2, 2]
+    # 2 is a label, but no id of the files.
+    assert (np.delete(table, [0, 1, 17, 18]) == 255).all()
+    assert LabelSet("pets", pets.categories, None).from_source[0] == 255
+
+
 def test_an_unknown_table_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(SettingsError, match=r"no label set 'citiscapes' \(did you mean citys"):
         load_label_set("citiscapes")
@@ -127,6 +144,21 @@ def test_an_unknown_table_is_an_error_with_a_suggestion() -> None:
 
 
 GOOD = "name: pets\ncategories:\n  - {id: 1, name: cat, color: [1, 2, 3]}\n"
+
+
+def test_categories_may_be_those_of_another_table(tmp_path: Path) -> None:
+    (tmp_path / "pets.yaml").write_text(GOOD, "utf-8")
+    path = tmp_path / "pets-and-sky.yaml"
+    path.write_text("name: pets-and-sky\nbackground: null\ncategories: pets\n", "utf-8")
+    label_set = read_label_set(path)
+    assert label_set.categories == read_label_set(tmp_path / "pets.yaml").categories
+    assert (label_set.name, label_set.background) == ("pets-and-sky", None)
+    path.write_text("name: pets-and-sky\ncategories: pest\n", "utf-8")
+    with pytest.raises(DataError, match=r"pest\.yaml is no readable YAML"):
+        read_label_set(path)
+    path.write_text("name: pets-and-sky\ncategories: pets-and-sky\n", "utf-8")
+    with pytest.raises(DataError, match="cannot be those of itself"):
+        read_label_set(path)
 
 
 def test_what_a_table_may_leave_out(tmp_path: Path) -> None:

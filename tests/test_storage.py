@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 from iseg_cli.errors import PredictionsError
 from iseg_cli.samples import Category, LabelSet, Mask
 from iseg_cli.storage import (
+    Drawing,
     ImageRecord,
     PredictionFolder,
     RunInfo,
@@ -379,6 +380,15 @@ def test_finishing_part_of_a_wider_run_keeps_the_rest(tmp_path):
     again = PredictionFolder.open(tmp_path)
     assert list(again.records) == ["b", "a", "c"]
     assert again.info.images == 1
+
+
+def test_a_record_tells_how_an_image_was_drawn_if_it_was():
+    drawing = Drawing("a cat and a dog", 3, (0.25, 0.5), (0.1, 1.0))
+    drawn = ImageRecord("a", (5, 7), ("cat", "dog"), "done", drawing=drawing)
+    assert ImageRecord.from_json(json.loads(json.dumps(drawn.to_json()))) == drawn
+    plain = replace(drawn, drawing=None)
+    assert "drawing" not in plain.to_json()
+    assert ImageRecord.from_json(plain.to_json()) == plain
 
 
 # --- two writers, and a killed one -------------------------------------------------------------

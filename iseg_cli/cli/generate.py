@@ -4,13 +4,17 @@ from pathlib import Path
 
 import click
 
+from iseg_cli.cli.options import batch_size
+
 EXAMPLES = """\b
 Examples:
   iseg generate --dataset emoji-voc --overlays
   iseg generate --dataset voc --root VOCdevkit/VOC2012 --split train
   iseg generate --dataset coco --labels annotations --batch-size 8 --rle coco.json
   iseg generate --dataset voc --config paper/voc --set refine.iterations=12
-  iseg generate --dataset folder --root pictures --categories "corgi, surfboard"
+  iseg generate --dataset context --task open-vocabulary
+  iseg generate --dataset emoji-voc --task unsupervised
+  iseg generate --dataset folder --root pictures --categories "corgi, surfboard" --labels clip
 
 The settings that --set takes are listed in docs/settings.md. Run again, a command resumes.
 
@@ -18,16 +22,8 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 """
 
 
-def _batch_size(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    if value is None or value == "auto":
-        return value
-    if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"{value} is neither auto nor a number from 1 on")
-    return int(value)
-
-
 @click.command(epilog=EXAMPLES)
-@click.option("--dataset", help="voc, coco, cityscapes, folder or emoji-voc.")
+@click.option("--dataset", help="A dataset's name, as iseg info lists them.")
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
@@ -37,7 +33,7 @@ def _batch_size(_: click.Context, __: click.Parameter, value: str | None) -> int
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the masks.  [default: predictions/<dataset>-<split>]",
+    help="Folder of the masks.  [default: predictions/<dataset>-<split>, and the task if unusual]",
 )
 @click.option(
     "--config",
@@ -48,13 +44,19 @@ def _batch_size(_: click.Context, __: click.Parameter, value: str | None) -> int
 )
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting.")
 @click.option("--model", help="tiny, sd2.1-base, a hub id or a folder in diffusers format.")
-@click.option("--task", type=click.Choice(["wsss"]), help="What the image-level labels are for.")
-@click.option("--labels", help="Image-level labels: masks, annotations or file:PATH.")
-@click.option("--label-set", help="Which of the dataset's category tables.")
+@click.option(
+    "--task",
+    type=click.Choice(["wsss", "open-vocabulary", "unsupervised"]),
+    help="Chooses among the dataset's presets.  [default: the dataset's usual one]",
+)
+@click.option(
+    "--labels", help="Image-level labels: masks, annotations, clip, file:PATH or prompts:PATH."
+)
+@click.option("--label-set", help="Which of the dataset's category tables; any for folder.")
 @click.option("--categories", help="What to segment, with commas; for --dataset folder.")
 @click.option(
     "--batch-size",
-    callback=_batch_size,
+    callback=batch_size,
     metavar="N|auto",
     help="Images at a time.  [default: auto]",
 )

@@ -10,11 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
-from iseg_cli.errors import SettingsError, suggestion
+from iseg_cli.diffusion.processors import (
+    Processor,
+    attached,
+    attention_layer,
+    attention_layers,
+    mean_attention,
+    probabilities,
+    require_self_heads,
+)
+from iseg_cli.errors import SettingsError
 
 Heads = tuple[int, ...]
 
@@ -79,22 +86,18 @@ def capture_attention(
         SettingsError: a layer or head of the plan that this model does not have.
     """
     captured = CapturedAttention()
-    cross = [_attention(unet, layer, "attn2", "cross_layers") for layer in plan.cross_layers]
+    cross = [attention_layer(unet, layer, "attn2", "cross_layers") for layer in plan.cross_layers]
     recording = {id(layer) for layer in cross}
-    own = _attention(unet, plan.self_layer, "attn1", "self_layer")
-    scaled = [] if key_scale is None else _cross_attentions(unet)
+    own = attention_layer(unet, plan.self_layer, "attn1", "self_layer")
+    scaled = [] if key_scale is None else attention_layers(unet, "attn2")
     others = [layer for layer in scaled if id(layer) not in recording]
-    before = [(layer, layer.processor) for layer in (*cross, own, *others)]
-    try:
-        for layer in cross:
-            layer.set_processor(_CrossCapture(captured, plan, side, key_scale))
-        for layer in others:
-            layer.set_processor(_Processor(key_scale))
-        own.set_processor(_SelfCapture(captured, plan.self_heads))
+    processors: list[tuple[Any, Processor]] = [
+        *((layer, _CrossCapture(captured, plan, side, key_scale)) for layer in cross),
+        *((layer, Processor(key_scale)) for layer in others),
+        (own, _SelfCapture(captured, plan.self_heads)),
+    ]
+    with attached(processors):
         yield captured
-    finally:
-        for layer, processor in before:
-            layer.set_processor(processor)
 
 
 def check_captured(captured: CapturedAttention, plan: CapturePlan, *, side: int) -> None:
@@ -126,36 +129,7 @@ def check_captured(captured: CapturedAttention, plan: CapturePlan, *, side: int)
             )
 
 
-class _Processor:
-    """Attention as diffusers computes it for Stable Diffusion's blocks, keys scaled if asked."""
-
-    def __init__(self, key_scale: Tensor | None = None) -> None:
-        self.key_scale = key_scale
-
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        **_: Any,
-    ) -> Tensor:
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        query, key, value = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
-        if self.key_scale is not None:
-            key = key * self.key_scale[..., None].to(key)  # eq. 8; to_k has no bias
-        query, key, value = (_split_heads(x, attn.heads) for x in (query, key, value))
-        self.keep(query, key, attn)
-        hidden_states = scaled_dot_product_attention(query, key, value, scale=attn.scale)
-        hidden_states = hidden_states.transpose(1, 2).flatten(2)
-        output: Tensor = attn.to_out[1](attn.to_out[0](hidden_states))
-        return output
-
-    def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
-        """Look at queries and keys, Float[batch heads positions channels]."""
-
-
-class _CrossCapture(_Processor):
+class _CrossCapture(Processor):
     def __init__(
         self, captured: CapturedAttention, plan: CapturePlan, side: int, key_scale: Tensor | None
     ) -> None:
@@ -175,7 +149,7 @@ class _CrossCapture(_Processor):
             return
         if len(heads) < attn.heads:
             query, key = query[:, heads], key[:, heads]
-        total = _probabilities(query, key, attn).sum(dim=1)
+        total = probabilities(query, key, attn).sum(dim=1)
         if grid in self.captured.cross:
             self.captured.cross[grid] += total
         else:
@@ -183,55 +157,11 @@ class _CrossCapture(_Processor):
         self.captured.heads[grid] = self.captured.heads.get(grid, 0) + len(heads)
 
 
-class _SelfCapture(_Processor):
+class _SelfCapture(Processor):
     def __init__(self, captured: CapturedAttention, heads: Sequence[int] | None) -> None:
         super().__init__()
         self.captured, self.heads = captured, heads
 
     def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
-        heads = range(attn.heads) if self.heads is None else self.heads
-        if not heads or max(heads) >= attn.heads:
-            raise SettingsError(
-                f"capture.self_heads is {list(heads)}, but this model has heads 0 to "
-                f"{attn.heads - 1} there"
-            )
-        # Head by head: at L = 64 the self-attention of one head takes 64 MiB an image.
-        total: Tensor | None = None
-        for head in heads:
-            one = _probabilities(query[:, head], key[:, head], attn)
-            total = one if total is None else total.add_(one)
-        if total is not None:
-            self.captured.self_attention = total.div_(len(heads))
-
-
-def _probabilities(query: Tensor, key: Tensor, attn: Any) -> Tensor:
-    """Return the softmax over keys in float32, whatever type the model computes in."""
-    if attn.upcast_attention:
-        query, key = query.float(), key.float()
-    scores = torch.matmul(query * attn.scale, key.transpose(-1, -2))
-    return scores.softmax(dim=-1, dtype=torch.float32)
-
-
-def _split_heads(hidden: Tensor, heads: int) -> Tensor:
-    batch, positions, channels = hidden.shape
-    return hidden.reshape(batch, positions, heads, channels // heads).transpose(1, 2)
-
-
-def _attention(unet: Any, layer: str, kind: str, setting: str) -> Any:
-    name = f"{layer}.transformer_blocks.0.{kind}"
-    try:
-        return unet.get_submodule(name)
-    except AttributeError:
-        known = [
-            n.removesuffix(f".transformer_blocks.0.{kind}")
-            for n, _ in unet.named_modules()
-            if n.endswith(f".transformer_blocks.0.{kind}")
-        ]
-        raise SettingsError(
-            f"capture.{setting} asks for {layer}, but this model has no such attention"
-            f"{suggestion(layer, known)}; it has {', '.join(known)}"
-        ) from None
-
-
-def _cross_attentions(unet: Any) -> list[Any]:
-    return [module for name, module in unet.named_modules() if name.endswith(".attn2")]
+        heads = require_self_heads(self.heads, attn)
+        self.captured.self_attention = mean_attention(query, key, attn, heads)

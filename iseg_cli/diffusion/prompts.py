@@ -11,7 +11,10 @@ Span = tuple[int, int]
 """Characters of a text, from the first to the one behind the last."""
 
 OPENING = "a photograph of "
+AND = " and "
 CLOSING = " and other object and background"
+PLACE = "{}"
+"""Where a template's categories go."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,32 @@ def build_prompts(
         named = [categories[column] for column in chunk]
         # Where the categories needed splitting there was no room for background words.
         text = _longest_text(named, words if len(chunks) == 1 else (), tokenizer, max_tokens)
-        prompts.append(_locate(text, chunk, named, tokenizer))
+        prompts.append(_locate(text, chunk, named, tokenizer, len(OPENING)))
     return tuple(prompts)
+
+
+def fill_template(
+    template: str, categories: Sequence[Category], tokenizer: Any, *, max_tokens: int
+) -> Prompt:
+    """Write one prompt that names all of the categories, `A and B`, where a template has `{}`.
+
+    Args:
+        template: a text with one `{}`.
+        categories: one or more.
+        tokenizer: a fast tokenizer, which knows the characters of each token.
+        max_tokens: the length of the text encoder's input, start and end among them.
+
+    Raises:
+        PromptError: a text that is too long, or a category whose words get no token.
+    """
+    opening, _, closing = template.partition(PLACE)
+    text = opening + _listed(categories) + closing
+    if not _fits(text, tokenizer, max_tokens):
+        raise PromptError(
+            f"the prompt {text!r} is too long for this model's text encoder, which takes "
+            f"{max_tokens} tokens; shorten its template or name fewer categories"
+        )
+    return _locate(text, tuple(range(len(categories))), categories, tokenizer, len(opening))
 
 
 def _surroundings(categories: Sequence[Category], words: Sequence[str]) -> tuple[str, ...]:
@@ -103,8 +130,11 @@ def _longest_text(
 
 
 def _text(categories: Sequence[Category], words: Sequence[str] = ()) -> str:
-    body = OPENING + " and ".join(category.prompt for category in categories) + CLOSING
-    return ", ".join([body, *words])
+    return ", ".join([OPENING + _listed(categories) + CLOSING, *words])
+
+
+def _listed(categories: Sequence[Category]) -> str:
+    return AND.join(category.prompt for category in categories)
 
 
 def _fits(text: str, tokenizer: Any, max_tokens: int) -> bool:
@@ -112,11 +142,16 @@ def _fits(text: str, tokenizer: Any, max_tokens: int) -> bool:
 
 
 def _locate(
-    text: str, columns: tuple[int, ...], categories: Sequence[Category], tokenizer: Any
+    text: str,
+    columns: tuple[int, ...],
+    categories: Sequence[Category],
+    tokenizer: Any,
+    position: int,
 ) -> Prompt:
+    """Find the tokens of the categories, whose list begins at a position in the text."""
     offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
     tokens = []
-    for category, start in zip(categories, _starts(categories), strict=True):
+    for category, start in zip(categories, _starts(categories, position), strict=True):
         spans = [(start + a, start + b) for a, b in focus_spans(category)]
         chosen = tuple(i for i, offset in enumerate(offsets) if _overlaps(offset, spans))
         if not chosen:
@@ -128,12 +163,11 @@ def _locate(
     return Prompt(text, columns, tuple(tokens))
 
 
-def _starts(categories: Sequence[Category]) -> Iterator[int]:
+def _starts(categories: Sequence[Category], position: int) -> Iterator[int]:
     """Yield the character at which each category's words begin in the text."""
-    position = len(OPENING)
     for category in categories:
         yield position
-        position += len(category.prompt) + len(" and ")
+        position += len(category.prompt) + len(AND)
 
 
 def focus_spans(category: Category) -> list[Span]:

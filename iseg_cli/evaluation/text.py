@@ -29,7 +29,7 @@ def render_csv(report: Report, *, confusion: bool = False) -> str:
 
 def render_table(report: Report, *, confusion: bool = False) -> str:
     """Return aligned columns: scores by class, the protocol, on demand the confusion matrix."""
-    return _sections(report, _aligned, confusion=confusion)
+    return _sections(report, aligned, confusion=confusion)
 
 
 def render_markdown(report: Report, *, confusion: bool = False) -> str:
@@ -96,7 +96,7 @@ def _sections(
     return "\n".join(parts)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return rows in columns, words to the left and numbers to the right, a line under the head."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     adjust = str.ljust if _is_words(rows) else str.rjust

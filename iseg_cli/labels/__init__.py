@@ -1,7 +1,14 @@
 """Where image-level labels come from."""
 
 from iseg_cli.labels.file import from_file, names_in_file
-from iseg_cli.labels.source import LabelSource, constant, from_annotations, from_masks
+from iseg_cli.labels.prompts import from_prompts
+from iseg_cli.labels.source import (
+    LabelSource,
+    constant,
+    from_annotations,
+    from_masks,
+    nowhere,
+)
 from iseg_cli.labels.spec import choose
 
 __all__ = [
@@ -11,5 +18,7 @@ __all__ = [
     "from_annotations",
     "from_file",
     "from_masks",
+    "from_prompts",
     "names_in_file",
+    "nowhere",
 ]

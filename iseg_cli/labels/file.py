@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from iseg_cli.errors import DataError
-from iseg_cli.labels.source import LabelSource
-from iseg_cli.samples import Category, LabelSet, Sample
+from iseg_cli.labels.source import LabelSource, listed
+from iseg_cli.samples import Category, LabelSet
 
 Labels = Mapping[str, Sequence[str | int]]
 
@@ -30,17 +30,7 @@ def from_file(path: Path, label_set: LabelSet) -> LabelSource:
         image_id: _categories(labels, label_set, where=f"{path}, image {image_id}")
         for image_id, labels in _read(path).items()
     }
-
-    def read(sample: Sample) -> tuple[Category, ...]:
-        for key in (sample.image_id, sample.image_path.name):
-            if key in by_image:
-                return by_image[key]
-        raise DataError(
-            f"{path} says nothing about image {sample.image_id}; "
-            "add it, without labels if there is nothing to segment in it"
-        )
-
-    return LabelSource(f"file:{path}", read)
+    return listed(f"file:{path}", by_image)
 
 
 def names_in_file(path: Path) -> tuple[str, ...]:

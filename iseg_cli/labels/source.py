@@ -1,10 +1,11 @@
 """A source of image-level labels, and those that need no file: masks, annotations, one list."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from iseg_cli.errors import DataError
 from iseg_cli.samples import Category, LabelSet, Mask, Sample
 
 
@@ -42,7 +43,31 @@ def from_annotations(annotated: Callable[[str], tuple[Category, ...]]) -> LabelS
     return LabelSource("annotations", lambda sample: annotated(sample.image_id))
 
 
+def nowhere() -> LabelSource:
+    """Return no categories for any image, for a task that knows none."""
+    return LabelSource("none", lambda sample: ())
+
+
 def constant(categories: Iterable[Category]) -> LabelSource:
     """Return the same categories for every image."""
     everywhere = tuple(categories)
     return LabelSource("constant", lambda sample: everywhere)
+
+
+def listed(name: str, by_image: Mapping[str, tuple[Category, ...]]) -> LabelSource:
+    """Return the labels that a file lists by an image's id, or by the name of its file.
+
+    `name` is the source's: `file:PATH` and the like. The source raises DataError, naming the file,
+    for an image that it lacks.
+    """
+
+    def read(sample: Sample) -> tuple[Category, ...]:
+        for key in (sample.image_id, sample.image_path.name):
+            if key in by_image:
+                return by_image[key]
+        raise DataError(
+            f"{name.partition(':')[2]} says nothing about image {sample.image_id}; "
+            "add it, without labels if there is nothing to segment in it"
+        )
+
+    return LabelSource(name, read)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from iseg_cli.errors import SettingsError, suggestion
 from iseg_cli.labels.file import from_file
+from iseg_cli.labels.prompts import from_prompts
 from iseg_cli.labels.source import LabelSource, from_annotations, from_masks
 from iseg_cli.samples import Category, LabelSet, Mask
 
-SPECS = ("masks", "annotations", "file:PATH")
-"""What `choose` understands."""
+SPECS = ("masks", "annotations", "file:PATH", "prompts:PATH", "clip")
+"""What `--labels` takes; `clip` looks at images, so `choose` cannot make a source of it."""
 
 
 def choose(
@@ -22,7 +23,7 @@ def choose(
     """Return the source that `--labels` names.
 
     Args:
-        spec: `masks`, `annotations` or `file:PATH`.
+        spec: `masks`, `annotations`, `file:PATH` or `prompts:PATH`.
         label_set: the classes that the labels are among.
         truth: maps an image id to its ground truth; None where there is none.
         annotated: maps an image id to the categories annotated; None where there are none.
@@ -34,6 +35,8 @@ def choose(
     kind, _, path = spec.partition(":")
     if kind == "file" and path:
         return from_file(Path(path).expanduser(), label_set)
+    if kind == "prompts" and path:
+        return from_prompts(Path(path).expanduser(), label_set)
     if spec == "masks":
         if truth is None:
             raise SettingsError("there are no masks to take image labels from; use file:PATH")
@@ -42,6 +45,8 @@ def choose(
         if annotated is None:
             raise SettingsError("there are no annotations to take image labels from; use file:PATH")
         return from_annotations(annotated)
+    if spec == "clip":
+        raise SettingsError("labels from CLIP are no truth; use masks, annotations or file:PATH")
     raise SettingsError(
         f"there is no source of labels {spec!r}{suggestion(spec, SPECS)}; "
         f"there are {', '.join(SPECS)}"

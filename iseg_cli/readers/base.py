@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import UInt8
 
-from iseg_cli.errors import DataError, DatasetNotFoundError, suggestion
+from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError, suggestion
 from iseg_cli.readers.images import image_size
 from iseg_cli.samples import IGNORE, Category, LabelSet, Mask, Sample
 
@@ -122,6 +122,40 @@ def require_split(split: str, known: Iterable[str], *, name: str) -> None:
         raise DatasetNotFoundError(
             f"{name} has no split {split!r}{suggestion(split, known)}; it has {', '.join(known)}"
         )
+
+
+def require_label_set(label_set: str, known: Iterable[str], *, name: str) -> None:
+    """Raise SettingsError, with the nearest name, for a table that is none of a dataset's."""
+    known = tuple(known)
+    if label_set not in known:
+        raise SettingsError(
+            f"{name} has no label set {label_set!r}{suggestion(label_set, known)}; "
+            f"it has {', '.join(known)}"
+        )
+
+
+def relabel(
+    source_ids: UInt8[np.ndarray, "height width"],
+    label_set: LabelSet,
+    path: Path,
+    *,
+    last: int,
+    name: str,
+) -> UInt8[np.ndarray, "height width"]:
+    """Return the labels of a mask that holds a dataset's own ids, 255 where it is to be ignored.
+
+    Args:
+        source_ids: what the file at `path` holds.
+        label_set: says which ids make up which label; ids of none are ignored.
+        path: named in the error.
+        last: the greatest id that the dataset has; DataError for one beyond, but for 255.
+        name: the dataset, as the error calls it.
+    """
+    unknown = source_ids[(source_ids > last) & (source_ids != IGNORE)]
+    if unknown.size:
+        raise DataError(f"{path} has label id {unknown[0]}; those of {name} end at {last}")
+    labels: np.ndarray = label_set.from_source[source_ids]
+    return labels
 
 
 def first_existing(*candidates: Path) -> Path:

@@ -6,11 +6,16 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import UInt8
 
-from iseg_cli.errors import DataError, SettingsError, suggestion
-from iseg_cli.readers.base import Reader, require_folder, require_split
+from iseg_cli.errors import DataError
+from iseg_cli.readers.base import (
+    Reader,
+    relabel,
+    require_folder,
+    require_label_set,
+    require_split,
+)
 from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.tables import load_label_set
-from iseg_cli.samples import IGNORE
 
 SPLITS = ("train", "val", "test", "train_extra")
 LABEL_SETS = ("cityscapes", "cityscapes-27")
@@ -30,11 +35,7 @@ class CityscapesReader(Reader):
 
     def __init__(self, root: Path, *, split: str = "train", label_set: str = "cityscapes") -> None:
         require_split(split, SPLITS, name=self.name)
-        if label_set not in LABEL_SETS:
-            raise SettingsError(
-                f"cityscapes has no label set {label_set!r}{suggestion(label_set, LABEL_SETS)}; "
-                f"it has {', '.join(LABEL_SETS)}"
-            )
+        require_label_set(label_set, LABEL_SETS, name=self.name)
         self._images = require_folder(
             root / "leftImg8bit" / split, what=f"with the images of Cityscapes' {split}"
         )
@@ -48,9 +49,6 @@ class CityscapesReader(Reader):
                 for path in self._images.glob(f"*/*{_IMAGE_END}")
             ),
         )
-        self._from_source = np.full(256, IGNORE, dtype=np.uint8)
-        for category in self.label_set.categories:
-            self._from_source[list(category.source_ids)] = category.id
 
     @property
     def has_truth(self) -> bool:
@@ -66,8 +64,7 @@ class CityscapesReader(Reader):
             raise DataError("cityscapes keeps the truth of its test split to itself; use val")
         folder = self.root / self._truth_kind / self.split
         path = folder / f"{image_id}_{self._truth_kind}_labelIds.png"
-        source_ids = load_labels(path)
-        unknown = source_ids[(source_ids > LAST_LABEL_ID) & (source_ids != IGNORE)]
-        if unknown.size:
-            raise DataError(f"{path} has label id {unknown[0]}; Cityscapes' end at {LAST_LABEL_ID}")
-        return self._from_source[source_ids], path
+        labels = relabel(
+            load_labels(path), self.label_set, path, last=LAST_LABEL_ID, name=self.name
+        )
+        return labels, path

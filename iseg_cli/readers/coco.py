@@ -5,7 +5,7 @@ import io
 import json
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -20,7 +20,6 @@ from iseg_cli.readers.tables import load_label_set
 from iseg_cli.samples import IGNORE, Category
 
 SPLITS = ("train2014", "val2014", "train2017", "val2017")
-_SHORT = {"train": "train2014", "val": "val2014"}  # what papers on weak supervision mean by them
 
 # Warning filters belong to the process: threads that changed them at once would lose each other's.
 _DECODING = threading.Lock()
@@ -32,18 +31,29 @@ class CocoReader(Reader):
     Truth comes from the PNGs in masks/<split>/ or coco_seg_anno/ where one of these folders exists
     (labels 0 to 80, 255 ignored), else from the annotations. Without annotations every image of
     the folder belongs to the split.
+
+    Attributes:
+        splits: what it has.
+        short: names for splits, as papers use them.
+        mask_places: the folders that PNGs are looked for in, and how their names end.
     """
 
     name: ClassVar[str] = "coco"
+    splits: ClassVar[tuple[str, ...]] = SPLITS
+    short: ClassVar[Mapping[str, str]] = {"train": "train2014", "val": "val2014"}
+    mask_places: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("masks/{split}", ".png"),
+        ("coco_seg_anno", ".png"),
+    )
 
     def __init__(self, root: Path, *, split: str = "train2014") -> None:
-        require_split(split, (*SPLITS, *_SHORT), name=self.name)
-        split = _SHORT.get(split, split)
+        require_split(split, (*self.splits, *self.short), name=self.name)
+        split = self.short.get(split, split)
         self._images = require_folder(
             root / split, root / "images" / split, what=f"with the images of COCO's {split}"
         )
-        masks = (root / "masks" / split, root / "coco_seg_anno")
-        self._masks = next((folder for folder in masks if folder.is_dir()), None)
+        places = [(root / place.format(split=split), end) for place, end in self.mask_places]
+        self._masks = next((place for place in places if _holds_masks(*place)), None)
         self._json = root / "annotations" / f"instances_{split}.json"
         self._files: dict[str, str] = {}
         self._coco: Any = None
@@ -57,9 +67,8 @@ class CocoReader(Reader):
         elif self._masks is not None:
             self._files = {path.stem: path.name for path in self._images.glob("*.jpg")}
         else:
-            raise DatasetNotFoundError(
-                f"there is neither {self._json} nor a folder {masks[0]} or {masks[1]}; {DOCS}"
-            )
+            folders = " or ".join(f"{folder}/*{end}" for folder, end in places)
+            raise DatasetNotFoundError(f"there is neither {self._json} nor {folders}; {DOCS}")
         super().__init__(
             root, split=split, label_set=load_label_set("coco"), image_ids=sorted(self._files)
         )
@@ -90,8 +99,8 @@ class CocoReader(Reader):
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self._masks is not None:
             # Published masks are called by the number alone: 000000000009.png.
-            stems = (image_id, image_id[-12:])
-            path = first_existing(*(self._masks / f"{stem}.png" for stem in stems))
+            folder, end = self._masks
+            path = first_existing(*(folder / f"{x}{end}" for x in (image_id, image_id[-12:])))
             return load_labels(path), path
         record = self._coco.imgs[self._records[image_id]]
         size = (record["height"], record["width"])
@@ -152,6 +161,11 @@ def paint(
     for _, label, mask in sorted(objects, key=lambda entry: -entry[0]):
         labels[mask] = label
     return labels
+
+
+def _holds_masks(folder: Path, end: str) -> bool:
+    """Whether a folder is one of masks; other PNGs may lie beside those of an ending of its own."""
+    return folder.is_dir() and (end == ".png" or any(folder.glob(f"*{end}")))
 
 
 def _image_id(file_name: str) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.readers.base import Reader, require_folder, require_split
 from iseg_cli.readers.images import IMAGE_SUFFIXES, load_labels
-from iseg_cli.readers.tables import voc_color
+from iseg_cli.readers.tables import load_label_set, voc_color
 from iseg_cli.samples import Category, LabelSet
 
 SPLITS = ("all",)
@@ -19,9 +19,10 @@ SPLITS = ("all",)
 class FolderReader(Reader):
     """Every image below a folder, sorted; ids are paths within it, without their endings.
 
-    `categories` get the labels 1, 2 ... in the order given, and VOC's palette. `truth` is a folder
-    of masks `<id>.png`, where there is one; images inside it are none of the dataset's. Files and
-    folders whose names begin with a dot are passed over.
+    `categories` get the labels 1, 2 ... in the order given, and VOC's palette; `label_set` takes
+    those of a table in their place. `truth` is a folder of masks `<id>.png`, where there is one;
+    images inside it are none of the dataset's. Files and folders whose names begin with a dot are
+    passed over.
     """
 
     name: ClassVar[str] = "folder"
@@ -32,8 +33,11 @@ class FolderReader(Reader):
         *,
         split: str = "all",
         categories: Sequence[str] = (),
+        label_set: str | None = None,
         truth: Path | None = None,
     ) -> None:
+        if categories and label_set is not None:
+            raise SettingsError("name a folder's categories or a label set, not both")
         require_split(split, SPLITS, name=self.name)
         require_folder(root, what="with images")
         if truth is not None:
@@ -51,7 +55,7 @@ class FolderReader(Reader):
         super().__init__(
             root,
             split=split,
-            label_set=label_set_of(categories),
+            label_set=label_set_of(categories) if label_set is None else load_label_set(label_set),
             image_ids=sorted(self._files),
         )
 

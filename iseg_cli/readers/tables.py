@@ -53,8 +53,8 @@ def read_label_set(path: Path) -> LabelSet:
         raise DataError(f"{path} is no readable YAML file: {error}") from error
     table = _checked(table, _TABLE_KEYS, where=str(path), required=("name", "categories"))
     rows = table["categories"]
-    if not isinstance(rows, list):
-        raise DataError(f"{path}: categories must be a list")
+    if not isinstance(rows, str | list):
+        raise DataError(f"{path}: categories must be a list, or the name of the table that has it")
     background = table.get("background", 0)
     if background is not None and not _is_label(background):
         raise DataError(f"{path}: background must be a label from 0 to 254, or null")
@@ -63,10 +63,19 @@ def read_label_set(path: Path) -> LabelSet:
         raise DataError(f"{path}: background_words must be a list of words")
     return LabelSet(
         name=str(table["name"]),
-        categories=tuple(sorted((_category(row, path) for row in rows), key=lambda c: c.id)),
+        categories=_categories(rows, path),
         background=background,
         background_words=tuple(words),
     )
+
+
+def _categories(rows: str | list[object], path: Path) -> tuple[Category, ...]:
+    """Return the categories of a list, or those of the table of that name beside this one."""
+    if isinstance(rows, str):
+        if rows == path.stem:
+            raise DataError(f"{path}: its categories cannot be those of itself")
+        return read_label_set(path.with_name(f"{rows}.yaml")).categories
+    return tuple(sorted((_category(row, path) for row in rows), key=lambda c: c.id))
 
 
 def _category(row: object, path: Path) -> Category:

@@ -1,7 +1,7 @@
 """PASCAL VOC 2012, and whatever else is laid out like it (emoji-voc)."""
 
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar
 from xml.etree import ElementTree
 
@@ -11,8 +11,12 @@ from jaxtyping import UInt8
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
 from iseg_cli.readers.images import load_labels
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.lists import read_ids
+from iseg_cli.readers.tables import load_label_set, read_label_set
 from iseg_cli.samples import Category
+
+TABLE_NAME = "categories.yaml"
+"""A category table of a root's own."""
 
 _AUGMENTED = "train_aug"
 _AUGMENTED_LISTS = ("train_aug", "trainaug")
@@ -22,17 +26,19 @@ class VocReader(Reader):
     """Images in JPEGImages, splits in ImageSets/Segmentation, truth in SegmentationClass.
 
     `train_aug` is the train split of SBD's additional masks: its list or, without one, every mask
-    of SegmentationClassAug that is not in `val`.
+    of SegmentationClassAug that is not in `val`. A root with a `categories.yaml` of its own, as
+    `iseg synthesize` writes it, has that table in place of VOC's.
     """
 
     name: ClassVar[str] = "voc"
 
     def __init__(self, root: Path, *, split: str = "train") -> None:
         require_folder(root / "JPEGImages", what="with the images of VOC's layout")
+        table = root / TABLE_NAME
         super().__init__(
             root,
             split=split,
-            label_set=load_label_set(self.name),
+            label_set=read_label_set(table) if table.is_file() else load_label_set(self.name),
             image_ids=_split_ids(root, split, self.name),
         )
 
@@ -85,10 +91,10 @@ def _split_ids(root: Path, split: str, name: str) -> list[str]:
     if split == _AUGMENTED:
         for stem in _AUGMENTED_LISTS:
             if stem in known:
-                return _read_list(lists / f"{stem}.txt")
+                return read_ids(lists / f"{stem}.txt")
         return _augmented_ids(root, lists)
     require_split(split, known, name=f"{name} in {root}")
-    return _read_list(lists / f"{split}.txt")
+    return read_ids(lists / f"{split}.txt")
 
 
 def _augmented_ids(root: Path, lists: Path) -> list[str]:
@@ -100,18 +106,5 @@ def _augmented_ids(root: Path, lists: Path) -> list[str]:
             f"split {_AUGMENTED} needs {lists / 'train_aug.txt'}, "
             f"or the folder {masks} together with {val}; {DOCS}"
         )
-    held_out = set(_read_list(val))
+    held_out = set(read_ids(val))
     return sorted(path.stem for path in masks.glob("*.png") if path.stem not in held_out)
-
-
-def _read_list(path: Path) -> list[str]:
-    """Return the ids of a list: each line's first word, or its stem where that is a path.
-
-    Lists of train_aug go about as `/JPEGImages/<id>.jpg /SegmentationClassAug/<id>.png`.
-    """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no readable list of images: {error}") from error
-    first_words = [line.split()[0] for line in lines if line.strip()]
-    return [PurePosixPath(word).stem if word.startswith("/") else word for word in first_words]

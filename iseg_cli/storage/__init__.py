@@ -4,13 +4,17 @@ from iseg_cli.storage.exports import RleSummary, read_scores, write_rle, write_s
 from iseg_cli.storage.files import write_atomically
 from iseg_cli.storage.folder import PredictionFolder, list_masks
 from iseg_cli.storage.masks import encode_mask, encode_picture, is_whole_png, read_mask
-from iseg_cli.storage.records import ImageRecord, RunInfo
+from iseg_cli.storage.records import SYNTHESIS, Drawing, ImageRecord, RunInfo
+from iseg_cli.storage.synthetic import SyntheticFolder
 
 __all__ = [
+    "SYNTHESIS",
+    "Drawing",
     "ImageRecord",
     "PredictionFolder",
     "RleSummary",
     "RunInfo",
+    "SyntheticFolder",
     "encode_mask",
     "encode_picture",
     "is_whole_png",

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from iseg_cli.errors import PredictionsError
 from iseg_cli.storage.files import TEMPORARY_SUFFIX, remove_temporaries, write_atomically
@@ -16,6 +16,7 @@ from iseg_cli.storage.masks import is_whole_png
 from iseg_cli.storage.records import (
     RECORDS_NAME,
     RUN_NAME,
+    SYNTHESIS,
     ImageRecord,
     RunInfo,
     read_info,
@@ -24,6 +25,8 @@ from iseg_cli.storage.records import (
 )
 
 REPORT_NAME = "report.json"
+
+F = TypeVar("F", bound="PredictionFolder")
 
 
 class PredictionFolder:
@@ -58,7 +61,7 @@ class PredictionFolder:
         return cls(path, info)
 
     @classmethod
-    def start(cls, path: Path, run: RunInfo, *, overwrite: bool = False) -> "PredictionFolder":
+    def start(cls: type[F], path: Path, run: RunInfo, *, overwrite: bool = False) -> F:
         """Make a folder for a run, or take up where an earlier run with these settings stopped.
 
         With `overwrite` the earlier run's files are removed first, whatever its settings.
@@ -73,6 +76,11 @@ class PredictionFolder:
         lock = FolderLock(path)
         try:
             earlier = read_info(path)
+            if earlier is not None and (earlier.task == SYNTHESIS) != (run.task == SYNTHESIS):
+                raise PredictionsError(
+                    f"{path} holds the results of another command (its task is {earlier.task}); "
+                    "pass another folder as --out"
+                )
             if earlier is not None and overwrite:
                 cls(path, earlier)._remove_files()
             elif earlier is not None:
@@ -164,7 +172,7 @@ class PredictionFolder:
                 if self._lock is not None:
                     self._lock.release()
 
-    def __enter__(self) -> "PredictionFolder":
+    def __enter__(self: F) -> F:
         return self
 
     def __exit__(

@@ -3,6 +3,7 @@
 import io
 import struct
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -31,9 +32,17 @@ def encode_mask(mask: Mask, palette: UInt8[np.ndarray, "256 3"]) -> bytes:
     return buffer.getvalue()
 
 
-def encode_picture(picture: UInt8[np.ndarray, "height width 3"], *, quality: int = 92) -> bytes:
-    """Return an RGB picture as a JPEG that keeps coloured text sharp (no chroma subsampling)."""
+def encode_picture(
+    picture: UInt8[np.ndarray, "height width 3"],
+    *,
+    kind: Literal["jpg", "png"] = "jpg",
+    quality: int = 92,
+) -> bytes:
+    """Return an RGB picture as a PNG or a JPEG that keeps coloured text sharp (no subsampling)."""
     buffer = io.BytesIO()
+    if kind == "png":
+        Image.fromarray(picture).save(buffer, format="PNG")
+        return buffer.getvalue()
     Image.fromarray(picture).save(buffer, format="JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
 

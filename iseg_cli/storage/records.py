@@ -11,6 +11,9 @@ from iseg_cli.errors import PredictionsError
 
 RUN_NAME, RECORDS_NAME = "run.json", "images.jsonl"
 
+SYNTHESIS = "synthesis"
+"""The task of a run that drew its images."""
+
 Status = Literal["done", "empty", "failed"]
 
 _IDENTITY = (
@@ -25,8 +28,37 @@ _IDENTITY = (
     "dtype",
     "categories",
 )
-_SETTINGS_ASIDE = {"dataset", "root", "split", "labels", "task", "model", "seed", "runtime"}
+_SETTINGS_ASIDE = frozenset(
+    {"dataset", "root", "split", "labels", "task", "model", "seed", "runtime", "filter"}
+)
 """Settings that run.json gives resolved beside its settings, or that decide no mask."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How an image of a synthetic dataset was drawn, and how plausible its mask is.
+
+    Attributes:
+        prompt: the text it was drawn from.
+        seed: of its noise.
+        areas: the share of its pixels that each of the record's categories takes, 0 to 1.
+        confidences: by how much each category beat its best rival there, on average, 0 to 1.
+    """
+
+    prompt: str
+    seed: int
+    areas: tuple[float, ...]
+    confidences: tuple[float, ...]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Drawing":
+        """Return the drawing of a record; KeyError, TypeError or ValueError where it is none."""
+        return cls(
+            prompt=str(values["prompt"]),
+            seed=int(values["seed"]),
+            areas=tuple(float(area) for area in values["areas"]),
+            confidences=tuple(float(confidence) for confidence in values["confidences"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -39,6 +71,7 @@ class ImageRecord:
         categories: names of the categories that were asked for.
         status: `done`, `empty` (no category to segment: the mask is all background) or `failed`.
         error: why it failed, in one sentence.
+        drawing: how it was drawn, for an image of a synthetic dataset.
     """
 
     image_id: str
@@ -46,10 +79,14 @@ class ImageRecord:
     categories: tuple[str, ...]
     status: Status
     error: str | None = None
+    drawing: Drawing | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON's types."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if self.drawing is None:
+            del values["drawing"]
+        return values
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> "ImageRecord":
@@ -66,6 +103,7 @@ class ImageRecord:
             categories=tuple(line["categories"]),
             status=line["status"],
             error=line.get("error"),
+            drawing=Drawing.from_json(line["drawing"]) if "drawing" in line else None,
         )
 
 
@@ -78,7 +116,7 @@ class RunInfo:
         root: the dataset's folder, which may move between two runs.
         split: the split's name, None where the dataset has none.
         label_source: where image-level labels came from (`masks`, `file:PATH` ...).
-        task: `wsss`, `open-vocabulary` or `unsupervised`.
+        task: `wsss`, `open-vocabulary`, `unsupervised` or `synthesis`.
         model: the model's name, revision and what else tells it from others.
         settings: the resolved settings, nested by section.
         seed: the seed of the noise.
@@ -92,6 +130,8 @@ class RunInfo:
         status: `running` until every image has been tried, then `finished`.
         categories: names of the label set's categories where the user chose them, as for the
             dataset `folder`; None where the dataset's table has them.
+        crop_side: the side in pixels of the masks where they cover the middle squares of their
+            images, resized; None where they cover all of their images at their sizes.
     """
 
     dataset: str
@@ -111,6 +151,7 @@ class RunInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
     status: Literal["running", "finished"] = "running"
     categories: tuple[str, ...] | None = None
+    crop_side: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the run as JSON's types."""

@@ -13,7 +13,7 @@ from iseg_cli.evaluation.report import Report
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.samples import IGNORE
-from iseg_cli.storage import PredictionFolder, RunInfo, list_masks, write_atomically
+from iseg_cli.storage import SYNTHESIS, PredictionFolder, RunInfo, list_masks, write_atomically
 from iseg_cli.workflows.scoring import score
 
 
@@ -102,7 +102,7 @@ def evaluate(
     if not masks.paths:
         raise PredictionsError(f"{predictions} has no mask of split {reader.split}")
     report = Report.of_labels(
-        score(masks.paths, reader, matching),
+        score(masks.paths, reader, matching, crop_side=info.crop_side if info else None),
         reader.label_set.names,
         images=len(masks.paths),
         protocol=_protocol(masks, reader, matching),
@@ -117,7 +117,13 @@ def _open_run(predictions: Path, dataset: str | None) -> PredictionFolder | None
     """Return the folder of a run; None for masks from elsewhere, which need a dataset."""
     if dataset is not None and not (predictions / "run.json").exists():
         return None
-    return PredictionFolder.open(predictions)
+    folder = PredictionFolder.open(predictions)
+    if folder.info.task == SYNTHESIS:
+        raise PredictionsError(
+            f"{predictions} is a dataset that iseg synthesize wrote, not predictions; make masks "
+            f"for its images (iseg generate --dataset voc --root {predictions}) and evaluate those"
+        )
+    return folder
 
 
 def _open_reader(
@@ -205,6 +211,7 @@ def _protocol(masks: _Masks, reader: Reader, matching: str) -> dict[str, Any]:
         "label_set": reader.label_set.name,
         "task": info.task if info else None,
         "label_source": info.label_source if info else None,
+        "input": _input(info),
         "background": _background(info, reader),
         "ignore_label": IGNORE,
         "matching": matching,
@@ -215,10 +222,19 @@ def _protocol(masks: _Masks, reader: Reader, matching: str) -> dict[str, Any]:
     }
 
 
+def _input(info: RunInfo | None) -> str:
+    """Return which part of the images the masks cover."""
+    if info is None or info.crop_side is None:
+        return "whole images"
+    return f"middle squares, resized to {info.crop_side} x {info.crop_side}"
+
+
 def _background(info: RunInfo | None, reader: Reader) -> str | None:
     """Return the rule by which pixels became background."""
     if reader.label_set.background is None:
         return "none"
+    if info is not None and info.task == "unsupervised":
+        return "a class like the others"
     if info is None:
         return None
     assign = info.settings.get("assign", {})

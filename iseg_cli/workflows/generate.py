@@ -2,7 +2,7 @@
 
 import datetime
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,16 +12,21 @@ import torch
 from tqdm import tqdm
 
 from iseg_cli import labels
-from iseg_cli.config import Settings, declared_dataset, load_settings, to_dict
+from iseg_cli.clip.loading import ClipModel
+from iseg_cli.config import Settings, declared, load_settings, to_dict
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.errors import SettingsError
+from iseg_cli.labels import LabelSource
 from iseg_cli.readers.base import Reader
+from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.registry import DATASETS, dataset_info, open_dataset
+from iseg_cli.samples import LabelSet, Mask
 from iseg_cli.storage import PredictionFolder, RunInfo, write_rle
-from iseg_cli.storage.records import read_info
+from iseg_cli.workflows.clip import describe_clip, open_clip, open_tagger
 from iseg_cli.workflows.job import Extras, Job
-from iseg_cli.workflows.machine import fitting_batch_size, whole_image_threads
-from iseg_cli.workflows.pipeline import Segmenter
+from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
+from iseg_cli.workflows.pipeline import BatchSegmenter, Segmenter
+from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter, segment_label_set
 
 VERSIONS = ("iseg-cli", "torch", "diffusers", "transformers", "numpy", "pillow")
 """The distributions whose versions go into run.json."""
@@ -70,33 +75,28 @@ def generate(
         IsegError: a dataset, model, setting or folder that cannot be used.
     """
     extras = extras or Extras()
-    reader = open_dataset(
-        settings.dataset,
-        root=settings.root,
-        split=settings.split,
-        label_set=settings.label_set,
-        categories=_folder_categories(settings),
-    )
-    source = label_source(settings, reader)
+    reader = open_reader(settings)
+    settings = _fitting_background(settings, reader.label_set)
+    given = None if _asks_clip(settings) else label_source(settings, reader)
     image_ids = reader.image_ids[:limit]
     device = choose_device(settings.runtime.device)
     model = load_model(
         settings.model, device=device, dtype=choose_dtype(settings.runtime.dtype, device)
     )
-    batch_size = _batch_size(settings, model, None if overwrite else out)
+    batch_size = choose_batch_size(settings.runtime.batch_size, model, None if overwrite else out)
     if device.type == "cpu":
         torch.set_num_threads(whole_image_threads(batch_size, torch.get_num_threads()))
-    segmenter = Segmenter(
-        model,
-        settings,
-        background_words=reader.label_set.background_words,
-        batch_size=batch_size,
+    clip = open_clip(settings) if _needs_clip(settings) else None
+    segmenter = _open_segmenter(settings, model, reader.label_set, batch_size=batch_size, clip=clip)
+    label_set = reader.label_set if segmenter.needs_categories else segment_label_set()
+    source = given or open_tagger(settings, reader.label_set, batch_size=batch_size, clip=clip)
+    run = _run_info(
+        settings, reader, source.name, segmenter, clip, images=len(image_ids), limit=limit
     )
-    run = _run_info(settings, reader, source.name, segmenter, images=len(image_ids), limit=limit)
     with PredictionFolder.start(out, run, overwrite=overwrite) as folder:
         todo = _unfinished(folder, image_ids, extras)
         resumed = len(image_ids) - len(todo)
-        job = Job(reader, source, segmenter, folder, extras)
+        job = Job(reader, source, segmenter, folder, extras, label_set=label_set)
         bar: tqdm[NoReturn] = tqdm(
             total=len(image_ids), initial=resumed, unit="image", disable=None
         )
@@ -104,66 +104,147 @@ def generate(
             failed = job.run(todo, settings.runtime.workers, bar)
         folder.finish(image_ids)
         if extras.rle is not None:
-            write_rle(extras.rle, folder, reader.label_set)
+            write_rle(extras.rle, folder, label_set)
     return Summary(out, len(image_ids), resumed, len(todo) - len(failed), failed)
 
 
 def resolve_settings(
-    configs: Sequence[str], assignments: Sequence[str], options: Mapping[str, Any]
+    configs: Sequence[str],
+    assignments: Sequence[str],
+    options: Mapping[str, Any],
+    *,
+    prefer: str | None = None,
 ) -> Settings:
-    """Lay configurations, assignments and options over the preset of the dataset.
+    """Lay configurations, assignments and options over the preset of the dataset and its task.
 
     Args:
-        configs: YAML files, laid over the dataset's preset in their order; or names of presets, of
-            which the last takes the place of the dataset's own.
+        configs: YAML files, laid over the preset in their order; or names of presets, of which the
+            last takes the place of that of the dataset and its task.
         assignments: `refine.iterations=8` and so on; they have the last word.
         options: settings by dotted name; None where an option was not given.
+        prefer: the task that is meant where none is named and the dataset has a preset for it.
 
     Raises:
-        SettingsError: no dataset was named, or a setting is unknown or out of range.
+        SettingsError: no dataset was named, it has no preset for the task, or a setting is unknown
+            or out of range.
     """
     files = [Path(config) for config in configs if Path(config).is_file()]
     presets = [config for config in configs if not Path(config).is_file()]
     if presets:
         preset = presets[-1]
     else:
-        named = options.get("dataset") or declared_dataset(files)
+        named = options.get("dataset") or declared("dataset", files)
         if named is None:
             raise SettingsError(f"no dataset was named; pass --dataset ({', '.join(DATASETS)})")
-        preset = dataset_info(named).preset
+        info = dataset_info(named)
+        task = options.get("task") or declared("task", files)
+        preset = info.preset(task or (prefer if prefer in info.presets else None))
     return load_settings(preset, files=files, overrides=options, assignments=assignments)
 
 
 def default_folder(settings: Settings) -> Path:
-    """Return where masks go if the user does not say: predictions/<dataset>-<split>."""
-    split = settings.split or dataset_info(settings.dataset).default_split
-    return Path("predictions", f"{settings.dataset}-{split}")
+    """Return where masks go if the user does not say: predictions/<dataset>-<split>.
+
+    A task that is not the dataset's usual one stands behind, so that runs do not meet.
+    """
+    info = dataset_info(settings.dataset)
+    parts = [settings.dataset, settings.split or info.default_split]
+    parts += [settings.task] if settings.task != info.default_task else []
+    return Path("predictions", "-".join(parts))
 
 
-def label_source(settings: Settings, reader: Reader) -> labels.LabelSource:
+def open_reader(settings: Settings) -> Reader:
+    """Return the split of the dataset that the settings name.
+
+    Raises:
+        SettingsError: an unknown dataset, or a folder without categories.
+        DatasetNotFoundError: no dataset where it was looked for.
+    """
+    return open_dataset(
+        settings.dataset,
+        root=settings.root,
+        split=settings.split,
+        label_set=settings.label_set,
+        categories=_folder_categories(settings),
+    )
+
+
+def label_source(settings: Settings, reader: Reader) -> LabelSource:
     """Return where the image-level labels come from.
 
-    For the dataset `folder`, unless a file names them, every image has all the categories.
+    For the dataset `folder`, unless something else is asked for, every image has all categories.
+    The unsupervised task knows none.
     """
-    if settings.dataset == "folder" and not settings.labels.startswith("file:"):
+    if settings.task == "unsupervised":
+        return labels.nowhere()
+    if settings.dataset == "folder" and settings.labels == "masks":
         return labels.constant(reader.label_set.categories)
     return labels.choose(
         settings.labels,
         label_set=reader.label_set,
-        truth=reader.truth if reader.has_truth else None,
+        truth=_seen_truth(settings, reader) if reader.has_truth else None,
         annotated=reader.annotated,
+    )
+
+
+def _asks_clip(settings: Settings) -> bool:
+    return settings.labels == "clip" and settings.task != "unsupervised"
+
+
+def _needs_clip(settings: Settings) -> bool:
+    return _asks_clip(settings) or settings.fusion != "none"
+
+
+def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
+    """Return what maps an image's id to the truth of what the model sees of it."""
+    if settings.input == "whole":
+        return reader.truth
+    return lambda image_id: Mask(middle_square(reader.truth(image_id).labels))
+
+
+def _open_segmenter(
+    settings: Settings,
+    model: DiffusionModel,
+    label_set: LabelSet,
+    *,
+    batch_size: int,
+    clip: ClipModel | None,
+) -> BatchSegmenter:
+    """Return what segments images for the task of the settings."""
+    if settings.task == "unsupervised":
+        return UnsupervisedSegmenter(model, settings, batch_size=batch_size)
+    return Segmenter(
+        model,
+        settings,
+        background_words=label_set.background_words,
+        batch_size=batch_size,
+        clip=clip,
     )
 
 
 def _folder_categories(settings: Settings) -> tuple[str, ...] | None:
     """Return the categories of the dataset `folder`, from the settings or the file of labels."""
-    if settings.dataset != "folder" or settings.categories:
+    if settings.dataset != "folder" or settings.categories or settings.label_set:
         return settings.categories
+    if settings.task == "unsupervised":
+        return None
     if settings.labels.startswith("file:"):
         return labels.names_in_file(Path(settings.labels.removeprefix("file:")).expanduser())
     raise SettingsError(
-        'the dataset folder needs categories; pass --categories "cat, dog" or --labels file:PATH'
+        'the dataset folder needs categories; pass --categories "cat, dog", --label-set NAME for '
+        "those of a table, or --labels file:PATH"
     )
+
+
+def _fitting_background(settings: Settings, label_set: LabelSet) -> Settings:
+    """Return the settings without a rule for background where the label set has none.
+
+    So one preset serves PASCAL-Context's 59 classes and the 60 with background.
+    """
+    if label_set.background is not None:
+        return settings
+    assign = settings.assign.model_copy(update={"background": "none"})
+    return settings.model_copy(update={"assign": assign})
 
 
 def _unfinished(folder: PredictionFolder, image_ids: Sequence[str], extras: Extras) -> list[str]:
@@ -178,37 +259,29 @@ def _unfinished(folder: PredictionFolder, image_ids: Sequence[str], extras: Extr
     ]
 
 
-def _batch_size(settings: Settings, model: DiffusionModel, out: Path | None) -> int:
-    """Return the batch size; `auto` keeps that of the run which is resumed."""
-    wanted = settings.runtime.batch_size
-    if wanted != "auto":
-        return wanted
-    earlier = read_info(out) if out is not None else None
-    if earlier is not None and isinstance(earlier.batch_size, int):
-        return earlier.batch_size
-    return fitting_batch_size(model)
-
-
 def _run_info(
     settings: Settings,
     reader: Reader,
-    source: str,
-    segmenter: Segmenter,
+    label_source: str,
+    segmenter: BatchSegmenter,
+    clip: ClipModel | None,
     *,
     images: int,
     limit: int | None,
 ) -> RunInfo:
-    chosen = reader.label_set.categories if settings.dataset == "folder" else None
+    own = settings.dataset == "folder" and settings.label_set is None
+    chosen = reader.label_set.categories if own else None
     return RunInfo(
         dataset=settings.dataset,
         root=str(reader.root.resolve()),
         split=reader.split,
-        label_source=source,
+        label_source=label_source,
         task=settings.task,
         model={
             "name": settings.model,
             "revision": segmenter.model.revision,
             "fingerprint": segmenter.model.fingerprint(),
+            **({} if clip is None else {"clip": describe_clip(clip)}),
         },
         settings=to_dict(settings),
         seed=settings.seed,
@@ -220,4 +293,5 @@ def _run_info(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         versions={"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
         categories=tuple(category.name for category in chosen) if chosen else None,
+        crop_side=segmenter.model.image_size if settings.input == "center-crop" else None,
     )

@@ -5,9 +5,15 @@ from importlib.metadata import version
 
 import torch
 
-from iseg_cli.diffusion.hub import is_downloaded
-from iseg_cli.diffusion.loading import SD21_BASE, SD21_BASE_MIRROR, choose_device, choose_dtype
+from iseg_cli.diffusion.loading import (
+    LAYOUT,
+    SD21_BASE,
+    SD21_BASE_MIRROR,
+    choose_device,
+    choose_dtype,
+)
 from iseg_cli.errors import DatasetNotFoundError
+from iseg_cli.hub import is_downloaded
 from iseg_cli.readers.registry import DATASETS, find_root
 from iseg_cli.resources import TINY_MODEL
 from iseg_cli.workflows.generate import VERSIONS
@@ -37,7 +43,7 @@ def _devices() -> Lines:
 
 
 def _models() -> Lines:
-    downloaded = [repo for repo in (SD21_BASE, SD21_BASE_MIRROR) if is_downloaded(repo)]
+    downloaded = [repo for repo in (SD21_BASE, SD21_BASE_MIRROR) if is_downloaded(repo, LAYOUT)]
     return [
         ("tiny", f"embedded, {TINY_MODEL}" if (TINY_MODEL / "unet").is_dir() else "missing"),
         ("sd2.1-base", f"downloaded, {downloaded[0]}" if downloaded else f"not yet, {SD21_BASE}"),

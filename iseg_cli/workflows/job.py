@@ -3,25 +3,26 @@
 Queues are bounded, so memory does not grow with the dataset.
 """
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from tqdm import tqdm
 
+from iseg_cli.clip.tagging import Tagger
 from iseg_cli.errors import DataError, IsegError, PromptError, SettingsError
 from iseg_cli.labels import LabelSource
 from iseg_cli.overlays import draw_overlay
 from iseg_cli.readers.base import Reader
+from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.images import load_image
-from iseg_cli.samples import Category, Mask, Sample
+from iseg_cli.samples import Category, LabelSet, Mask, Sample
 from iseg_cli.storage import (
     ImageRecord,
     PredictionFolder,
@@ -30,10 +31,8 @@ from iseg_cli.storage import (
     write_atomically,
     write_scores,
 )
-from iseg_cli.workflows.pipeline import Segmentation, Segmenter, fit_image, label_values
-
-T = TypeVar("T")
-R = TypeVar("R")
+from iseg_cli.workflows.pipeline import BatchSegmenter, Segmentation, fit_input, label_values
+from iseg_cli.workflows.streams import batches, map_ahead
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ class _Prepared:
     pixels: UInt8[np.ndarray, "side side 3"]
     size: tuple[int, int]
     picture: UInt8[np.ndarray, "height width 3"] | None = field(default=None)
+    for_clip: UInt8[np.ndarray, "rows columns 3"] | None = field(default=None)
 
 
 @dataclass(frozen=True)
@@ -71,18 +71,23 @@ class _Failed:
 
 
 class Job:
-    """The loop over images: decode in threads, segment in batches, write in threads."""
+    """The loop over images: decode in threads, segment in batches, write in threads.
+
+    `label_set` says what the labels of the masks mean: the dataset's, or numbered segments.
+    """
 
     def __init__(
         self,
         reader: Reader,
-        source: LabelSource,
-        segmenter: Segmenter,
+        source: LabelSource | Tagger,
+        segmenter: BatchSegmenter,
         folder: PredictionFolder,
         extras: Extras,
+        *,
+        label_set: LabelSet,
     ) -> None:
         self.reader, self.source, self.segmenter = reader, source, segmenter
-        self.folder, self.extras = folder, extras
+        self.folder, self.extras, self.label_set = folder, extras, label_set
 
     def run(self, image_ids: Sequence[str], workers: int, bar: "tqdm[NoReturn]") -> dict[str, str]:
         """Segment the images; return what is wrong with those that failed."""
@@ -100,9 +105,9 @@ class Job:
             ThreadPoolExecutor(workers, "write") as writers,
         ):
             ahead = workers + 2 * batch_size
-            prepared = _map_ahead(decoders, self._prepare, image_ids, ahead)
+            prepared = map_ahead(decoders, self._prepare, image_ids, ahead)
             written: deque[Future[None]] = deque()
-            for batch in _batches(self._usable(prepared, fail), batch_size):
+            for batch in batches(self._usable(self._tagged(prepared), fail), batch_size):
                 for item, segmentation in zip(batch, self._segment(batch), strict=True):
                     written.append(writers.submit(self._write, item, segmentation))
                     bar.update()
@@ -117,16 +122,36 @@ class Job:
         sample = self.reader.sample(image_id)
         try:
             image = load_image(sample.image_path)
-            categories = self.source(sample)
+            categories = () if isinstance(self.source, Tagger) else self.source(sample)
         except DataError as error:
             return _Failed(sample, str(error))
+        settings = self.segmenter.settings
+        if settings.input == "center-crop":
+            image = middle_square(image)  # CLIP sees no more of it either
+        pixels, size = fit_input(image, settings, self.segmenter.model.image_size)
+        picture = image if image.shape[:2] == size else pixels  # what the mask lies over
         return _Prepared(
             sample,
             categories,
-            fit_image(image, self.segmenter.model.image_size),
-            (image.shape[0], image.shape[1]),
-            image if self.extras.overlays else None,
+            pixels,
+            size,
+            picture if self.extras.overlays else None,
+            self.source.fit(image) if isinstance(self.source, Tagger) else None,
         )
+
+    def _tagged(self, prepared: Iterable[_Prepared | _Failed]) -> Iterator[_Prepared | _Failed]:
+        """Yield the images with what CLIP finds in them, if it is to look."""
+        if not isinstance(self.source, Tagger):
+            yield from prepared
+            return
+        for batch in batches(prepared, self.source.batch_size):
+            shown = [item.for_clip for item in batch if isinstance(item, _Prepared)]
+            found = iter(self.source.tag([image for image in shown if image is not None]))
+            for item in batch:
+                if isinstance(item, _Prepared):
+                    yield replace(item, categories=next(found), for_clip=None)
+                else:
+                    yield item
 
     def _usable(
         self, prepared: Iterable[_Prepared | _Failed], fail: Callable[[Sample, str], None]
@@ -137,15 +162,15 @@ class Job:
                 fail(item.sample, item.reason)
                 continue
             try:
-                self.segmenter.extractor.prompts(item.categories)
+                self.segmenter.check(item.categories)
             except PromptError as error:
                 fail(item.sample, str(error))
                 continue
             yield item
 
     def _segment(self, batch: Sequence[_Prepared]) -> list[Segmentation]:
-        """Segment a batch; images without categories are background and cost nothing."""
-        named = [item for item in batch if item.categories]
+        """Segment a batch; images that lack the categories they need cost nothing."""
+        named = [item for item in batch if item.categories or not self.segmenter.needs_categories]
         results: dict[int, Segmentation] = {}
         if named:
             try:
@@ -153,7 +178,7 @@ class Job:
                     np.stack([item.pixels for item in named]),
                     [item.categories for item in named],
                     [item.size for item in named],
-                    self.reader.label_set,
+                    self.label_set,
                 )
             except torch.OutOfMemoryError:
                 raise SettingsError(
@@ -166,56 +191,35 @@ class Job:
 
     def _nothing(self, item: _Prepared) -> Segmentation:
         """Return the mask of an image without categories: all background."""
-        value = label_values((), self.reader.label_set)[0]
+        value = label_values((), self.label_set)[0]
         side = self.segmenter.model.latent_side
         return Segmentation(
             Mask(np.full(item.size, value, dtype=np.uint8)),
             np.zeros((0, side, side), dtype=np.float16),
+            (),
         )
 
     def _write(self, item: _Prepared, result: Segmentation) -> None:
         """Write an image's files; its mask and record last, since they say that it is done."""
         image_id = item.sample.image_id
-        label_set = self.reader.label_set
+        has_nothing = self.segmenter.needs_categories and not item.categories
         try:
             if item.picture is not None:
-                overlay = draw_overlay(item.picture, result.mask, label_set)
+                overlay = draw_overlay(item.picture, result.mask, self.label_set)
                 write_atomically(self.folder.overlay_path(image_id), encode_picture(overlay))
             if self.extras.scores:
-                ids = [category.id for category in item.categories]
-                write_scores(self.folder.scores_path(image_id), result.scores, ids)
+                path = self.folder.scores_path(image_id)
+                write_scores(path, result.scores, result.score_labels)
             record = ImageRecord(
                 image_id,
                 item.size,
                 tuple(category.name for category in item.categories),
-                "done" if item.categories else "empty",
+                "empty" if has_nothing else "done",
                 None,
             )
-            self.folder.write(record, encode_mask(result.mask, label_set.palette))
+            self.folder.write(record, encode_mask(result.mask, self.label_set.palette))
         except OSError as error:
             raise IsegError(
                 f"cannot write the mask of {image_id} into {self.folder.path}: {error.strerror}; "
                 "make room or choose another --out, then run the same command to resume"
             ) from None
-
-
-def _map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
-) -> Iterator[R]:
-    """Map in threads, in order, at most `ahead` results at a time, so that memory is bounded."""
-    waiting = iter(items)
-    futures = deque(pool.submit(function, item) for item in itertools.islice(waiting, ahead))
-    try:
-        while futures:
-            result = futures.popleft().result()
-            futures.extend(pool.submit(function, item) for item in itertools.islice(waiting, 1))
-            yield result
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    waiting = iter(items)
-    while batch := list(itertools.islice(waiting, size)):
-        yield batch

@@ -1,8 +1,24 @@
 """How a run fits the machine: images at a time, threads."""
 
+from pathlib import Path
+from typing import Literal
+
 import torch
 
 from iseg_cli.diffusion.loading import DiffusionModel
+from iseg_cli.storage.records import read_info
+
+
+def choose_batch_size(
+    wanted: int | Literal["auto"], model: DiffusionModel, out: Path | None
+) -> int:
+    """Return the batch size; `auto` keeps that of the run which is resumed in a folder, if any."""
+    if wanted != "auto":
+        return wanted
+    earlier = read_info(out) if out is not None else None
+    if earlier is not None and isinstance(earlier.batch_size, int):
+        return earlier.batch_size
+    return fitting_batch_size(model)
 
 
 def fitting_batch_size(model: DiffusionModel) -> int:

@@ -3,16 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float16, UInt8
 from PIL import Image
 
+from iseg_cli.clip.dense import DenseClip
+from iseg_cli.clip.loading import ClipModel, load_clip
+from iseg_cli.clip.tagging import background_prompts
 from iseg_cli.config import Settings, load_settings
 from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
-from iseg_cli.errors import ImageError
+from iseg_cli.errors import ImageError, SettingsError
+from iseg_cli.maps import ClipMaps
+from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.images import load_image
 from iseg_cli.samples import IGNORE, Category, LabelSet, Mask
@@ -25,11 +31,42 @@ class Segmentation:
 
     Attributes:
         mask: the labels of its pixels at its original size.
-        scores: its categories' maps on the attention's grid, in [0, 1].
+        scores: its categories' maps on the attention's grid, in [0, 1]; their probabilities where
+            they were fused with CLIP's.
+        score_labels: the label of each of these in the mask.
     """
 
     mask: Mask
     scores: Float16[np.ndarray, "categories side side"]
+    score_labels: tuple[int, ...]
+
+
+class BatchSegmenter(Protocol):
+    """What the loop over images needs of a segmenter.
+
+    Attributes:
+        model: what reads the attention.
+        settings: how.
+        batch_size: images at a time.
+        needs_categories: whether an image without categories is left alone.
+    """
+
+    model: DiffusionModel
+    settings: Settings
+    batch_size: int
+    needs_categories: bool
+
+    def check(self, categories: Sequence[Category]) -> None:
+        """Raise PromptError for categories that the text encoder cannot hold."""
+
+    def segment_batch(
+        self,
+        images: UInt8[np.ndarray, "batch side side 3"],
+        categories: Sequence[Sequence[Category]],
+        sizes: Sequence[tuple[int, int]],
+        label_set: LabelSet,
+    ) -> list[Segmentation]:
+        """Segment at most `batch_size` images, each with categories of its own."""
 
 
 class Segmenter:
@@ -40,6 +77,8 @@ class Segmenter:
     >>> (mask.labels == 1).mean()  # the share of the image that is dog
     """
 
+    needs_categories = True
+
     def __init__(
         self,
         model: DiffusionModel,
@@ -47,7 +86,13 @@ class Segmenter:
         *,
         background_words: Sequence[str] = (),
         batch_size: int = 1,
+        clip: ClipModel | None = None,
     ) -> None:
+        """Make ready; where the settings ask for fusion, load their CLIP unless it is given.
+
+        Raises:
+            ModelNotFoundError: the CLIP is nowhere to be had.
+        """
         words = settings.prompt.background_words
         self.model = model
         self.settings = settings
@@ -58,6 +103,11 @@ class Segmenter:
             background_words=background_words if words is None else words,
             batch_size=batch_size,
         )
+        self._dense = None
+        if settings.fusion == "clip-entropy":
+            if clip is None:
+                clip = load_clip(settings.clip.model, device=model.device, dtype=model.dtype)
+            self._dense = DenseClip(clip, settings.clip, batch_size=batch_size)
 
     @classmethod
     def from_pretrained(
@@ -99,7 +149,7 @@ class Segmenter:
             categories: what is in it, in words; the c-th gets label c, counted from 1.
 
         Returns:
-            A mask of the image's size; 0 is background.
+            A mask of the image's size (with `input: center-crop` of the model's); 0 is background.
 
         Raises:
             ImageError: the file is no image that can be decoded, or the array no RGB image.
@@ -112,9 +162,15 @@ class Segmenter:
                 "shape (height, width, 3) and type uint8"
             )
         label_set = label_set_of(categories)
-        prepared = fit_image(pixels, self.model.image_size)[None]
-        sizes = [(pixels.shape[0], pixels.shape[1])]
-        return self.segment_batch(prepared, [label_set.categories], sizes, label_set)[0].mask
+        prepared, size = fit_input(pixels, self.settings, self.model.image_size)
+        categories_of = [label_set.categories]
+        return self.segment_batch(prepared[None], categories_of, [size], label_set)[0].mask
+
+    def check(self, categories: Sequence[Category]) -> None:
+        """Raise PromptError for categories that a text encoder cannot hold."""
+        self.extractor.prompts(categories)
+        if self._dense is not None:
+            self._dense.check(category.prompt for category in categories)
 
     @torch.inference_mode()
     def segment_batch(
@@ -134,14 +190,41 @@ class Segmenter:
         """
         attention = self.extractor.extract(images, categories)
         maps = category_maps(attention, self.settings)
-        grid = maps.scores.to("cpu", torch.float16).numpy()
-        assigned = labels(maps, attention.valid, sizes, self.settings)
+        clip = self._see_with_clip(images, categories, label_set)
+        assigned = labels(maps, attention.valid, sizes, self.settings, clip)
+        grid = [own[: len(named)] for own, named in zip(maps.scores, categories, strict=True)]
+        if clip is not None:
+            grids = [(attention.side, attention.side)] * len(images)
+            fused = labels(maps, attention.valid, grids, self.settings, clip)
+            grid = [scores for _, scores in fused]
         return [
             Segmentation(
-                Mask(label_values(own, label_set)[label.cpu().numpy()]), grid[index, : len(own)]
+                Mask(label_values(own, label_set)[label.cpu().numpy()]),
+                grid[index].to("cpu", torch.float16).numpy(),
+                tuple(category.id for category in own),
             )
             for index, (own, (label, _)) in enumerate(zip(categories, assigned, strict=True))
         ]
+
+    def _see_with_clip(
+        self,
+        images: UInt8[np.ndarray, "batch side side 3"],
+        categories: Sequence[Sequence[Category]],
+        label_set: LabelSet,
+    ) -> ClipMaps | None:
+        """Return how near the images' patches are to their classes; None without fusion."""
+        if self._dense is None:
+            return None
+        surroundings: tuple[str, ...] = ()
+        if self.settings.assign.background != "none":
+            surroundings = background_prompts(self.settings.clip, label_set)
+            if not surroundings:
+                raise SettingsError(
+                    "fusion with CLIP needs words for the background; name some that are no "
+                    "category in clip.background_prompts, or set assign.background to none"
+                )
+        words = [[category.prompt for category in own] for own in categories]
+        return self._dense.match(images, words, surroundings)
 
 
 def label_values(categories: Sequence[Category], label_set: LabelSet) -> UInt8[np.ndarray, "256"]:
@@ -151,6 +234,15 @@ def label_values(categories: Sequence[Category], label_set: LabelSet) -> UInt8[n
         table[0] = label_set.background
     table[1 : len(categories) + 1] = [category.id for category in categories]
     return table
+
+
+def fit_input(
+    image: UInt8[np.ndarray, "height width 3"], settings: Settings, side: int
+) -> tuple[UInt8[np.ndarray, "side side 3"], tuple[int, int]]:
+    """Return what the model sees of an image at its square size, and its mask's (height, width)."""
+    if settings.input == "center-crop":
+        return fit_image(middle_square(image), side), (side, side)
+    return fit_image(image, side), (image.shape[0], image.shape[1])
 
 
 def fit_image(

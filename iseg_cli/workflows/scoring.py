@@ -13,6 +13,7 @@ from iseg_cli.errors import PredictionsError
 from iseg_cli.evaluation.confusion import ConfusionMatrix
 from iseg_cli.evaluation.matching import count_overlaps, match
 from iseg_cli.readers.base import Reader
+from iseg_cli.readers.crop import crop_truth
 from iseg_cli.samples import IGNORE
 from iseg_cli.storage import read_mask
 
@@ -22,9 +23,10 @@ _THREADS = 4
 class _Tally:
     """Adds up images under one way of matching; tallies of parts add up to that of the whole."""
 
-    def __init__(self, reader: Reader, matching: str) -> None:
+    def __init__(self, reader: Reader, matching: str, crop_side: int | None) -> None:
         self._reader = reader
         self._matching = matching
+        self._crop_side = crop_side
         self._labels = np.isin(np.arange(256), [*reader.label_set.names, IGNORE])
         self._classes = reader.label_set.num_classes
         self.matrix = ConfusionMatrix(self._classes)
@@ -32,7 +34,8 @@ class _Tally:
 
     def add(self, image_id: str, path: Path) -> None:
         """Add the mask at `path` of an image; PredictionsError where it does not fit its truth."""
-        truth = self._reader.truth(image_id).labels
+        whole = self._reader.truth(image_id)
+        truth = (crop_truth(whole, self._crop_side) if self._crop_side else whole).labels
         prediction = read_mask(path).labels
         if prediction.shape != truth.shape:
             raise PredictionsError(
@@ -59,9 +62,12 @@ class _Tally:
             )
 
 
-def score(paths: Mapping[str, Path], reader: Reader, matching: str) -> ConfusionMatrix:
+def score(
+    paths: Mapping[str, Path], reader: Reader, matching: str, *, crop_side: int | None = None
+) -> ConfusionMatrix:
     """Return the confusion matrix of the masks at `paths` by image id, matched as `matching` says.
 
+    With `crop_side` they are compared with the middle square of the truth, brought to this side.
     PredictionsError or DataError, naming the file, for the first mask or truth that does not fit.
     """
     image_ids = list(paths)
@@ -70,7 +76,7 @@ def score(paths: Mapping[str, Path], reader: Reader, matching: str) -> Confusion
     with tqdm(total=len(paths), unit="image", disable=None) as bar:
 
         def tally_part(part: Sequence[str]) -> _Tally:
-            tally = _Tally(reader, matching)
+            tally = _Tally(reader, matching, crop_side)
             for image_id in part:
                 if stop.is_set():
                     break

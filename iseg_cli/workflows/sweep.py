@@ -12,6 +12,7 @@ from tqdm import tqdm
 from iseg_cli.config import Settings, to_dict
 from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import DiffusionModel
+from iseg_cli.errors import SettingsError
 from iseg_cli.evaluation.confusion import ConfusionMatrix
 from iseg_cli.maps import AttentionMaps
 from iseg_cli.readers.base import Reader
@@ -55,7 +56,16 @@ def score_settings(
 
     Returns:
         A confusion matrix for each variant.
+
+    Raises:
+        SettingsError: a variant asks for fusion with CLIP, which is not read here.
     """
+    fused = [name for name, settings in variants.items() if settings.fusion != "none"]
+    if fused:
+        raise SettingsError(
+            f"{fused[0]!r} asks for fusion: {variants[fused[0]].fusion}, but only attention is read"
+            " here; set fusion to none, or measure it with iseg generate and iseg evaluate"
+        )
     groups: dict[str, dict[str, Settings]] = {}
     for name, settings in variants.items():
         groups.setdefault(_capture_of(settings), {})[name] = settings

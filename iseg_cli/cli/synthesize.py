@@ -1,0 +1,140 @@
+"""`iseg synthesize`: a dataset of drawn images with their masks."""
+
+from pathlib import Path
+
+import click
+
+from iseg_cli.cli.options import batch_size
+
+EXAMPLES = """\b
+Examples:
+  iseg synthesize --categories "cat, dog" --per-category 100 --out synthetic
+  iseg synthesize --categories "cat, dog, sofa" --objects 1-2 --filter --out synthetic
+  iseg synthesize --categories "cat, dog" --model tiny --per-category 20 --out synthetic
+  iseg generate --dataset voc --root synthetic --labels prompts:synthetic/prompts.json
+
+Other prompts: --config FILE with lines `synthesis: {templates: ["a drawing of {}"]}`. The settings
+that --set takes are listed in docs/settings.md. Run again, a command resumes; with a greater
+--per-category it adds images; with or without --filter it writes the lists anew.
+
+Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
+"""
+
+
+def _objects(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Return the least and the greatest of `2` or `1-3`; a usage error for anything else."""
+    if value is None:
+        return None
+    least, _dash, greatest = value.partition("-")
+    if not least.isdecimal() or not (greatest or least).isdecimal():
+        raise click.BadParameter(f"{value} is neither a number such as 1 nor a range such as 1-2")
+    return int(least), int(greatest or least)
+
+
+@click.command(epilog=EXAMPLES)
+@click.option(
+    "--categories",
+    required=True,
+    help="What to draw, with commas; names of VOC's classes keep VOC's labels and words.",
+)
+@click.option(
+    "--per-category",
+    type=click.IntRange(1, 1_000_000),
+    default=100,
+    show_default=True,
+    help="Images for each category.",
+)
+@click.option(
+    "--objects",
+    callback=_objects,
+    metavar="N|N-M",
+    help="Categories in an image; those beside its own are drawn by lot.  [default: 1]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("synthetic"),
+    show_default=True,
+    help="Folder of the dataset.",
+)
+@click.option(
+    "--filter",
+    "filtered",
+    is_flag=True,
+    default=None,
+    help="Leave images with an implausible mask out of the list `train`.",
+)
+@click.option(
+    "--config",
+    "configs",
+    multiple=True,
+    metavar="FILE|PRESET",
+    help="Settings laid over the model's own (a YAML file), or a preset in their place.",
+)
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting.")
+@click.option("--model", help="tiny, sd2.1-base, a hub id or a folder in diffusers format.")
+@click.option("--label-set", help="The table that names are looked up in.  [default: voc]")
+@click.option(
+    "--batch-size",
+    callback=batch_size,
+    metavar="N|auto",
+    help="Images at a time.  [default: auto]",
+)
+@click.option("--device", help="auto, cpu, mps, cuda or cuda:<i>.  [default: auto]")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
+    help="Number format of the model.  [default: auto]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
+@click.pass_context
+def synthesize(
+    context: click.Context,
+    /,
+    categories: str,
+    per_category: int,
+    objects: tuple[int, int] | None,
+    out: Path,
+    filtered: bool | None,
+    configs: tuple[str, ...],
+    assignments: tuple[str, ...],
+    overwrite: bool,
+    **options: object,
+) -> None:
+    """Draw images of some categories, with pixel masks from the attention that drew them.
+
+    The dataset has VOC's layout: JPEGImages, SegmentationClass, ImageSets. With it come
+    prompts.json and labels.json (what each image was asked to show), categories.yaml (what the
+    labels mean), run.json (what made them) and images.jsonl (seeds, areas, confidences).
+    """
+    from iseg_cli.workflows.synthesize import resolve_synthesis, synthesize
+
+    settings = resolve_synthesis(
+        configs,
+        assignments,
+        {
+            "categories": [name.strip() for name in categories.split(",")],
+            "model": options["model"],
+            "label_set": options["label_set"],
+            "synthesis.objects": objects,
+            "filter.enabled": filtered,
+            "runtime.batch_size": options["batch_size"],
+            "runtime.device": options["device"],
+            "runtime.dtype": options["dtype"],
+        },
+    )
+    summary = synthesize(settings, out=out, per_category=per_category, overwrite=overwrite)
+    resumed = f", {summary.resumed} were there already" if summary.resumed else ""
+    click.echo(f"{summary.written} images with masks written to {summary.folder}{resumed}.")
+    for image_id, reason in summary.dropped.items():
+        click.echo(f"dropped: {image_id}: {reason}", err=True)
+    if settings.filter.enabled:
+        lists = summary.folder / "ImageSets" / "Segmentation"
+        click.echo(
+            f"{len(summary.dropped)} images are in {lists / 'dropped.txt'}, not in train.txt."
+        )
+    for image_id, reason in summary.failed.items():
+        click.echo(f"failed: {image_id}: {reason}", err=True)
+    if summary.failed:
+        click.echo(f"{len(summary.failed)} of {summary.asked} images failed.", err=True)
+        context.exit(1)

@@ -1,0 +1,138 @@
+"""`iseg tag`: the classes in each image, found by CLIP."""
+
+from pathlib import Path
+
+import click
+
+from iseg_cli.cli.options import batch_size
+
+EXAMPLES = """\b
+Examples:
+  iseg tag --dataset emoji-voc --out labels.json
+  iseg tag --dataset voc --split val --root VOCdevkit/VOC2012 --truth annotations
+  iseg tag pictures --categories "corgi, surfboard" --out labels.json
+  iseg generate --dataset folder --root pictures --labels file:labels.json
+
+The settings that --set takes (clip.threshold and so on) are listed in docs/settings.md. Run again,
+a command resumes; with other thresholds it chooses anew from the scores that it finds.
+
+Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("images", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--dataset", help="A dataset's name, as iseg info lists them; else IMAGES, a folder.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The dataset's folder; else ISEG_<DATASET>_ROOT, then the usual places.",
+)
+@click.option("--split", help="By default the dataset's usual one.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of the labels, its scores beside it.  [default: labels/<dataset>-<split>.json]",
+)
+@click.option(
+    "--config",
+    "configs",
+    multiple=True,
+    metavar="FILE|PRESET",
+    help="Settings laid over the dataset's own (a YAML file), or a preset in their place.",
+)
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting.")
+@click.option("--clip", help="tiny-clip, a hub id or a folder in transformers format.")
+@click.option("--label-set", help="Which of the dataset's category tables; any for a folder.")
+@click.option("--categories", help="What to look for, with commas; for a folder of images.")
+@click.option(
+    "--truth",
+    metavar="SOURCE",
+    help="True labels to score against: masks, annotations or file:PATH.  [default: masks, if any]",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How the scores of the labels are printed.",
+)
+@click.option(
+    "--batch-size",
+    callback=batch_size,
+    metavar="N|auto",
+    help="Images or crops at a time.  [default: auto]",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of the split.")
+@click.option("--device", help="auto, cpu, mps, cuda or cuda:<i>.  [default: auto]")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
+    help="Number format of the model.  [default: auto]",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Threads that decode images.  [default: 4]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace what is there, whatever made it.")
+@click.pass_context
+def tag(
+    context: click.Context,
+    /,
+    images: Path | None,
+    configs: tuple[str, ...],
+    assignments: tuple[str, ...],
+    out: Path | None,
+    limit: int | None,
+    overwrite: bool,
+    truth: str | None,
+    style: str,
+    categories: str | None,
+    **options: object,
+) -> None:
+    """Find the classes in each image with CLIP.
+
+    IMAGES is a folder of images, for which --categories says what to look for; or --dataset names a
+    dataset. The labels go to a JSON file that `iseg generate --labels file:PATH` takes, their
+    scores to a file beside it; where the true labels are known, the labels are scored against them.
+    """
+    from iseg_cli.evaluation.tags_text import render_tags
+    from iseg_cli.workflows.generate import resolve_settings
+    from iseg_cli.workflows.tag import default_file, tag
+
+    if images is not None and (options["dataset"] or options["root"]):
+        raise click.UsageError("IMAGES is a folder of images; pass it or --dataset, not both")
+    dataset = "folder" if images is not None else options["dataset"]
+    settings = resolve_settings(
+        configs,
+        assignments,
+        {
+            "dataset": dataset,
+            "root": images or options["root"],
+            "split": options["split"],
+            "label_set": options["label_set"],
+            "categories": categories and [name.strip() for name in categories.split(",")],
+            "clip.model": options["clip"],
+            "runtime.batch_size": options["batch_size"],
+            "runtime.device": options["device"],
+            "runtime.dtype": options["dtype"],
+            "runtime.workers": options["workers"],
+        },
+        prefer="open-vocabulary",
+    )
+    done = tag(
+        settings,
+        out=out or default_file(settings),
+        truth=truth,
+        limit=limit,
+        overwrite=overwrite,
+    )
+    resumed = f", {done.resumed} of them scored before" if done.resumed else ""
+    click.echo(f"{done.asked - len(done.failed)} images labelled in {done.out}{resumed}.", err=True)
+    if done.report is not None:
+        click.echo(render_tags(done.report, style), nl=False)
+    for image_id, reason in done.failed.items():
+        click.echo(f"failed: {image_id}: {reason}", err=True)
+    if done.failed:
+        click.echo(f"{len(done.failed)} of {done.asked} images failed.", err=True)
+        context.exit(1)

@@ -1,0 +1,1 @@
+"""CLIP: what images show, in words; knows transformers but not diffusers."""

@@ -1,0 +1,114 @@
+"""CLIP's dense map: how near every patch of an image is to words."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from iseg_cli.clip.loading import ClipModel
+from iseg_cli.clip.text import TextEmbedder
+from iseg_cli.clip.vision import (
+    embed_tokens,
+    fill_batch,
+    fit_patches,
+    join_heads,
+    pass_block,
+    project_heads,
+    to_pixels,
+    to_text_space,
+    vision_blocks,
+)
+from iseg_cli.maps import ClipMaps
+from iseg_cli.ops.fuse import cosines
+from iseg_cli.ops.self_self import self_self_attention
+from iseg_cli.settings import ClipSettings
+
+
+class DenseClip:
+    """Compares every patch of images with words, with one CLIP and one group of settings.
+
+    What it says of an image depends on the image, its words, the settings and the batch size alone:
+    batches are filled up to one size, and on a CPU images go one at a time (see `Tagger`).
+    """
+
+    def __init__(self, clip: ClipModel, settings: ClipSettings, *, batch_size: int = 1) -> None:
+        self.clip, self.settings = clip, settings
+        self._together = 1 if clip.device.type == "cpu" else batch_size
+        self._texts = TextEmbedder(clip, settings.templates)
+
+    def check(self, words: Iterable[str]) -> None:
+        """Raise PromptError for words that the text encoder cannot hold."""
+        self._texts.embed(list(words))
+
+    @torch.inference_mode()
+    def match(
+        self,
+        images: UInt8[np.ndarray, "batch side side 3"],
+        words: Sequence[Sequence[str]],
+        surroundings: Sequence[str],
+    ) -> ClipMaps:
+        """Compare the patches of square images with words.
+
+        Args:
+            images: RGB; they are resized to whole patches, or to `clip.side`.
+            words: for each image, those of its categories.
+            surroundings: the background's prompts; none where it is no class.
+
+        Raises:
+            PromptError: words that the text encoder cannot hold.
+        """
+        shown = [
+            fit_patches(
+                image,
+                patch=self.clip.patch_size,
+                side=self.settings.side,
+                max_side=self.settings.max_side,
+            )
+            for image in images
+        ]
+        background = self._texts.embed(surroundings)
+        features = self._features(np.stack(shown))
+        # Image by image: products over unequal numbers of words are rounded differently.
+        near = tuple(
+            cosines(own, self._texts.embed(named), background)
+            for own, named in zip(features, words, strict=True)
+        )
+        return ClipMaps(near, self.clip.scale)
+
+    def _features(
+        self, images: UInt8[np.ndarray, "batch side side 3"]
+    ) -> Float[Tensor, "batch patches channels"]:
+        size = self._together
+        return torch.cat(
+            [
+                dense_features(self.clip, to_pixels(self.clip, fill_batch(some, size).numpy()))[
+                    : len(some)
+                ]
+                for some in torch.from_numpy(images).split(size)
+            ]
+        )
+
+
+@torch.inference_mode()
+def dense_features(
+    clip: ClipModel, pixels: Float[Tensor, "batch 3 height width"]
+) -> Float[Tensor, "batch patches channels"]:
+    """Return each patch's point in the space of texts, not scaled to unit length, in float32.
+
+    In the last block tokens attend to their like, and what leaves it is that attention alone:
+    without what entered the block and without its MLP, which serve the class token (ClearCLIP,
+    arXiv 2407.12442).
+
+    Args:
+        clip: the model.
+        pixels: as `to_pixels` makes them, of sides that are whole numbers of patches.
+    """
+    hidden = embed_tokens(clip, pixels)
+    *before, last = vision_blocks(clip)
+    for block in before:
+        hidden = pass_block(block, hidden)
+    query, key, value = project_heads(last, hidden)
+    mixed = self_self_attention(query, key, value, scale=last.self_attn.scale)
+    return to_text_space(clip, join_heads(last, mixed)[:, 1:])

@@ -1,0 +1,155 @@
+"""From a CLIP's name or folder to the model with all that is needed to feed it."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import CLIPModel, CLIPTokenizer
+
+from iseg_cli.errors import ModelNotFoundError
+from iseg_cli.hub import Layout, find_snapshot
+from iseg_cli.resources import TINY_CLIP
+from iseg_cli.weights import fingerprint, first_line, is_hub_id, load_part, quietly, revision_of
+
+CLIP_B16 = "openai/clip-vit-base-patch16"
+"""The CLIP that the published figures of TagCLIP and iSeg are measured with."""
+
+PREPROCESSOR = "preprocessor_config.json"
+LAYOUT = Layout(
+    weights=("model",),
+    needed=("config.json", "tokenizer.json|merges.txt"),
+    useful=(PREPROCESSOR, "vocab.json", "tokenizer_config.json", "special_tokens_map.json"),
+)
+"""The files of a CLIP in transformers format that are needed here."""
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+"""What OpenAI's CLIPs subtract from pixels in [0, 1] and divide them by, for want of a file."""
+
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class ClipModel:
+    """A CLIP in evaluation mode: two encoders into one space.
+
+    Attributes:
+        name: what the user called it (`tiny-clip`, a hub id, a folder).
+        source: the folder that it was loaded from; for a hub model it ends in the revision.
+        model: a CLIPModel of transformers.
+        tokenizer: its tokenizer.
+        mean: what is subtracted from the channels of pixels in [0, 1].
+        std: what they are divided by then.
+        device: where its weights are.
+        dtype: the floating type of its weights and activations.
+    """
+
+    name: str
+    source: str
+    model: Any
+    tokenizer: Any
+    mean: Channels
+    std: Channels
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def revision(self) -> str | None:
+        """The commit on the hub that it was downloaded from; None for a folder of the user's."""
+        return revision_of(self.source)
+
+    @property
+    def image_size(self) -> int:
+        """The side of the square images that it was trained on, in pixels (224 for ViT-B/16)."""
+        return int(self.model.config.vision_config.image_size)
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels of an image per patch, along one side."""
+        return int(self.model.config.vision_config.patch_size)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks its image transformer has (12 for ViT-B/16)."""
+        return int(self.model.config.vision_config.num_hidden_layers)
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens a text may have, its start and end among them."""
+        limit: int = self.model.config.text_config.max_position_embeddings
+        return min(limit, int(self.tokenizer.model_max_length))
+
+    @property
+    def scale(self) -> float:
+        """What cosines are multiplied by before their softmax (100 for OpenAI's CLIPs)."""
+        return math.exp(float(self.model.logit_scale))
+
+    def fingerprint(self) -> str:
+        """Return a short digest of its weights: it tells two models apart."""
+        return fingerprint((self.model,))
+
+
+def load_clip(name: str, *, device: torch.device, dtype: torch.dtype) -> ClipModel:
+    """Load a CLIP from safetensors files: half-precision ones if there are any, else full ones.
+
+    Args:
+        name: `tiny-clip` (embedded), a hub id `owner/name`, of one revision `owner/name@revision`,
+            or a folder in transformers format.
+        device: where to put it.
+        dtype: its floating type.
+
+    Raises:
+        ModelNotFoundError: it is nowhere to be had; the message says what was tried.
+    """
+    source = str(TINY_CLIP) if name == "tiny-clip" else name
+    folder = Path(source)
+    if name != "tiny-clip" and not folder.is_dir() and not is_hub_id(name):
+        raise ModelNotFoundError(
+            f"CLIP {name} is neither tiny-clip, a folder that exists nor a hub id owner/name or "
+            "owner/name@revision; check the setting clip.model"
+        )
+    try:
+        if name != "tiny-clip" and not folder.is_dir():
+            repository, _, revision = name.partition("@")
+            folder = find_snapshot(repository, LAYOUT, revision=revision or None)
+        with quietly():
+            return _load(name, folder, device, dtype)
+    except (OSError, ValueError) as error:
+        raise ModelNotFoundError(
+            f"CLIP {name} could not be loaded; tried {source} ({first_line(error)}). Set clip.model"
+            " to a folder in transformers format with safetensors weights, or get one on a machine "
+            f"with a network: `hf download {CLIP_B16}`. --set clip.model=tiny-clip works offline"
+        ) from None
+
+
+def _load(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> ClipModel:
+    model = load_part(CLIPModel, folder, dtype=dtype)
+    mean, std = _channels(folder / PREPROCESSOR)
+    return ClipModel(
+        name=name,
+        source=str(folder),
+        model=model.to(device).eval().requires_grad_(False),
+        tokenizer=CLIPTokenizer.from_pretrained(folder, local_files_only=True),
+        mean=mean,
+        std=std,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _channels(path: Path) -> tuple[Channels, Channels]:
+    """Return mean and standard deviation from a preprocessor's file; OpenAI's without one."""
+    values = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    mean, std = values.get("image_mean", MEAN), values.get("image_std", STD)
+    return _triple(mean, path), _triple(std, path)
+
+
+def _triple(values: Any, path: Path) -> Channels:
+    try:
+        red, green, blue = (float(value) for value in values)
+    except (TypeError, ValueError):
+        raise OSError(f"{path} must give image_mean and image_std as three numbers each") from None
+    return red, green, blue

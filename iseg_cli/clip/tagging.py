@@ -1,0 +1,194 @@
+"""From images to the classes in them, in the manner of TagCLIP: the settings choose the steps."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, UInt8
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from iseg_cli.clip.loading import ClipModel
+from iseg_cli.clip.text import BACKGROUND, TextEmbedder
+from iseg_cli.clip.vision import fill_batch, fit_patches, read_patches, read_whole, to_pixels
+from iseg_cli.errors import SettingsError
+from iseg_cli.ops import tagclip
+from iseg_cli.samples import Category, LabelSet
+from iseg_cli.settings import ClipSettings
+
+DECIMALS = 6
+"""Scores are rounded to so many places: labels are chosen by what files say."""
+
+Picture = UInt8[np.ndarray, "height width 3"]
+
+
+class Tagger:
+    """Finds classes in images with one CLIP, one group of settings and one label set.
+
+    An image's scores depend on the image, the settings and the batch size alone: every forward
+    with images of a common size has the same shape (short batches are filled up), and images of
+    their own sizes go one at a time. On a CPU all images and crops do: their numbers of tokens are
+    odd, so that sums would be rounded by where in a batch an image lies.
+
+    Attributes:
+        name: what the protocol of a run says of where its labels came from.
+        categories: the classes, in the order of their ids.
+        background: the background prompts that share their softmax.
+    """
+
+    name = "clip"
+
+    def __init__(
+        self, clip: ClipModel, settings: ClipSettings, label_set: LabelSet, *, batch_size: int = 1
+    ) -> None:
+        """Embed the classes and the background prompts.
+
+        Raises:
+            SettingsError: no classes to look for, or blocks that this CLIP does not have.
+            PromptError: words that are too long for the text encoder.
+        """
+        if not label_set.categories:
+            raise SettingsError("CLIP needs categories to look for; pass --categories")
+        self.clip, self.settings, self.batch_size = clip, settings, batch_size
+        self._together = 1 if clip.device.type == "cpu" else batch_size
+        self.categories = label_set.categories
+        self.background = background_prompts(settings, label_set)
+        words = [category.prompt for category in self.categories]
+        texts = TextEmbedder(clip, settings.templates)
+        self._texts = texts.embed([*words, *self.background])
+        self._blocks = _averaged_blocks(settings, clip.blocks)
+        self._votes = max(1, clip.blocks // 3) if settings.votes is None else settings.votes
+
+    def fit(self, image: Picture) -> Picture:
+        """Resize an image to what CLIP is shown: whole patches, bicubically."""
+        return fit_patches(
+            image,
+            patch=self.clip.patch_size,
+            side=self.settings.side,
+            max_side=self.settings.max_side,
+        )
+
+    @torch.inference_mode()
+    def score(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
+        """Score every class in every image, in [0, 1] and rounded to `DECIMALS` places.
+
+        Args:
+            images: as `fit` makes them.
+
+        Raises:
+            SettingsError: they do not fit into memory.
+        """
+        together = 1 if self.settings.side is None else self._together
+        try:
+            scores = [
+                self._score_batch(np.stack(images[start : start + together]), together)
+                for start in range(0, len(images), together)
+            ]
+        except torch.OutOfMemoryError:
+            raise SettingsError(
+                f"CLIP's {self._together} images or crops at a time do not fit into the memory of "
+                f"{self.clip.device}; pass a smaller --batch-size or --set clip.max_side=480"
+            ) from None
+        if not scores:
+            return np.zeros((0, len(self.categories)), dtype=np.float32)
+        return np.concatenate(scores).round(DECIMALS)
+
+    def choose(self, scores: Float32[np.ndarray, "images classes"]) -> list[tuple[Category, ...]]:
+        """Return the classes that are in each image, in the label set's order."""
+        found = tagclip.choose(
+            torch.from_numpy(scores),
+            threshold=self.settings.threshold,
+            min_score=self.settings.min_score,
+        )
+        return [
+            tuple(c for c, there in zip(self.categories, row, strict=True) if there)
+            for row in found.tolist()
+        ]
+
+    def tag(self, images: Sequence[Picture]) -> list[tuple[Category, ...]]:
+        """Return the classes in each image, as `fit` makes them."""
+        return self.choose(self.score(images))
+
+    def _score_batch(
+        self, images: UInt8[np.ndarray, "batch height width 3"], size: int
+    ) -> Float32[np.ndarray, "batch classes"]:
+        """Score a batch of images of one size, filled up to `size` images."""
+        count, named = len(images), len(self.categories)
+        pixels = to_pixels(self.clip, fill_batch(torch.from_numpy(images), size).numpy())
+        rows = pixels.shape[2] // self.clip.patch_size
+        maps = self._patch_scores(pixels, rows)[:count]
+        scores = maps[..., :named].amax(dim=1)
+        if self.settings.reidentify:
+            looked = tagclip.candidates(maps, named=named, share=self.settings.likely)
+            again = self._look_again(pixels, maps[..., :named], looked, rows)
+            scores = tagclip.combine(scores, again, looked)
+        return scores.cpu().numpy()
+
+    def _patch_scores(self, pixels: Tensor, rows: int) -> Float[Tensor, "batch patches words"]:
+        """Return each patch's scores for classes and background prompts, refined if set."""
+        alone = self.settings.last_block == "values"
+        reading = read_patches(self.clip, pixels, values_alone=alone)
+        coarse = tagclip.class_probabilities(reading.features, self._texts, scale=self.clip.scale)
+        if not self.settings.refine:
+            return coarse
+        trusted = tagclip.trusted_attention(
+            reading.attention, averaged=self._blocks, votes=self._votes
+        )
+        return tagclip.refine_scores(coarse, trusted, rows=rows)
+
+    def _look_again(
+        self,
+        pixels: Float[Tensor, "batch 3 height width"],
+        maps: Float[Tensor, "batch patches classes"],
+        looked: Bool[Tensor, "batch classes"],
+        rows: int,
+    ) -> Float[Tensor, "batch classes"]:
+        """Return the probability of each class `looked` for, in its own crop; 0 for the others.
+
+        In the crop the class token attends to the patches alone where the class responds.
+        """
+        responds, boxes = tagclip.response_boxes(maps, rows=rows)
+        responds = responds.unflatten(1, (rows, -1))
+        again = torch.zeros_like(looked, dtype=maps.dtype)
+        pairs = looked.nonzero()
+        for start in range(0, len(pairs), self._together):
+            image, category = chunk = pairs[start : start + self._together].T
+            cut = [self._crop(pixels[i], responds[i, ..., c], boxes[i, c]) for i, c in chunk.T]
+            crops, visible = (
+                fill_batch(torch.stack(x), self._together) for x in zip(*cut, strict=True)
+            )
+            points = read_whole(self.clip, crops, visible)[: len(cut), None]
+            found = tagclip.class_probabilities(points, self._texts, scale=self.clip.scale)[:, 0]
+            again[image, category] = found.gather(1, category[:, None])[:, 0]
+        return again
+
+    def _crop(
+        self, pixels: Tensor, responds: Tensor, box: Tensor
+    ) -> tuple[Float[Tensor, "3 side side"], Bool[Tensor, " patches"]]:
+        """Bring a box, given in patches, and where the class responds in it, to CLIP's own size."""
+        top, left, bottom, right = box.tolist()
+        patch, side = self.clip.patch_size, self.clip.image_size
+        cut = pixels[:, top * patch : bottom * patch, left * patch : right * patch]
+        crop = interpolate(cut[None], size=(side, side), mode="bilinear", align_corners=False)[0]
+        where = responds[top:bottom, left:right].float()[None, None]
+        return crop, interpolate(where, size=(side // patch,) * 2).flatten() > 0
+
+
+def background_prompts(settings: ClipSettings, label_set: LabelSet) -> tuple[str, ...]:
+    """Return what surrounds the classes, without words that name one of them."""
+    words = settings.background_prompts
+    if words is None:
+        words = label_set.background_words or BACKGROUND
+    named = {word.lower() for c in label_set.categories for word in (c.name, c.prompt, c.focus)}
+    return tuple(word for word in words if word.lower() not in named)
+
+
+def _averaged_blocks(settings: ClipSettings, blocks: int) -> tuple[int, ...]:
+    if settings.attention_blocks is None:
+        return tuple(range(2 * blocks // 3, blocks - 1)) or (max(blocks - 2, 0),)
+    chosen = settings.attention_blocks
+    if not chosen or max(chosen) >= blocks:
+        raise SettingsError(
+            f"clip.attention_blocks is {list(chosen)}, but this CLIP has blocks 0 to {blocks - 1}"
+        )
+    return chosen

@@ -1,0 +1,216 @@
+"""CLIP's image transformer block by block, so that its attention can be read and replaced."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate, scaled_dot_product_attention
+
+from iseg_cli.clip.loading import ClipModel
+
+
+@dataclass(frozen=True, eq=False)
+class PatchReading:
+    """What the image transformer says of every patch of a batch.
+
+    Attributes:
+        features: each patch's own point in the space of texts, not scaled to unit length, float32:
+            in the last block it attends to itself alone.
+        attention: of each block, mean over heads, from patch (rows) to patch (columns), float32;
+            rows sum to less than 1, as the class token is left out. The last block's is the
+            identity.
+    """
+
+    features: Float[Tensor, "batch patches channels"]
+    attention: Float[Tensor, "blocks batch patches patches"]
+
+
+def fit_patches(
+    image: UInt8[np.ndarray, "height width 3"], *, patch: int, side: int | None, max_side: int
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """Resize an image to whole patches, bicubically.
+
+    Args:
+        image: RGB.
+        patch: pixels per patch, along one side.
+        side: of the square that it becomes; None for its own size.
+        max_side: in the latter case, what longer sides are shrunk to.
+    """
+    height, width = image.shape[:2]
+    shrink = min(1.0, max_side / max(height, width))
+    size = (round(height * shrink), round(width * shrink)) if side is None else (side, side)
+    rows, columns = (max(1, math.ceil(length / patch)) for length in size)
+    resized = Image.fromarray(image).resize(
+        (columns * patch, rows * patch), Image.Resampling.BICUBIC
+    )
+    return np.array(resized)
+
+
+def to_pixels(
+    clip: ClipModel, images: UInt8[np.ndarray, "batch height width 3"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """Scale RGB images as CLIP was trained to see them, on its device, in float32."""
+    pixels = torch.from_numpy(images).to(clip.device).permute(0, 3, 1, 2).float().div(255)
+    mean, std = (pixels.new_tensor(values)[:, None, None] for values in (clip.mean, clip.std))
+    return (pixels - mean) / std
+
+
+def fill_batch(batch: Tensor, size: int) -> Tensor:
+    """Repeat the last of a batch until there are `size`: batches of one shape round alike."""
+    return torch.cat([batch, *[batch[-1:]] * (size - len(batch))])
+
+
+@torch.inference_mode()
+def read_patches(
+    clip: ClipModel, pixels: Float[Tensor, "batch 3 height width"], *, values_alone: bool = False
+) -> PatchReading:
+    """Read the patches of images whose sides are whole numbers of patches, in row-major order.
+
+    Args:
+        clip: the model.
+        pixels: as `to_pixels` makes them.
+        values_alone: what leaves the last block is its projected values alone, without what
+            entered it and without its MLP.
+    """
+    hidden = embed_tokens(clip, pixels)
+    *before, last = vision_blocks(clip)
+    attentions = []
+    for block in before:
+        query, key, value = project_heads(block, hidden)
+        weights = attention_weights(block, query, key)
+        attentions.append(weights.mean(dim=1)[:, 1:, 1:])
+        hidden = finish_block(block, hidden, weights.to(value.dtype) @ value)
+    value = project_heads(last, hidden)[2]
+    hidden = join_heads(last, value) if values_alone else finish_block(last, hidden, value)
+    own = torch.eye(hidden.shape[1] - 1, device=hidden.device).expand(len(hidden), -1, -1)
+    return PatchReading(to_text_space(clip, hidden[:, 1:]), torch.stack([*attentions, own]))
+
+
+@torch.inference_mode()
+def read_whole(
+    clip: ClipModel,
+    pixels: Float[Tensor, "batch 3 height width"],
+    visible: Bool[Tensor, "batch patches"] | None = None,
+) -> Float[Tensor, "batch channels"]:
+    """Return an image's point in the space of texts, not scaled to unit length, in float32.
+
+    Args:
+        clip: the model.
+        pixels: as `to_pixels` makes them.
+        visible: the patches that the class token may attend to, in every block; None for all. The
+            patches themselves see each other.
+    """
+    hidden = embed_tokens(clip, pixels)
+    allowed = None
+    if visible is not None:
+        tokens = hidden.shape[1]
+        allowed = torch.ones(len(hidden), 1, tokens, tokens, dtype=torch.bool, device=hidden.device)
+        allowed[:, 0, 0, 1:] = visible.to(hidden.device)
+    for block in vision_blocks(clip):
+        hidden = pass_block(block, hidden, allowed)
+    return to_text_space(clip, hidden[:, 0])
+
+
+def vision_blocks(clip: ClipModel) -> Sequence[Any]:
+    """Return the blocks of the image transformer, first to last."""
+    blocks: Sequence[Any] = clip.model.vision_model.encoder.layers
+    return blocks
+
+
+def embed_tokens(
+    clip: ClipModel, pixels: Float[Tensor, "batch 3 height width"]
+) -> Float[Tensor, "batch tokens channels"]:
+    """Cut images into patches: what enters the first block, the class token first."""
+    embeddings = clip.model.vision_model.embeddings
+    patches = embeddings.patch_embedding(pixels.to(clip.dtype))
+    rows, columns = patches.shape[-2:]
+    first = embeddings.class_embedding.expand(len(pixels), 1, -1)
+    tokens = torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1)
+    tokens = tokens + _positions(embeddings.position_embedding.weight, rows, columns)
+    hidden: Tensor = clip.model.vision_model.pre_layrnorm(tokens)
+    return hidden
+
+
+def project_heads(
+    block: Any, hidden: Float[Tensor, "batch tokens channels"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a block's queries, keys and values, each Float[batch heads tokens channels]."""
+    layer = block.self_attn
+    normed = block.layer_norm1(hidden)
+    query, key, value = (
+        project(normed).unflatten(-1, (layer.num_heads, -1)).transpose(1, 2)
+        for project in (layer.q_proj, layer.k_proj, layer.v_proj)
+    )
+    return query, key, value
+
+
+def attention_weights(
+    block: Any,
+    query: Float[Tensor, "batch heads tokens channels"],
+    key: Float[Tensor, "batch heads tokens channels"],
+) -> Float[Tensor, "batch heads tokens tokens"]:
+    """Return the softmax over keys (columns), in float32 whatever type the model computes in."""
+    scores = (query * block.self_attn.scale) @ key.transpose(-1, -2)
+    weights: Tensor = scores.softmax(dim=-1, dtype=torch.float32)
+    return weights
+
+
+def join_heads(
+    block: Any, mixed: Float[Tensor, "batch heads tokens channels"]
+) -> Float[Tensor, "batch tokens channels"]:
+    """Return what a block's attention puts out for the values that it mixed."""
+    out: Tensor = block.self_attn.out_proj(mixed.transpose(1, 2).flatten(2))
+    return out
+
+
+def finish_block(
+    block: Any,
+    hidden: Float[Tensor, "batch tokens channels"],
+    mixed: Float[Tensor, "batch heads tokens channels"],
+) -> Float[Tensor, "batch tokens channels"]:
+    """Return what leaves a block, given what entered it and the values that attention mixed."""
+    hidden = hidden + join_heads(block, mixed)
+    out: Tensor = hidden + block.mlp(block.layer_norm2(hidden))
+    return out
+
+
+def pass_block(
+    block: Any, hidden: Float[Tensor, "batch tokens channels"], allowed: Tensor | None = None
+) -> Float[Tensor, "batch tokens channels"]:
+    """Return what leaves a block as it was trained, given what entered it.
+
+    Args:
+        block: of `vision_blocks`.
+        hidden: what entered it.
+        allowed: Bool[batch 1 tokens tokens], which tokens (rows) see which; None for all.
+    """
+    query, key, value = project_heads(block, hidden)
+    mixed = scaled_dot_product_attention(
+        query, key, value, attn_mask=allowed, scale=block.self_attn.scale
+    )
+    return finish_block(block, hidden, mixed)
+
+
+def to_text_space(
+    clip: ClipModel, hidden: Float[Tensor, "*tokens width"]
+) -> Float[Tensor, "*tokens channels"]:
+    """Bring what leaves the last block into the space that CLIP shares with texts, in float32."""
+    points: Tensor = clip.model.visual_projection(clip.model.vision_model.post_layernorm(hidden))
+    return points.float()
+
+
+def _positions(weight: Tensor, rows: int, columns: int) -> Float[Tensor, "1 tokens channels"]:
+    """Return the position embeddings for a grid, resized bilinearly where it is not the model's."""
+    first, grid = weight[:1], weight[1:]
+    side = round(len(grid) ** 0.5)
+    if (rows, columns) != (side, side):
+        square = grid.T.reshape(1, -1, side, side).float()
+        resized = interpolate(square, size=(rows, columns), mode="bilinear", align_corners=False)
+        grid = resized.flatten(2)[0].T.to(weight.dtype)
+    return torch.cat([first, grid])[None]

@@ -1,0 +1,141 @@
+"""What every attention processor of ours shares: it computes as diffusers does, and looks.
+
+Processors are attached for the length of a `with` block; whatever happens in it, the model's own
+are back afterwards.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from iseg_cli.errors import SettingsError, suggestion
+
+
+class Processor:
+    """Attention as diffusers computes it for Stable Diffusion's blocks, keys scaled if asked."""
+
+    def __init__(self, key_scale: Tensor | None = None) -> None:
+        self.key_scale = key_scale
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **_: Any,
+    ) -> Tensor:
+        """Return what the layer puts out, as diffusers calls it."""
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
+        if self.key_scale is not None:
+            key = key * self.key_scale[..., None].to(key)  # eq. 8; to_k has no bias
+        query, key, value = (_split_heads(x, attn.heads) for x in (query, key, value))
+        self.keep(query, key, attn)
+        hidden_states = scaled_dot_product_attention(query, key, value, scale=attn.scale)
+        hidden_states = hidden_states.transpose(1, 2).flatten(2)
+        output: Tensor = attn.to_out[1](attn.to_out[0](hidden_states))
+        return output
+
+    def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
+        """Look at queries and keys, Float[batch heads positions channels]."""
+
+
+@contextmanager
+def attached(processors: Sequence[tuple[Any, Processor]]) -> Iterator[None]:
+    """Give layers these processors; their own are back when the block ends, however it ends."""
+    before = [(layer, layer.processor) for layer, _ in processors]
+    try:
+        for layer, processor in processors:
+            layer.set_processor(processor)
+        yield
+    finally:
+        for layer, processor in before:
+            layer.set_processor(processor)
+
+
+def probabilities(query: Tensor, key: Tensor, attn: Any) -> Tensor:
+    """Return the softmax over keys in float32, whatever type the model computes in."""
+    if attn.upcast_attention:
+        query, key = query.float(), key.float()
+    scores = torch.matmul(query * attn.scale, key.transpose(-1, -2))
+    return scores.softmax(dim=-1, dtype=torch.float32)
+
+
+def mean_attention(
+    query: Tensor, key: Tensor, attn: Any, heads: Sequence[int], *, at_once: int = 1
+) -> Tensor:
+    """Return the mean over some heads of a layer's attention, Float[batch queries keys].
+
+    Args:
+        query: Float[batch heads queries channels].
+        key: Float[batch heads keys channels].
+        attn: the layer.
+        heads: those to average, one at least.
+        at_once: how many are held in memory together; at L = 64 one takes 64 MiB an image.
+    """
+    total: Tensor | None = None
+    for start in range(0, len(heads), at_once):
+        chosen = list(heads[start : start + at_once])
+        some = probabilities(query[:, chosen], key[:, chosen], attn)
+        one = some[:, 0] if len(chosen) == 1 else some.sum(dim=1)
+        total = one if total is None else total.add_(one)
+    if total is None:
+        raise ValueError("no head to average")
+    return total.div_(len(heads))
+
+
+def require_self_heads(heads: Sequence[int] | None, attn: Any) -> Sequence[int]:
+    """Return the heads of a layer that `capture.self_heads` asks for; None asks for all.
+
+    Raises:
+        SettingsError: heads that the layer does not have, or none.
+    """
+    chosen = range(attn.heads) if heads is None else heads
+    if not chosen or max(chosen) >= attn.heads:
+        raise SettingsError(
+            f"capture.self_heads is {list(chosen)}, but this model has heads 0 to "
+            f"{attn.heads - 1} there"
+        )
+    return chosen
+
+
+def attention_layer(unet: Any, layer: str, kind: str, setting: str) -> Any:
+    """Return the attention of a transformer block by name.
+
+    Args:
+        unet: the model.
+        layer: the transformer block, such as `up_blocks.1.attentions.0`.
+        kind: `attn1`, its self-attention, or `attn2`, its cross-attention.
+        setting: the setting that named it, for the error.
+
+    Raises:
+        SettingsError: the model has no such block; with the nearest name and all names.
+    """
+    name = f"{layer}.transformer_blocks.0.{kind}"
+    try:
+        return unet.get_submodule(name)
+    except AttributeError:
+        known = [
+            n.removesuffix(f".transformer_blocks.0.{kind}")
+            for n, _ in unet.named_modules()
+            if n.endswith(f".transformer_blocks.0.{kind}")
+        ]
+        raise SettingsError(
+            f"capture.{setting} asks for {layer}, but this model has no such attention"
+            f"{suggestion(layer, known)}; it has {', '.join(known)}"
+        ) from None
+
+
+def attention_layers(unet: Any, kind: str) -> list[Any]:
+    """Return every attention of a kind, `attn1` or `attn2`, in the order of the modules."""
+    return [module for name, module in unet.named_modules() if name.endswith(f".{kind}")]
+
+
+def _split_heads(hidden: Tensor, heads: int) -> Tensor:
+    batch, positions, channels = hidden.shape
+    return hidden.reshape(batch, positions, heads, channels // heads).transpose(1, 2)

@@ -1,0 +1,123 @@
+"""How right image-level labels are: precision, recall, F1 and average precision."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int64
+
+
+@dataclass(frozen=True, eq=False)
+class TagReport:
+    """Labels and scores of some images against the truth.
+
+    Attributes:
+        names: the classes.
+        truth: which classes are in each image.
+        labels: which were found there.
+        scores: by which they were found: the greater, the surer.
+        protocol: what else the figures depend on: split, where truth came from, model, settings.
+    """
+
+    names: tuple[str, ...]
+    truth: Bool[np.ndarray, "images classes"]
+    labels: Bool[np.ndarray, "images classes"]
+    scores: Float[np.ndarray, "images classes"]
+    protocol: Mapping[str, Any]
+
+    @property
+    def precision(self) -> Float64[np.ndarray, " classes"]:
+        """The share of a class's labels that are true; nan for a class never found."""
+        return _divide(self._right(), self.labels.sum(axis=0))
+
+    @property
+    def recall(self) -> Float64[np.ndarray, " classes"]:
+        """The share of the images with a class where it was found; nan for a class never there."""
+        return _divide(self._right(), self.truth.sum(axis=0))
+
+    @property
+    def average_precision(self) -> Float64[np.ndarray, " classes"]:
+        """Each class's average precision; nan for a class never there."""
+        columns = zip(self.truth.T, self.scores.T, strict=True)
+        return np.array([average_precision(truth, scores) for truth, scores in columns])
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return all figures as fractions in [0, 1], null where there is none.
+
+        `micro` counts the labels of all classes together; `macro` is the mean over the classes in
+        the truth, one that was never found having a precision of 0, and its F1 that of the means.
+        """
+        precision, recall, average = self.precision, self.recall, self.average_precision
+        there = self.truth.any(axis=0)
+        counts = np.stack([self._right(), self.labels.sum(axis=0), self.truth.sum(axis=0)])
+        right, found, true = counts.sum(axis=1)
+        return {
+            "map": _number(_mean(average[there])),
+            "micro": _figures(_ratio(right, found), _ratio(right, true)),
+            "macro": _figures(_mean(np.nan_to_num(precision)[there]), _mean(recall[there])),
+            "images": len(self.truth),
+            "classes": {
+                name: {
+                    "images": int(self.truth[:, c].sum()),
+                    **_figures(precision[c], recall[c]),
+                    "average_precision": _number(average[c]),
+                }
+                for c, name in enumerate(self.names)
+            },
+            "protocol": dict(self.protocol),
+        }
+
+    def _right(self) -> Int64[np.ndarray, " classes"]:
+        right: Int64[np.ndarray, " classes"] = (self.labels & self.truth).sum(axis=0)
+        return right
+
+
+def average_precision(
+    truth: Bool[np.ndarray, " images"], scores: Float[np.ndarray, " images"]
+) -> float:
+    """Return the mean precision over the true images, each taken where its score puts it.
+
+    Images are ranked by their scores; equal ones form one step. Each step adds its precision times
+    the recall that it gains: the area under the curve of precision over recall, not interpolated.
+    nan if no image is true.
+    """
+    if not truth.any():
+        return math.nan
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    right = np.cumsum(truth[order])
+    ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # the last of each step
+    gained = np.diff(right[ends], prepend=0) / right[-1]
+    return float(np.sum(gained * right[ends] / (ends + 1)))
+
+
+def _figures(precision: float, recall: float) -> dict[str, float | None]:
+    """Return precision, recall and their harmonic mean: 0 if one is 0 or there is only one."""
+    if precision + recall > 0:
+        f1 = 2 * precision * recall / (precision + recall)
+    else:
+        f1 = math.nan if math.isnan(precision) and math.isnan(recall) else 0.0
+    return {"precision": _number(precision), "recall": _number(recall), "f1": _number(f1)}
+
+
+def _divide(
+    part: Int64[np.ndarray, " n"], whole: Int64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """Divide counts; nan for 0 / 0."""
+    share = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=share, where=whole > 0)
+    return share
+
+
+def _ratio(part: int, whole: int) -> float:
+    return float(part / whole) if whole else math.nan
+
+
+def _mean(values: Float64[np.ndarray, " n"]) -> float:
+    return float(values.mean()) if values.size else math.nan
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,170 @@
+"""Which datasets there are, and what is known of each before it is opened."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from iseg_cli.errors import SettingsError, suggestion
+from iseg_cli.readers import cityscapes, coco, coco_object, cocostuff, context, folder, voc
+from iseg_cli.readers.base import Reader
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What the command line has to know of a dataset before it is opened.
+
+    Attributes:
+        name: as `--dataset` takes it.
+        description: one line for `iseg info` and the docs.
+        reader: called with (root, split=...) and the extras of its signature.
+        splits: the splits it has; VOC's layout takes further lists beside them.
+        default_split: the one that is taken when none is asked for.
+        label_sets: names of its tables, the default first; none where the user names categories.
+        presets: task -> the name of its default settings in configs/; the first task is its usual.
+        markers: folders of which a root has at least one.
+        inside: where a root lies within a folder of datasets.
+        embedded: whether it ships with iseg.
+    """
+
+    name: str
+    description: str
+    reader: Callable[..., Reader]
+    splits: tuple[str, ...]
+    default_split: str
+    label_sets: tuple[str, ...]
+    presets: Mapping[str, str]
+    markers: tuple[str, ...]
+    inside: tuple[str, ...] = ()
+    embedded: bool = False
+
+    @property
+    def environment(self) -> str:
+        """The environment variable that names its root: ISEG_VOC_ROOT, ISEG_EMOJI_VOC_ROOT ..."""
+        return f"ISEG_{self.name.upper().replace('-', '_')}_ROOT"
+
+    @property
+    def default_task(self) -> str:
+        """The task that is meant when none is named."""
+        return next(iter(self.presets))
+
+    def preset(self, task: str | None = None) -> str:
+        """Return the preset of a task, its usual one if None; SettingsError if it has none."""
+        task = task or self.default_task
+        if task not in self.presets:
+            raise SettingsError(
+                f"{self.name} has no settings for the task {task}{suggestion(task, self.presets)}; "
+                f"it has {', '.join(self.presets)}, and --config takes a preset of another dataset"
+            )
+        return self.presets[task]
+
+
+_ALL = (
+    DatasetInfo(
+        name="voc",
+        description="PASCAL VOC 2012: 20 classes and background",
+        reader=voc.VocReader,
+        splits=("train", "train_aug", "trainval", "val"),
+        default_split="train",
+        label_sets=("voc",),
+        presets={"wsss": "voc", "open-vocabulary": "voc-open-vocabulary"},
+        markers=("JPEGImages",),
+        inside=("VOCdevkit/VOC2012", "VOC2012"),
+    ),
+    DatasetInfo(
+        name="coco",
+        description="COCO 2014 and 2017: 80 classes and background",
+        reader=coco.CocoReader,
+        splits=coco.SPLITS,
+        default_split="train2014",
+        label_sets=("coco",),
+        presets={"wsss": "coco"},
+        markers=("annotations", "images", *coco.SPLITS),
+        inside=("coco", "COCO", "coco2014", "coco2017"),
+    ),
+    DatasetInfo(
+        name="coco-object",
+        description="COCO-Object: COCO's 80 classes and background, on COCO 2017",
+        reader=coco_object.CocoObjectReader,
+        splits=coco_object.SPLITS,
+        default_split="val2017",
+        label_sets=("coco",),
+        presets={"open-vocabulary": "coco-object"},
+        markers=("annotations", "images", *coco_object.SPLITS),
+        inside=("coco", "COCO", "coco2017", "coco_stuff164k"),
+    ),
+    DatasetInfo(
+        name="cocostuff27",
+        description="COCO-Stuff in the 27 groups of unsupervised segmentation",
+        reader=cocostuff.CocoStuffReader,
+        splits=cocostuff.SPLITS,
+        default_split="val",
+        label_sets=("cocostuff27",),
+        presets={"unsupervised": "cocostuff27"},
+        markers=("stuffthingmaps", "annotations/val2017", "annotation_val2017", "curated"),
+        inside=("cocostuff", "coco_stuff164k", "coco", "COCO", "coco2017"),
+    ),
+    DatasetInfo(
+        name="context",
+        description="PASCAL-Context: 59 classes, or these and background",
+        reader=context.ContextReader,
+        splits=context.SPLITS,
+        default_split="val",
+        label_sets=context.LABEL_SETS,
+        presets={"open-vocabulary": "context"},
+        markers=("ImageSets/SegmentationContext", "SegmentationClassContext"),
+        inside=("VOCdevkit/VOC2010", "VOC2010"),
+    ),
+    DatasetInfo(
+        name="cityscapes",
+        description="Cityscapes: 19 train ids, or the 27 classes of unsupervised segmentation",
+        reader=cityscapes.CityscapesReader,
+        splits=cityscapes.SPLITS,
+        default_split="val",
+        label_sets=cityscapes.LABEL_SETS,
+        presets={"unsupervised": "cityscapes", "wsss": "cityscapes-wsss"},
+        markers=("leftImg8bit",),
+        inside=("cityscapes", "Cityscapes"),
+    ),
+    DatasetInfo(
+        name="folder",
+        description="any folder of images, with the categories you name",
+        reader=folder.FolderReader,
+        splits=folder.SPLITS,
+        default_split="all",
+        label_sets=(),
+        presets={
+            "wsss": "folder",
+            "open-vocabulary": "folder-open-vocabulary",
+            "unsupervised": "folder-unsupervised",
+        },
+        markers=("",),
+    ),
+    DatasetInfo(
+        name="emoji-voc",
+        description="ships with iseg: scenes of emoji in VOC's layout, for the embedded model",
+        reader=voc.EmojiVocReader,
+        splits=("train", "val", "style"),
+        default_split="val",
+        label_sets=("emoji-voc",),
+        presets={
+            "wsss": "emoji-voc",
+            "open-vocabulary": "emoji-voc-open-vocabulary",
+            "unsupervised": "emoji-voc-unsupervised",
+        },
+        markers=("JPEGImages",),
+        embedded=True,
+    ),
+)
+
+DATASETS: Mapping[str, DatasetInfo] = MappingProxyType({info.name: info for info in _ALL})
+"""The datasets by name, in the order of the docs."""
+
+
+def dataset_info(name: str) -> DatasetInfo:
+    """Return a dataset's entry; SettingsError, with the nearest name, for one that is unknown."""
+    if name not in DATASETS:
+        raise SettingsError(
+            f"there is no dataset {name!r}{suggestion(name, DATASETS)}; "
+            f"there are {', '.join(DATASETS)}"
+        )
+    return DATASETS[name]

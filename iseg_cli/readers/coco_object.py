@@ -1,0 +1,28 @@
+"""COCO-Object: COCO's 80 things and background on the images of 2017, for open vocabularies."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from iseg_cli.readers.coco import CocoReader
+
+SPLITS = ("val2017", "train2017")
+
+
+class CocoObjectReader(CocoReader):
+    """COCO 2017 as open-vocabulary work lays it out and scores it.
+
+    Where annotations/<split>/ holds `<id>_instanceTrainIds.png` (COCO-Stuff's things as 1 to 80,
+    all else 0), the truth comes from these; else as in `CocoReader`.
+    """
+
+    name: ClassVar[str] = "coco-object"
+    splits: ClassVar[tuple[str, ...]] = SPLITS
+    short: ClassVar[Mapping[str, str]] = {"train": "train2017", "val": "val2017"}
+    mask_places: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("annotations/{split}", "_instanceTrainIds.png"),
+        *CocoReader.mask_places,
+    )
+
+    def __init__(self, root: Path, *, split: str = "val2017") -> None:
+        super().__init__(root, split=split)

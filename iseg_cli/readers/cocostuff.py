@@ -1,0 +1,79 @@
+"""COCO-Stuff as unsupervised segmentation scores it: 27 groups of its 182 classes."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import UInt8
+
+from iseg_cli.errors import DataError, DatasetNotFoundError
+from iseg_cli.readers.base import DOCS, Reader, relabel, require_folder, require_split
+from iseg_cli.readers.images import load_labels
+from iseg_cli.readers.lists import read_ids
+from iseg_cli.readers.tables import load_label_set
+
+SPLITS = ("val", "train", "val2017", "train2017")
+CURATED = "Coco164kFull_Stuff_Coarse_7.txt"
+"""The list of images that PiCIE, STEGO and DiffSeg are measured on; 2,175 of val2017."""
+LAST_SOURCE_ID = 181
+"""The greatest value in a stuffthingmap: COCO-Stuff's class ids (1 to 182) less one."""
+
+_MASKS = ("stuffthingmaps/{}", "stuffthingmaps_trainval2017/{}", "annotations/{}", "annotation_{}")
+_LISTS = (f"curated/{{}}/{CURATED}", f"{{}}/{CURATED}", CURATED)
+
+
+class CocoStuffReader(Reader):
+    """Images of COCO 2017 with the stuffthingmaps, PNGs of the images' names.
+
+    The splits `val` and `train` are those of the curated list, `val2017` and `train2017` every
+    image.
+    """
+
+    name: ClassVar[str] = "cocostuff27"
+
+    def __init__(self, root: Path, *, split: str = "val") -> None:
+        require_split(split, SPLITS, name=self.name)
+        part = f"{split.removesuffix('2017')}2017"
+        self._images = require_folder(
+            root / part, root / "images" / part, what=f"with the images of COCO's {part}"
+        )
+        masks = (root / place.format(part) for place in _MASKS)
+        self._masks = next((folder for folder in masks if folder.is_dir()), None)
+        every = split == part
+        image_ids = (path.stem for path in self._images.glob("*.jpg"))
+        super().__init__(
+            root,
+            split=split,
+            label_set=load_label_set(self.name),
+            image_ids=sorted(image_ids) if every else _curated_ids(root, part),
+        )
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether there is a folder of stuffthingmaps for the split."""
+        return self._masks is not None
+
+    def image_path(self, image_id: str) -> Path:
+        """Return <split>/<id>.jpg."""
+        return self._images / f"{image_id}.jpg"
+
+    def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
+        if self._masks is None:
+            raise DataError(f"{self.root} has no stuffthingmaps to take the truth from; {DOCS}")
+        path = self._masks / f"{image_id}.png"
+        labels = relabel(
+            load_labels(path), self.label_set, path, last=LAST_SOURCE_ID, name=self.name
+        )
+        return labels, path
+
+
+def _curated_ids(root: Path, part: str) -> list[str]:
+    # The list at the root is that of val2017: DiffSeg ships no other.
+    places = [root / place.format(part) for place in _LISTS if part == "val2017" or "{}" in place]
+    for path in places:
+        if path.is_file():
+            return read_ids(path)
+    looked_for = " or ".join(map(str, places))
+    raise DatasetNotFoundError(
+        f"there is no list {looked_for}; {DOCS}, or pass --split {part} for every image"
+    )

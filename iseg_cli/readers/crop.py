@@ -1,0 +1,35 @@
+"""The middle square of an image and of its truth, as unsupervised segmentation is scored on."""
+
+import numpy as np
+from jaxtyping import Int64, Shaped
+
+from iseg_cli.samples import Mask
+
+
+def middle_square(
+    image: Shaped[np.ndarray, "height width ..."],
+) -> Shaped[np.ndarray, "side side ..."]:
+    """Return the largest square in the middle of an image or of labels, as a view.
+
+    Of an odd remainder the smaller half lies before it, as in DiffSeg's evaluation.
+    """
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def crop_truth(truth: Mask, side: int) -> Mask:
+    """Return the middle square of ground truth, brought to `side` x `side` pixels.
+
+    A pixel takes the label that lies under its centre, so that no label is made up: the rule of
+    DiffSeg's evaluation (TensorFlow's nearest neighbour with half-pixel centres).
+    """
+    square = middle_square(truth.labels)
+    under = _under_centres(square.shape[0], side)
+    return Mask(square[under[:, None], under])
+
+
+def _under_centres(length: int, count: int) -> Int64[np.ndarray, " count"]:
+    """Return which of `length` pixels lie under the centres of `count`: floor((i + 1/2) l / n)."""
+    return (2 * np.arange(count, dtype=np.int64) + 1) * length // (2 * count)

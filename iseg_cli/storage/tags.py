@@ -1,0 +1,127 @@
+"""Image-level labels on disk: labels.json, and the scores that they were chosen by.
+
+labels.scores.jsonl says first what the scores depend on, then has a line per image, added as images
+are finished: running again takes them from there. labels.json maps images to the names of their
+classes, as `file:labels.json` is read.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from iseg_cli.errors import PredictionsError
+from iseg_cli.storage.files import write_atomically
+
+Scores = tuple[float, ...]
+
+
+class TagFile:
+    """Labels in the making.
+
+    Attributes:
+        path: the labels, written whole when all is done.
+        scores_path: the scores, beside it.
+        scores: image id -> a score for each class, of the images that are finished.
+    """
+
+    def __init__(self, path: Path, scores: Mapping[str, Scores], journal: BinaryIO) -> None:
+        self.path, self.scores_path = path, _scores_path(path)
+        self.scores = dict(scores)
+        self._journal = journal
+
+    @classmethod
+    @contextmanager
+    def start(
+        cls,
+        path: Path,
+        settings: Mapping[str, Any],
+        *,
+        about: Mapping[str, Any],
+        overwrite: bool = False,
+    ) -> Iterator["TagFile"]:
+        """Begin a file of labels, or take up where an earlier run with these settings stopped.
+
+        Args:
+            path: where the labels will be, ending in `.json`.
+            settings: what the scores depend on, by name; JSON's values.
+            about: what else is worth knowing of the run.
+            overwrite: replace what is there, whatever made it.
+
+        Raises:
+            PredictionsError: the ending is another, what is there was made with other settings or
+                by somebody else, or the folder cannot be written.
+        """
+        if path.suffix != ".json":
+            raise PredictionsError(f"labels are written as JSON; {path} must end in .json")
+        kept = {} if overwrite else _read(path, settings)
+        head = {"settings": settings, **about}
+        lines = [_line(head), *(_line(_record(*item)) for item in kept.items())]
+        write_atomically(_scores_path(path), b"".join(lines))  # a torn last line ends here
+        with _scores_path(path).open("ab") as journal:
+            yield cls(path, kept, journal)
+
+    def add(self, scores: Mapping[str, Scores]) -> None:
+        """Keep the scores of some more images."""
+        self.scores.update(scores)
+        try:
+            self._journal.write(b"".join(_line(_record(*item)) for item in scores.items()))
+            self._journal.flush()
+        except OSError as error:
+            raise PredictionsError(f"cannot write {self.scores_path}: {error.strerror}") from None
+
+    def finish(self, labels: Mapping[str, Sequence[str]]) -> None:
+        """Write the names of the classes in each image."""
+        lines = [f"{_json(image)}: {_json(list(names))}" for image, names in labels.items()]
+        write_atomically(self.path, "{{\n{}\n}}\n".format(",\n".join(lines)).encode())
+
+
+def _scores_path(path: Path) -> Path:
+    return path.with_suffix(".scores.jsonl")
+
+
+def _record(image_id: str, scores: Scores) -> dict[str, Any]:
+    return {"image_id": image_id, "scores": scores}
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return _json(content).encode() + b"\n"
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _read(path: Path, settings: Mapping[str, Any]) -> dict[str, Scores]:
+    """Return the scores of an earlier run with these settings; none if there was no run."""
+    scores_path = _scores_path(path)
+    if not scores_path.exists():
+        if path.exists():
+            raise PredictionsError(
+                f"{path} exists and was not written by iseg tag; pass --overwrite to replace it or "
+                "--out for another file"
+            )
+        return {}
+    try:
+        head, *lines = scores_path.read_bytes().split(b"\n")[:-1]  # what follows is torn or empty
+        earlier = json.loads(head)["settings"]
+        records = [json.loads(line) for line in lines]
+        kept = {str(r["image_id"]): tuple(map(float, r["scores"])) for r in records}
+        changed = [
+            f"{name} {_json(earlier.get(name))} -> {_json(settings.get(name))}"
+            for name in sorted(earlier.keys() | settings.keys())
+            if earlier.get(name) != settings.get(name)
+        ]
+    except OSError as error:
+        raise PredictionsError(f"cannot read {scores_path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PredictionsError(
+            f"{scores_path} is damaged; pass --overwrite to make it again"
+        ) from error
+    if changed:
+        raise PredictionsError(
+            f"{path} was made with other settings ({', '.join(changed)}); pass --overwrite to "
+            "replace it or --out for another file"
+        )
+    return kept

@@ -1,0 +1,86 @@
+"""Weights from safetensors files: whole or refused, and told apart by a digest."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
+
+
+def is_hub_id(name: str) -> bool:
+    """Tell whether a name has the form of a hub id, `owner/name` or `owner/name@revision`."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+)?", name) is not None
+
+
+def load_part(kind: Any, folder: Path, *, unused: tuple[str, ...] = (), **kwargs: Any) -> Any:
+    """Load one part of a model from its folder, from half-precision files where there are some.
+
+    Args:
+        kind: a model class of diffusers or transformers.
+        folder: its config.json and safetensors.
+        unused: where the names of weights begin that may be missing.
+        kwargs: for `from_pretrained`.
+
+    Raises:
+        OSError: no safetensors, a broken file, or weights that are missing or of other shapes.
+    """
+    if not any(folder.glob("*.safetensors")):
+        raise OSError(f"{folder} has no safetensors weights")
+    variant = "fp16" if any(folder.glob("*.fp16.safetensors")) else None
+    try:
+        part, info = kind.from_pretrained(
+            folder,
+            variant=variant,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **kwargs,
+        )
+    except (SafetensorError, RuntimeError) as error:  # a broken file; weights of other shapes
+        raise OSError(f"{folder}: {first_line(error)}") from None
+    # Both libraries fill what is missing with random numbers and merely log it.
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
+    if missing:
+        raise OSError(f"the weights in {folder} lack {missing[0]} (of {len(missing)})")
+    return part
+
+
+def revision_of(source: str) -> str | None:
+    """Return the commit on the hub that a model's folder holds; None for a folder of the user's."""
+    folder = Path(source)
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
+def fingerprint(modules: Iterable[torch.nn.Module]) -> str:
+    """Return a short digest of some weights of every layer: it tells two models apart.
+
+    Every layer, since fine-tuning often changes nothing but attention.
+    """
+    digest = hashlib.sha256()
+    for module in modules:
+        for weight in module.parameters():
+            some = weight.detach().flatten()[:: max(1, weight.numel() // 64)]
+            digest.update(some.to("cpu", torch.float32).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep transformers' progress bars for weights, which take a moment, off the terminal."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, at most 160 characters of it."""
+    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__

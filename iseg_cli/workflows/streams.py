@@ -1,0 +1,33 @@
+"""Items through threads and batches, in order, with bounded queues between."""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Iterator[R]:
+    """Map in threads, in order, at most `ahead` results at a time, so that memory is bounded."""
+    waiting = iter(items)
+    futures = deque(pool.submit(function, item) for item in itertools.islice(waiting, ahead))
+    try:
+        while futures:
+            result = futures.popleft().result()
+            futures.extend(pool.submit(function, item) for item in itertools.islice(waiting, 1))
+            yield result
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of `size` items, the last one of what is left."""
+    waiting = iter(items)
+    while batch := list(itertools.islice(waiting, size)):
+        yield batch
