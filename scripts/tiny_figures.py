@@ -1,4 +1,4 @@
-"""Draw the figures of docs/embedded-model.md: the learning curve, and images the model samples.
+"""Draw the figures of docs/embedded-model.md: the learning curves, and images the model samples.
 
 Example: python scripts/tiny_figures.py
 """
@@ -18,7 +18,9 @@ from tiny.catalog import caption
 from iseg_cli.resources import TINY_MODEL
 
 DOCS = Path(__file__).parents[1] / "docs"
-CURVE = DOCS / "data" / "learning-curve.csv"
+UNET_CURVE = DOCS / "data" / "learning-curve.csv"
+CLIP_CURVE = DOCS / "data" / "clip-learning-curve.csv"
+EXPORTED = 224_000  # scenes that the first run had seen at the step that was exported
 PROMPTS = (
     ("dog",), ("car",), ("bus",), ("sheep",), ("boat",), ("plane",),
     ("dog", "car"), ("cat", "boat"), ("horse", "sofa"), ("bird", "train"), ("cow", "bicycle"),
@@ -31,25 +33,39 @@ SEED = 3
 SIDE = 128
 
 
-def draw_curve(rows: list[dict[str, str]]) -> Figure:
-    """Mean IoU of raw cross-attention against samples seen, one line a resolution of the maps."""
-    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    for column, title in (("full_32", "maps of side L"), ("half_32", "maps of side L/2")):
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The lines of a CSV file by its header."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def draw_curves(unet: list[dict[str, str]], clip: list[dict[str, str]]) -> Figure:
+    """Two panels against scenes seen: the UNet's raw maps, and the classes that the CLIP finds."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    runs = (
+        ("1", 0, "first run (shipped)"),
+        ("2", EXPORTED, "second run"),
+        ("2 again", EXPORTED, "second run, scored by the product"),
+    )
+    for run, before, title in runs:
         points = [
-            (int(row["samples"]) / 1000, float(row[column])) for row in rows if row.get(column)
+            ((before + int(row["samples"])) / 1000, float(row["full_32"]))
+            for row in unet
+            if row["run"] == run and row["full_32"]
         ]
-        if points:
-            axes.plot(*zip(*points, strict=True), marker=".", label=title)
-    first = max(int(row["samples"]) for row in rows if row["run"] == "1") / 1000
-    axes.axvline(first, color="0.7", linestyle="--", linewidth=1)
-    axes.annotate(
-        "VAE mended", (first, axes.get_ylim()[0]), xytext=(4, 4), textcoords="offset points"
-    )
-    axes.set(
-        xlabel="scenes seen (thousands)", ylabel="mIoU (%)", title="Raw cross-attention, L = 32"
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+        left.plot(*zip(*points, strict=True), marker=".", label=title)
+    left.set(title="UNet: raw maps of the decoder at L", ylabel="mIoU (%)")
+    for column, title in (("image_map", "image"), ("patches_map", "best patch")):
+        right.plot(
+            [int(row["samples"]) / 1000 for row in clip],
+            [100 * float(row[column]) for row in clip],
+            label=title,
+        )
+    right.set(title="CLIP: classes in an image", ylabel="mean average precision (%)")
+    for axes in (left, right):
+        axes.set_xlabel("scenes seen (thousands)")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
     return figure
 
 
@@ -89,10 +105,8 @@ def draw_samples(pipeline: StableDiffusionPipeline) -> Image.Image:
 def main(model: Path) -> None:
     """Write docs/images/learning-curve.png and docs/images/samples.jpg."""
     mpl.use("Agg")
-    with CURVE.open(newline="", encoding="utf-8") as file:
-        draw_curve(list(csv.DictReader(file))).savefig(
-            DOCS / "images" / "learning-curve.png", dpi=110
-        )
+    curves = draw_curves(read_rows(UNET_CURVE), read_rows(CLIP_CURVE))
+    curves.savefig(DOCS / "images" / "learning-curve.png", dpi=110)
     pipeline = StableDiffusionPipeline.from_pretrained(
         model, safety_checker=None, requires_safety_checker=False
     )
