@@ -31,7 +31,8 @@ from iseg_cli.storage import (
     write_atomically,
     write_scores,
 )
-from iseg_cli.workflows.pipeline import BatchSegmenter, Segmentation, fit_input, label_values
+from iseg_cli.workflows.pipeline import fit_input, label_values
+from iseg_cli.workflows.segmentation import BatchSegmenter, Segmentation
 from iseg_cli.workflows.streams import batches, map_ahead
 
 

@@ -23,7 +23,7 @@ from iseg_cli.readers.registry import dataset_info
 from iseg_cli.samples import Category
 from iseg_cli.storage.tags import TagFile
 from iseg_cli.workflows.clip import describe_clip, open_tagger
-from iseg_cli.workflows.generate import open_reader
+from iseg_cli.workflows.inputs import open_reader
 from iseg_cli.workflows.machine import whole_image_threads
 from iseg_cli.workflows.streams import batches, map_ahead
 
