@@ -180,6 +180,12 @@ class ClipSettings(Section):
         "size, one at a time",
     )
     max_side: int = Field(640, ge=1, description="with side null, larger images are shrunk to this")
+    scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="an image is shown at its size times each of these to find labels; the scores "
+        "are averaged",
+    )
     last_block: Literal["whole", "values"] = Field(
         "whole",
         description="what patches take from the last block, where each attends to itself alone: "

@@ -121,6 +121,7 @@ def test_a_run_is_scored_without_options(predictions):
         "label_set": "voc",
         "task": "wsss",
         "label_source": "masks",
+        "input": "whole images",
         "background": "power",
         "ignore_label": 255,
         "matching": "none",

@@ -81,7 +81,7 @@ def test_scores_step_by_step(random_clip, refine, reidentify):
     scores = ours.score(pictures)
     assert scores.shape == (3, 4)
     crops = 0
-    for row, picture in zip(scores, pictures, strict=True):
+    for row, (picture,) in zip(scores, pictures, strict=True):
         expected, looked = expected_scores(
             random_clip, picture, refine=refine, reidentify=reidentify, likely=0.3
         )
@@ -93,11 +93,11 @@ def test_scores_step_by_step(random_clip, refine, reidentify):
 @pytest.mark.parametrize(("blocks", "votes"), [((0, 1), 5), ((3,), 0)])
 def test_blocks_and_votes_are_settings(random_clip, blocks, votes):
     ours = tagger(random_clip, reidentify=False, attention_blocks=blocks, votes=votes)
-    picture = ours.fit(scenes(1)[0])
+    (picture,) = ours.fit(scenes(1)[0])
     expected, _ = expected_scores(
         random_clip, picture, refine=True, reidentify=False, blocks=blocks, votes=votes
     )
-    np.testing.assert_allclose(ours.score([picture])[0], expected, atol=2e-6)
+    np.testing.assert_allclose(ours.score([(picture,)])[0], expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("side", [None, 48])
@@ -124,13 +124,24 @@ def test_batches_only_round(random_clip, side):
     np.testing.assert_allclose(monotone, alone[[0] * 4], atol=2e-6)
 
 
+@pytest.mark.parametrize("side", [None, 40])
+def test_scales_are_averaged(random_clip, side):
+    def scores(*scales):
+        ours = tagger(random_clip, side=side, scales=scales, likely=0.3)
+        return ours.score([ours.fit(picture) for picture in scenes()])
+
+    one, two, three = scores(1), scores(1.5), scores(2)
+    np.testing.assert_allclose(scores(1, 1.5, 2), (one + two + three) / 3, atol=1.1e-6)
+    assert np.abs(one - two).max() > 0.01
+
+
 def test_images_are_shown_in_whole_patches(random_clip):
     own, square = tagger(random_clip), tagger(random_clip, side=50)
     small = tagger(random_clip, max_side=40)
 
     def shapes(height, width):
         picture = np.zeros((height, width, 3), dtype=np.uint8)
-        return [t.fit(picture).shape[:2] for t in (own, square, small)]
+        return [t.fit(picture)[0].shape[:2] for t in (own, square, small)]
 
     assert shapes(64, 56) == [(64, 56), (56, 56), (40, 40)]
     assert shapes(33, 90) == [(40, 96), (56, 56), (16, 40)]
@@ -138,7 +149,9 @@ def test_images_are_shown_in_whole_patches(random_clip):
     assert shapes(1, 1) == [(8, 8), (56, 56), (8, 8)]
     noise = np.random.default_rng(0).integers(0, 256, (33, 90, 3), dtype=np.uint8)
     resized = np.array(Image.fromarray(noise).resize((96, 40), Image.Resampling.BICUBIC))
-    assert np.array_equal(own.fit(noise), resized)
+    assert np.array_equal(own.fit(noise)[0], resized)
+    larger = tagger(random_clip, scales=(1, 0.5, 1.5)).fit(noise)
+    assert [picture.shape[:2] for picture in larger] == [(40, 96), (16, 48), (56, 136)]
 
 
 def test_labels_are_chosen_by_their_scores(random_clip):

@@ -20,6 +20,8 @@ DECIMALS = 6
 """Scores are rounded to so many places: labels are chosen by what files say."""
 
 Picture = UInt8[np.ndarray, "height width 3"]
+Shown = tuple[Picture, ...]
+"""An image at every scale at which CLIP is shown it."""
 
 
 class Tagger:
@@ -59,18 +61,24 @@ class Tagger:
         self._blocks = _averaged_blocks(settings, clip.blocks)
         self._votes = max(1, clip.blocks // 3) if settings.votes is None else settings.votes
 
-    def fit(self, image: Picture) -> Picture:
+    def fit(self, image: Picture) -> Shown:
         """Resize an image to what CLIP is shown: whole patches, bicubically."""
-        return fit_patches(
-            image,
-            patch=self.clip.patch_size,
-            side=self.settings.side,
-            max_side=self.settings.max_side,
+        return tuple(
+            fit_patches(
+                image,
+                patch=self.clip.patch_size,
+                side=self.settings.side,
+                max_side=self.settings.max_side,
+                scale=scale,
+            )
+            for scale in self.settings.scales
         )
 
     @torch.inference_mode()
-    def score(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
+    def score(self, images: Sequence[Shown]) -> Float32[np.ndarray, "images classes"]:
         """Score every class in every image, in [0, 1] and rounded to `DECIMALS` places.
+
+        The scores of an image's scales are averaged.
 
         Args:
             images: as `fit` makes them.
@@ -78,20 +86,17 @@ class Tagger:
         Raises:
             SettingsError: they do not fit into memory.
         """
-        together = 1 if self.settings.side is None else self._together
+        if not images:
+            return np.zeros((0, len(self.categories)), dtype=np.float32)
         try:
-            scores = [
-                self._score_batch(np.stack(images[start : start + together]), together)
-                for start in range(0, len(images), together)
-            ]
+            by_scale = [self._score_scale(pictures) for pictures in zip(*images, strict=True)]
         except torch.OutOfMemoryError:
             raise SettingsError(
                 f"CLIP's {self._together} images or crops at a time do not fit into the memory of "
                 f"{self.clip.device}; pass a smaller --batch-size or --set clip.max_side=480"
             ) from None
-        if not scores:
-            return np.zeros((0, len(self.categories)), dtype=np.float32)
-        return np.concatenate(scores).round(DECIMALS)
+        scores: Float32[np.ndarray, "images classes"] = np.stack(by_scale).mean(axis=0)
+        return scores.round(DECIMALS)
 
     def choose(self, scores: Float32[np.ndarray, "images classes"]) -> list[tuple[Category, ...]]:
         """Return the classes that are in each image, in the label set's order."""
@@ -105,9 +110,18 @@ class Tagger:
             for row in found.tolist()
         ]
 
-    def tag(self, images: Sequence[Picture]) -> list[tuple[Category, ...]]:
+    def tag(self, images: Sequence[Shown]) -> list[tuple[Category, ...]]:
         """Return the classes in each image, as `fit` makes them."""
         return self.choose(self.score(images))
+
+    def _score_scale(self, pictures: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
+        """Score images at one of their scales."""
+        together = 1 if self.settings.side is None else self._together
+        scores = [
+            self._score_batch(np.stack(pictures[start : start + together]), together)
+            for start in range(0, len(pictures), together)
+        ]
+        return np.concatenate(scores)
 
     def _score_batch(
         self, images: UInt8[np.ndarray, "batch height width 3"], size: int

@@ -32,7 +32,12 @@ class PatchReading:
 
 
 def fit_patches(
-    image: UInt8[np.ndarray, "height width 3"], *, patch: int, side: int | None, max_side: int
+    image: UInt8[np.ndarray, "height width 3"],
+    *,
+    patch: int,
+    side: int | None,
+    max_side: int,
+    scale: float = 1.0,
 ) -> UInt8[np.ndarray, "rows columns 3"]:
     """Resize an image to whole patches, bicubically.
 
@@ -41,10 +46,12 @@ def fit_patches(
         patch: pixels per patch, along one side.
         side: of the square that it becomes; None for its own size.
         max_side: in the latter case, what longer sides are shrunk to.
+        scale: what the size is multiplied with then.
     """
     height, width = image.shape[:2]
     shrink = min(1.0, max_side / max(height, width))
-    size = (round(height * shrink), round(width * shrink)) if side is None else (side, side)
+    own = (height * shrink, width * shrink) if side is None else (side, side)
+    size = [round(length * scale) for length in own]
     rows, columns = (max(1, math.ceil(length / patch)) for length in size)
     resized = Image.fromarray(image).resize(
         (columns * patch, rows * patch), Image.Resampling.BICUBIC

@@ -2,7 +2,7 @@
 
 import datetime
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,21 +11,20 @@ from typing import Any, NoReturn
 import torch
 from tqdm import tqdm
 
-from iseg_cli import labels
 from iseg_cli.clip.loading import ClipModel
 from iseg_cli.config import Settings, declared, load_settings, to_dict
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.errors import SettingsError
-from iseg_cli.labels import LabelSource
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.crop import middle_square
-from iseg_cli.readers.registry import DATASETS, dataset_info, open_dataset
-from iseg_cli.samples import LabelSet, Mask
+from iseg_cli.readers.registry import DATASETS, dataset_info
+from iseg_cli.samples import LabelSet
 from iseg_cli.storage import PredictionFolder, RunInfo, write_rle
 from iseg_cli.workflows.clip import describe_clip, open_clip, open_tagger
+from iseg_cli.workflows.inputs import asks_clip, fitting_background, label_source, open_reader
 from iseg_cli.workflows.job import Extras, Job
 from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
-from iseg_cli.workflows.pipeline import BatchSegmenter, Segmenter
+from iseg_cli.workflows.pipeline import Segmenter
+from iseg_cli.workflows.segmentation import BatchSegmenter
 from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter, segment_label_set
 
 VERSIONS = ("iseg-cli", "torch", "diffusers", "transformers", "numpy", "pillow")
@@ -76,8 +75,8 @@ def generate(
     """
     extras = extras or Extras()
     reader = open_reader(settings)
-    settings = _fitting_background(settings, reader.label_set)
-    given = None if _asks_clip(settings) else label_source(settings, reader)
+    settings = fitting_background(settings, reader.label_set)
+    given = None if asks_clip(settings) else label_source(settings, reader)
     image_ids = reader.image_ids[:limit]
     device = choose_device(settings.runtime.device)
     model = load_model(
@@ -153,53 +152,8 @@ def default_folder(settings: Settings) -> Path:
     return Path("predictions", "-".join(parts))
 
 
-def open_reader(settings: Settings) -> Reader:
-    """Return the split of the dataset that the settings name.
-
-    Raises:
-        SettingsError: an unknown dataset, or a folder without categories.
-        DatasetNotFoundError: no dataset where it was looked for.
-    """
-    return open_dataset(
-        settings.dataset,
-        root=settings.root,
-        split=settings.split,
-        label_set=settings.label_set,
-        categories=_folder_categories(settings),
-    )
-
-
-def label_source(settings: Settings, reader: Reader) -> LabelSource:
-    """Return where the image-level labels come from.
-
-    For the dataset `folder`, unless something else is asked for, every image has all categories.
-    The unsupervised task knows none.
-    """
-    if settings.task == "unsupervised":
-        return labels.nowhere()
-    if settings.dataset == "folder" and settings.labels == "masks":
-        return labels.constant(reader.label_set.categories)
-    return labels.choose(
-        settings.labels,
-        label_set=reader.label_set,
-        truth=_seen_truth(settings, reader) if reader.has_truth else None,
-        annotated=reader.annotated,
-    )
-
-
-def _asks_clip(settings: Settings) -> bool:
-    return settings.labels == "clip" and settings.task != "unsupervised"
-
-
 def _needs_clip(settings: Settings) -> bool:
-    return _asks_clip(settings) or settings.fusion != "none"
-
-
-def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
-    """Return what maps an image's id to the truth of what the model sees of it."""
-    if settings.input == "whole":
-        return reader.truth
-    return lambda image_id: Mask(middle_square(reader.truth(image_id).labels))
+    return asks_clip(settings) or settings.fusion != "none"
 
 
 def _open_segmenter(
@@ -220,31 +174,6 @@ def _open_segmenter(
         batch_size=batch_size,
         clip=clip,
     )
-
-
-def _folder_categories(settings: Settings) -> tuple[str, ...] | None:
-    """Return the categories of the dataset `folder`, from the settings or the file of labels."""
-    if settings.dataset != "folder" or settings.categories or settings.label_set:
-        return settings.categories
-    if settings.task == "unsupervised":
-        return None
-    if settings.labels.startswith("file:"):
-        return labels.names_in_file(Path(settings.labels.removeprefix("file:")).expanduser())
-    raise SettingsError(
-        'the dataset folder needs categories; pass --categories "cat, dog", --label-set NAME for '
-        "those of a table, or --labels file:PATH"
-    )
-
-
-def _fitting_background(settings: Settings, label_set: LabelSet) -> Settings:
-    """Return the settings without a rule for background where the label set has none.
-
-    So one preset serves PASCAL-Context's 59 classes and the 60 with background.
-    """
-    if label_set.background is not None:
-        return settings
-    assign = settings.assign.model_copy(update={"background": "none"})
-    return settings.model_copy(update={"assign": assign})
 
 
 def _unfinished(folder: PredictionFolder, image_ids: Sequence[str], extras: Extras) -> list[str]:

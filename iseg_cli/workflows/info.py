@@ -5,6 +5,8 @@ from importlib.metadata import version
 
 import torch
 
+from iseg_cli.clip.loading import CLIP_B16
+from iseg_cli.clip.loading import LAYOUT as CLIP_LAYOUT
 from iseg_cli.diffusion.loading import (
     LAYOUT,
     SD21_BASE,
@@ -15,7 +17,7 @@ from iseg_cli.diffusion.loading import (
 from iseg_cli.errors import DatasetNotFoundError
 from iseg_cli.hub import is_downloaded
 from iseg_cli.readers.registry import DATASETS, find_root
-from iseg_cli.resources import TINY_MODEL
+from iseg_cli.resources import TINY_CLIP, TINY_MODEL
 from iseg_cli.workflows.generate import VERSIONS
 
 Lines = list[tuple[str, str]]
@@ -44,9 +46,12 @@ def _devices() -> Lines:
 
 def _models() -> Lines:
     downloaded = [repo for repo in (SD21_BASE, SD21_BASE_MIRROR) if is_downloaded(repo, LAYOUT)]
+    clip = is_downloaded(CLIP_B16, CLIP_LAYOUT)
     return [
         ("tiny", f"embedded, {TINY_MODEL}" if (TINY_MODEL / "unet").is_dir() else "missing"),
         ("sd2.1-base", f"downloaded, {downloaded[0]}" if downloaded else f"not yet, {SD21_BASE}"),
+        ("tiny-clip", f"embedded, {TINY_CLIP}" if TINY_CLIP.is_dir() else "missing"),
+        ("CLIP ViT-B/16", f"{'downloaded' if clip else 'not yet'}, {CLIP_B16}"),
     ]
 
 

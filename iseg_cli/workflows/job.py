@@ -15,7 +15,7 @@ import torch
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from iseg_cli.clip.tagging import Tagger
+from iseg_cli.clip.tagging import Shown, Tagger
 from iseg_cli.errors import DataError, IsegError, PromptError, SettingsError
 from iseg_cli.labels import LabelSource
 from iseg_cli.overlays import draw_overlay
@@ -31,7 +31,8 @@ from iseg_cli.storage import (
     write_atomically,
     write_scores,
 )
-from iseg_cli.workflows.pipeline import BatchSegmenter, Segmentation, fit_input, label_values
+from iseg_cli.workflows.pipeline import fit_input, label_values
+from iseg_cli.workflows.segmentation import BatchSegmenter, Segmentation
 from iseg_cli.workflows.streams import batches, map_ahead
 
 
@@ -59,7 +60,7 @@ class _Prepared:
     pixels: UInt8[np.ndarray, "side side 3"]
     size: tuple[int, int]
     picture: UInt8[np.ndarray, "height width 3"] | None = field(default=None)
-    for_clip: UInt8[np.ndarray, "rows columns 3"] | None = field(default=None)
+    for_clip: Shown | None = field(default=None)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
 """Images in, masks out: one model with one group of settings, for Python users and for generate."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float16, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from iseg_cli.clip.dense import DenseClip
@@ -23,50 +21,7 @@ from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.images import load_image
 from iseg_cli.samples import IGNORE, Category, LabelSet, Mask
 from iseg_cli.segmenter import category_maps, labels
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """What one image was made into.
-
-    Attributes:
-        mask: the labels of its pixels at its original size.
-        scores: its categories' maps on the attention's grid, in [0, 1]; their probabilities where
-            they were fused with CLIP's.
-        score_labels: the label of each of these in the mask.
-    """
-
-    mask: Mask
-    scores: Float16[np.ndarray, "categories side side"]
-    score_labels: tuple[int, ...]
-
-
-class BatchSegmenter(Protocol):
-    """What the loop over images needs of a segmenter.
-
-    Attributes:
-        model: what reads the attention.
-        settings: how.
-        batch_size: images at a time.
-        needs_categories: whether an image without categories is left alone.
-    """
-
-    model: DiffusionModel
-    settings: Settings
-    batch_size: int
-    needs_categories: bool
-
-    def check(self, categories: Sequence[Category]) -> None:
-        """Raise PromptError for categories that the text encoder cannot hold."""
-
-    def segment_batch(
-        self,
-        images: UInt8[np.ndarray, "batch side side 3"],
-        categories: Sequence[Sequence[Category]],
-        sizes: Sequence[tuple[int, int]],
-        label_set: LabelSet,
-    ) -> list[Segmentation]:
-        """Segment at most `batch_size` images, each with categories of its own."""
+from iseg_cli.workflows.segmentation import Segmentation
 
 
 class Segmenter:

@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 from tqdm import tqdm
 
 from iseg_cli import labels
-from iseg_cli.clip.tagging import DECIMALS, Tagger
+from iseg_cli.clip.tagging import DECIMALS, Shown, Tagger
 from iseg_cli.config import Settings, to_dict
 from iseg_cli.errors import DataError
 from iseg_cli.evaluation.tags import TagReport
@@ -23,7 +23,7 @@ from iseg_cli.readers.registry import dataset_info
 from iseg_cli.samples import Category
 from iseg_cli.storage.tags import TagFile
 from iseg_cli.workflows.clip import describe_clip, open_tagger
-from iseg_cli.workflows.generate import open_reader
+from iseg_cli.workflows.inputs import open_reader
 from iseg_cli.workflows.machine import whole_image_threads
 from iseg_cli.workflows.streams import batches, map_ahead
 
@@ -58,7 +58,7 @@ class _Prepared:
     """A decoded image on its way to CLIP, or what is wrong with it."""
 
     image_id: str
-    pixels: UInt8[np.ndarray, "height width 3"] | None
+    shown: Shown | None
     reason: str = ""
 
 
@@ -168,8 +168,8 @@ def _run(
     with bar, ThreadPoolExecutor(workers, "decode") as pool:
         ahead = workers + 2 * tagger.batch_size
         for batch in batches(map_ahead(pool, prepare, todo, ahead), tagger.batch_size):
-            images = {item.image_id: item.pixels for item in batch if item.pixels is not None}
-            failed |= {item.image_id: item.reason for item in batch if item.pixels is None}
+            images = {item.image_id: item.shown for item in batch if item.shown is not None}
+            failed |= {item.image_id: item.reason for item in batch if item.shown is None}
             rows = tagger.score(list(images.values())).tolist()
             scores = [tuple(round(value, DECIMALS) for value in row) for row in rows]
             file.add(dict(zip(images, scores, strict=True)))

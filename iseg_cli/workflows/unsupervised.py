@@ -13,7 +13,7 @@ from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.diffusion.self_maps import SelfExtractor
 from iseg_cli.samples import Category, LabelSet, Mask
 from iseg_cli.segments import MOST_SEGMENTS, find_segments
-from iseg_cli.workflows.pipeline import Segmentation
+from iseg_cli.workflows.segmentation import Segmentation
 
 _GOLDEN = 0.618034
 """Steps of this share of the circle keep hues apart, however many there are."""

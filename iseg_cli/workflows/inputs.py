@@ -1,0 +1,84 @@
+"""What a run works on: the split of a dataset, and the image-level labels of its images."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from iseg_cli import labels
+from iseg_cli.config import Settings
+from iseg_cli.errors import SettingsError
+from iseg_cli.labels import LabelSource
+from iseg_cli.readers.base import Reader
+from iseg_cli.readers.crop import middle_square
+from iseg_cli.readers.registry import open_dataset
+from iseg_cli.samples import LabelSet, Mask
+
+
+def open_reader(settings: Settings) -> Reader:
+    """Return the split of the dataset that the settings name.
+
+    Raises:
+        SettingsError: an unknown dataset, or a folder without categories.
+        DatasetNotFoundError: no dataset where it was looked for.
+    """
+    return open_dataset(
+        settings.dataset,
+        root=settings.root,
+        split=settings.split,
+        label_set=settings.label_set,
+        categories=_folder_categories(settings),
+    )
+
+
+def asks_clip(settings: Settings) -> bool:
+    """Tell whether CLIP is to find the labels; the unsupervised task wants none."""
+    return settings.labels == "clip" and settings.task != "unsupervised"
+
+
+def label_source(settings: Settings, reader: Reader) -> LabelSource:
+    """Return where the image-level labels come from.
+
+    For the dataset `folder`, unless something else is asked for, every image has all categories.
+    The unsupervised task knows none.
+    """
+    if settings.task == "unsupervised":
+        return labels.nowhere()
+    if settings.dataset == "folder" and settings.labels == "masks":
+        return labels.constant(reader.label_set.categories)
+    return labels.choose(
+        settings.labels,
+        label_set=reader.label_set,
+        truth=_seen_truth(settings, reader) if reader.has_truth else None,
+        annotated=reader.annotated,
+    )
+
+
+def fitting_background(settings: Settings, label_set: LabelSet) -> Settings:
+    """Return the settings without a rule for background where the label set has none.
+
+    So one preset serves PASCAL-Context's 59 classes and the 60 with background.
+    """
+    if label_set.background is not None:
+        return settings
+    assign = settings.assign.model_copy(update={"background": "none"})
+    return settings.model_copy(update={"assign": assign})
+
+
+def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
+    """Return what maps an image's id to the truth of what the model sees of it."""
+    if settings.input == "whole":
+        return reader.truth
+    return lambda image_id: Mask(middle_square(reader.truth(image_id).labels))
+
+
+def _folder_categories(settings: Settings) -> tuple[str, ...] | None:
+    """Return the categories of the dataset `folder`, from the settings or the file of labels."""
+    if settings.dataset != "folder" or settings.categories or settings.label_set:
+        return settings.categories
+    if settings.task == "unsupervised":
+        return None
+    if settings.labels.startswith("file:"):
+        return labels.names_in_file(Path(settings.labels.removeprefix("file:")).expanduser())
+    raise SettingsError(
+        'the dataset folder needs categories; pass --categories "cat, dog", --label-set NAME for '
+        "those of a table, or --labels file:PATH"
+    )
