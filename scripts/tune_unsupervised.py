@@ -27,7 +27,7 @@ from iseg_cli.workflows.pipeline import fit_image
 
 PRESET = "emoji-voc-unsupervised"
 TIMESTEPS = (50, 100, 200, 300, 500)
-THRESHOLDS = (0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.45)
+THRESHOLDS = (0.1, 0.15, 0.175, 0.2, 0.225, 0.25, 0.3, 0.4)
 STEP_SIZES = (0.0, 0.02, 0.05, 0.1, 0.2)
 ITERATIONS = (1, 2, 4, 6, 8)
 BATCH_SIZE = 4

@@ -193,6 +193,17 @@ def test_a_file_of_somebody_elses_is_left_alone(tag, root: Path, tmp_path: Path)
     assert out.read_text() == "{}"
 
 
+@pytest.mark.parametrize(
+    "content", ["", "no json\n", "[]\n", '{"settings": {}}\n{"image_id": 3}\n']
+)
+def test_damaged_scores_are_named(tag, root: Path, tmp_path: Path, content: str) -> None:
+    out = tmp_path / "labels.json"
+    out.with_suffix(".scores.jsonl").write_text(content)
+    result = tag("--dataset", "emoji-voc", "--root", root, "--out", out)
+    assert result.exit_code == 2
+    assert "labels.scores.jsonl is damaged; pass --overwrite" in result.output
+
+
 def test_broken_images_are_reported_and_the_rest_is_done(
     tag, once: Path, image_ids: list[str], tmp_path: Path
 ) -> None:

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+from jaxtyping import Float32
+
 from iseg_cli.errors import PredictionsError
 from iseg_cli.storage.files import write_atomically
-
-Scores = tuple[float, ...]
 
 
 class TagFile:
@@ -26,9 +27,9 @@ class TagFile:
         scores: image id -> a score for each class, of the images that are finished.
     """
 
-    def __init__(self, path: Path, scores: Mapping[str, Scores], journal: BinaryIO) -> None:
+    def __init__(self, path: Path, journal: BinaryIO) -> None:
         self.path, self.scores_path = path, _scores_path(path)
-        self.scores = dict(scores)
+        self.scores: dict[str, Float32[np.ndarray, " classes"]] = {}
         self._journal = journal
 
     @classmethod
@@ -55,21 +56,23 @@ class TagFile:
         """
         if path.suffix != ".json":
             raise PredictionsError(f"labels are written as JSON; {path} must end in .json")
-        kept = {} if overwrite else _read(path, settings)
-        head = {"settings": settings, **about}
-        lines = [_line(head), *(_line(_record(*item)) for item in kept.items())]
-        write_atomically(_scores_path(path), b"".join(lines))  # a torn last line ends here
+        kept = [] if overwrite else _finished(path, settings)
+        head = _line({"settings": settings, **about})
+        write_atomically(_scores_path(path), b"".join([head, *kept]))  # a torn last line ends here
         with _scores_path(path).open("ab") as journal:
-            yield cls(path, kept, journal)
+            file = cls(path, journal)
+            file.scores.update(map(_parse, kept))
+            yield file
 
-    def add(self, scores: Mapping[str, Scores]) -> None:
-        """Keep the scores of some more images."""
-        self.scores.update(scores)
+    def add(self, scores: Mapping[str, Sequence[float]]) -> None:
+        """Keep the scores of some more images, with the decimals that they have."""
+        lines = [_line({"image_id": i, "scores": list(own)}) for i, own in scores.items()]
         try:
-            self._journal.write(b"".join(_line(_record(*item)) for item in scores.items()))
+            self._journal.write(b"".join(lines))
             self._journal.flush()
         except OSError as error:
             raise PredictionsError(f"cannot write {self.scores_path}: {error.strerror}") from None
+        self.scores.update(map(_parse, lines))
 
     def finish(self, labels: Mapping[str, Sequence[str]]) -> None:
         """Write the names of the classes in each image."""
@@ -81,20 +84,22 @@ def _scores_path(path: Path) -> Path:
     return path.with_suffix(".scores.jsonl")
 
 
-def _record(image_id: str, scores: Scores) -> dict[str, Any]:
-    return {"image_id": image_id, "scores": scores}
+def _json(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False)
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
     return _json(content).encode() + b"\n"
 
 
-def _json(content: Any) -> str:
-    return json.dumps(content, ensure_ascii=False)
+def _parse(line: bytes) -> tuple[str, Float32[np.ndarray, " classes"]]:
+    """Return an image's id and scores; KeyError, TypeError or ValueError for another line."""
+    record = json.loads(line)
+    return str(record["image_id"]), np.array(record["scores"], dtype=np.float32)
 
 
-def _read(path: Path, settings: Mapping[str, Any]) -> dict[str, Scores]:
-    """Return the scores of an earlier run with these settings; none if there was no run."""
+def _finished(path: Path, settings: Mapping[str, Any]) -> list[bytes]:
+    """Return the lines of an earlier run with these settings; none if there was no run."""
     scores_path = _scores_path(path)
     if not scores_path.exists():
         if path.exists():
@@ -102,23 +107,24 @@ def _read(path: Path, settings: Mapping[str, Any]) -> dict[str, Scores]:
                 f"{path} exists and was not written by iseg tag; pass --overwrite to replace it or "
                 "--out for another file"
             )
-        return {}
+        return []
     try:
-        head, *lines = scores_path.read_bytes().split(b"\n")[:-1]  # what follows is torn or empty
-        earlier = json.loads(head)["settings"]
-        records = [json.loads(line) for line in lines]
-        kept = {str(r["image_id"]): tuple(map(float, r["scores"])) for r in records}
-        changed = [
-            f"{name} {_json(earlier.get(name))} -> {_json(settings.get(name))}"
-            for name in sorted(earlier.keys() | settings.keys())
-            if earlier.get(name) != settings.get(name)
-        ]
+        lines = scores_path.read_bytes().splitlines(keepends=True)
+        head, *kept = [line for line in lines if line.endswith(b"\n")]  # the last may be torn
+        earlier = dict(json.loads(head)["settings"])
+        for line in kept:
+            _parse(line)
     except OSError as error:
         raise PredictionsError(f"cannot read {scores_path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise PredictionsError(
             f"{scores_path} is damaged; pass --overwrite to make it again"
         ) from error
+    changed = [
+        f"{name} {_json(earlier.get(name))} -> {_json(settings.get(name))}"
+        for name in sorted(earlier.keys() | settings.keys())
+        if earlier.get(name) != settings.get(name)
+    ]
     if changed:
         raise PredictionsError(
             f"{path} was made with other settings ({', '.join(changed)}); pass --overwrite to "

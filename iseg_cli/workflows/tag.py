@@ -171,7 +171,7 @@ def _run(
             images = {item.image_id: item.shown for item in batch if item.shown is not None}
             failed |= {item.image_id: item.reason for item in batch if item.shown is None}
             rows = tagger.score(list(images.values())).tolist()
-            scores = [tuple(round(value, DECIMALS) for value in row) for row in rows]
+            scores = [[round(value, DECIMALS) for value in row] for row in rows]
             file.add(dict(zip(images, scores, strict=True)))
             bar.update(len(batch))
     return failed
