@@ -169,7 +169,14 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
         sys.executable, "-m", "iseg_cli", "generate", "--dataset", "emoji-voc", "--split", "val",
         "--out", str(out), "--batch-size", "1",
     ]  # fmt: skip
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where tests run in the background, the shell has made them deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 120
     while len(masks(out)) < 2 and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
