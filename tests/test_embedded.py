@@ -86,4 +86,4 @@ def test_the_clip_knows_what_is_in_a_scene():
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
         likeliest = clip(pixel_values=pixels, **texts).logits_per_image.argmax().item()
         right += names[int(likeliest)] in reader.annotated(image_id)
-    assert right >= 42  # 49 when it was written; a guess is right 6 times
+    assert right >= 42  # 51 when it was written; a guess is right 6 times
