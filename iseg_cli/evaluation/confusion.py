@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
 from iseg_cli.errors import DataError
+from iseg_cli.samples import run_starts
 
 
 class ConfusionMatrix:
@@ -97,18 +98,24 @@ def count_pairs(
         raise DataError(
             f"the prediction's size {prediction.shape} is not the ground truth's {truth.shape}"
         )
-    counted = truth != ignore_index
-    row, column = truth[counted], prediction[counted]
+    # Masks hold areas: a row of equal pixels is looked at once, and counts as often as it is long.
+    truth, prediction = truth.ravel(), prediction.ravel()
+    starts = run_starts(truth, prediction)
+    lengths = np.diff(starts, append=truth.size)
+    row, column = truth[starts], prediction[starts]
+    counted = row != ignore_index
+    row, column, lengths = row[counted], column[counted], lengths[counted]
     undecided = column == ignore_index
     _require_labels("ground truth", row, rows)
     _require_labels("prediction", column[~undecided], columns)
     column = np.where(undecided, columns, column.astype(np.int64))
     flat = row.astype(np.int64) * (columns + 1) + column
-    pairs = np.bincount(flat, minlength=rows * (columns + 1)).reshape(rows, columns + 1)
-    return pairs.astype(np.int64, copy=False)
+    # The sums are of floats, but exact: integers below 2^53.
+    pairs = np.bincount(flat, weights=lengths, minlength=rows * (columns + 1))
+    return pairs.astype(np.int64).reshape(rows, columns + 1)
 
 
-def _require_labels(what: str, labels: Integer[np.ndarray, " pixels"], number: int) -> None:
+def _require_labels(what: str, labels: Integer[np.ndarray, " runs"], number: int) -> None:
     if labels.dtype.kind not in "iu":
         raise DataError(f"the {what} holds {labels.dtype} values; labels are integers")
     if labels.size and (labels.min() < 0 or labels.max() >= number):

@@ -74,12 +74,12 @@ class Reader(ABC):
         """
         self._require(image_id)
         labels, source = self._read_truth(image_id)
-        outside = sorted(set(np.unique(labels).tolist()) - set(self.label_set.names) - {IGNORE})
+        mask, image = Mask(labels), self.image_path(image_id)
+        outside = sorted(set(mask.present()) - set(self.label_set.names) - {IGNORE})
         if outside:
             raise DataError(
                 f"{source} has label {outside[0]}, which label set {self.label_set.name} lacks"
             )
-        mask, image = Mask(labels), self.image_path(image_id)
         if image.is_file() and (size := image_size(image)) != mask.size:
             raise DataError(
                 f"the mask from {source} is {mask.size[1]} wide and {mask.size[0]} high, "
@@ -154,8 +154,8 @@ def relabel(
     unknown = source_ids[(source_ids > last) & (source_ids != IGNORE)]
     if unknown.size:
         raise DataError(f"{path} has label id {unknown[0]}; those of {name} end at {last}")
-    labels: np.ndarray = label_set.from_source[source_ids]
-    return labels
+    # Every id is within the table of 256; `clip` leaves out the check of it.
+    return np.take(label_set.from_source, source_ids, mode="clip")
 
 
 def first_existing(*candidates: Path) -> Path:
