@@ -162,9 +162,9 @@ class Mask:
 
 
 def run_starts(*labels: Integer[np.ndarray, " pixels"]) -> Int64[np.ndarray, " runs"]:
-    """Return where runs of equal pixels begin: the first pixel, and each that differs from the one
-    before it in any of the arrays.
+    """Return where runs of equal pixels begin.
 
+    That is at the first pixel, and at each that differs in any of the arrays from the one before.
     A mask of areas has a hundredth as many runs as pixels, so that what is asked of every run is
     answered far sooner than what is asked of every pixel.
     """

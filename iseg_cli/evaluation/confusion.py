@@ -28,6 +28,20 @@ class ConfusionMatrix:
         self.counts = np.zeros((num_classes, num_classes), dtype=np.int64)
         self.undecided: Int64[np.ndarray, " classes"] = np.zeros(num_classes, dtype=np.int64)
 
+    @classmethod
+    def of_pairs(
+        cls, pairs: Int64[np.ndarray, "classes classes+1"], ignore_index: int = 255
+    ) -> "ConfusionMatrix":
+        """Return the matrix of counts whose last column is the undecided pixels."""
+        matrix = cls(len(pairs), ignore_index)
+        matrix.counts, matrix.undecided = pairs[:, :-1].copy(), pairs[:, -1].copy()
+        return matrix
+
+    @property
+    def pairs(self) -> Int64[np.ndarray, "classes classes+1"]:
+        """The counts with the undecided pixels as their last column."""
+        return np.column_stack((self.counts, self.undecided))
+
     def update(
         self, prediction: Integer[np.ndarray, "*shape"], truth: Integer[np.ndarray, "*shape"]
     ) -> None:

@@ -1,9 +1,10 @@
 """What every dataset offers: ids, samples, and truth behind its own method."""
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,6 +15,8 @@ from iseg_cli.samples import IGNORE, Category, LabelSet, Mask, Sample
 
 DOCS = "see docs/datasets.md"
 """How the sentence of an error about a folder's layout ends."""
+
+R = TypeVar("R", bound="Reader")
 
 
 class Reader(ABC):
@@ -86,6 +89,18 @@ class Reader(ABC):
                 f"but its image {image} is {size[1]} wide and {size[0]} high"
             )
         return mask
+
+    def part(self: R, image_ids: Sequence[str]) -> R:
+        """Return a reader of some of the images alone, small enough to be sent to a process.
+
+        DataError for an image that is not of the split.
+        """
+        for image_id in image_ids:
+            self._require(image_id)
+        part = copy.copy(self)
+        part.image_ids = tuple(image_ids)
+        part._known = frozenset(image_ids)
+        return part
 
     def annotated(self, image_id: str) -> tuple[Category, ...]:
         """Return an image's categories from the dataset's annotations, in the order of their ids.

@@ -3,7 +3,7 @@
 from iseg_cli.storage.exports import RleSummary, read_scores, write_rle, write_scores
 from iseg_cli.storage.files import write_atomically
 from iseg_cli.storage.folder import PredictionFolder, list_masks
-from iseg_cli.storage.masks import encode_mask, encode_picture, is_whole_png, read_mask
+from iseg_cli.storage.masks import encode_mask, encode_picture, is_whole_png, png_size, read_mask
 from iseg_cli.storage.records import SYNTHESIS, Drawing, ImageRecord, RunInfo
 from iseg_cli.storage.synthetic import SyntheticFolder
 
@@ -19,6 +19,7 @@ __all__ = [
     "encode_picture",
     "is_whole_png",
     "list_masks",
+    "png_size",
     "read_mask",
     "read_scores",
     "write_atomically",
