@@ -202,7 +202,8 @@ def test_processes_are_started_where_there_is_work_for_them(monkeypatch):
     monkeypatch.setattr(scoring, "available_cores", lambda: 8)
     assert suitable_workers(1, (1024, 2048)) == 1
     assert suitable_workers(200, (375, 500)) == 1
-    assert suitable_workers(1449, (375, 500)) == 4
+    assert suitable_workers(1449, (375, 500)) == 2
+    assert suitable_workers(10_000, (375, 500)) == 8
     assert suitable_workers(500, (1024, 2048)) == 8
     monkeypatch.setattr(scoring, "available_cores", lambda: 1)
     assert suitable_workers(500, (1024, 2048)) == 1

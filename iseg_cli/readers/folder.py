@@ -1,6 +1,7 @@
 """Any folder of images, with the categories that its owner names."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -101,11 +102,15 @@ def label_set_of(names: Sequence[str]) -> LabelSet:
 
 
 def _images_below(root: Path, *, leaving_out: Path | None) -> Iterator[Path]:
+    left_out = None if leaving_out is None else leaving_out.resolve()
+    resolved = cache(Path.resolve)  # of folders: each holds many images
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
             continue
         if any(part.startswith(".") for part in path.relative_to(root).parts):
             continue
-        if leaving_out is not None and leaving_out.resolve() in path.resolve().parents:
-            continue
+        if left_out is not None:
+            real = path.resolve() if path.is_symlink() else resolved(path.parent) / path.name
+            if left_out in real.parents:
+                continue
         yield path
