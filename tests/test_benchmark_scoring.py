@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iseg_cli.benchmark import scoring
+from iseg_cli.benchmark import scoring, street_masks
 from iseg_cli.benchmark.scoring import OtherSpeed, ScoringResult, measure_scoring
 from iseg_cli.benchmark.street_masks import mask_pair, write_masks
 
@@ -86,3 +86,12 @@ def test_masks_are_areas_and_the_same_for_a_seed(tmp_path):
     assert files == [f"{kind}/00000{n}.png" for kind in ("predictions", "truth") for n in (0, 1)]
     first = np.asarray(Image.open(tmp_path / "truth" / "000001.png"))
     np.testing.assert_array_equal(first, mask_pair(np.random.default_rng([3, 1]), (96, 160), 34)[0])
+
+
+def test_many_masks_repeat_the_first_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(street_masks, "DISTINCT", 3)
+    write_masks(tmp_path, masks=7, size=(24, 32), labels=34, seed=0)
+    for kind in ("predictions", "truth"):
+        contents = [path.read_bytes() for path in sorted((tmp_path / kind).iterdir())]
+        assert contents == [*contents[:3], *contents[:3], contents[0]]
+        assert len(set(contents)) == 3

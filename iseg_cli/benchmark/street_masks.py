@@ -3,6 +3,7 @@
 Scoring and decoding are as fast as masks are smooth, so that noise would measure something else.
 """
 
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from iseg_cli.storage import encode_mask
 
 AREAS, OBJECTS = 5, 60
 """How many areas a scene is laid in, and how many objects stand before them."""
+
+DISTINCT = 200
+"""Pairs that differ: to paint and encode one takes far longer than to score it."""
 
 _CORNERS = 40  # of an outline
 
@@ -34,19 +38,18 @@ def write_masks(folder: Path, *, masks: int, size: tuple[int, int], labels: int,
 
     Args:
         folder: an empty one.
-        masks: how many pairs.
+        masks: how many pairs; those beyond the first `DISTINCT` repeat them in files of their own.
         size: their (height, width) in pixels.
         labels: they hold 0 to `labels - 1`.
         seed: the same one gives the same masks.
     """
-    palette = np.array([voc_color(label) for label in range(IGNORE + 1)], dtype=np.uint8)
     for name in ("truth", "predictions"):
         (folder / name).mkdir()
-    for number in range(masks):
-        truth, prediction = mask_pair(np.random.default_rng([seed, number]), size, labels)
-        Image.fromarray(truth).save(folder / "truth" / f"{number:06}.png")
-        encoded = encode_mask(Mask(prediction), palette)
-        (folder / "predictions" / f"{number:06}.png").write_bytes(encoded)
+    for first in range(min(masks, DISTINCT)):
+        truth, prediction = _encoded(*mask_pair(np.random.default_rng([seed, first]), size, labels))
+        for number in range(first, masks, DISTINCT):
+            (folder / "truth" / f"{number:06}.png").write_bytes(truth)
+            (folder / "predictions" / f"{number:06}.png").write_bytes(prediction)
 
 
 def mask_pair(
@@ -57,6 +60,15 @@ def mask_pair(
     shapes = [_area(rng, top / AREAS, width / height, labels) for top in range(AREAS)]
     shapes += [_object(rng, width / height, labels) for _ in range(OBJECTS)]
     return _paint(shapes, size), _paint([_mistaken(rng, shape, labels) for shape in shapes], size)
+
+
+def _encoded(
+    truth: UInt8[np.ndarray, "height width"], prediction: UInt8[np.ndarray, "height width"]
+) -> tuple[bytes, bytes]:
+    palette = np.array([voc_color(label) for label in range(IGNORE + 1)], dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(truth).save(buffer, format="PNG")
+    return buffer.getvalue(), encode_mask(Mask(prediction), palette)
 
 
 def _area(rng: np.random.Generator, top: float, width: float, labels: int) -> _Shape:
