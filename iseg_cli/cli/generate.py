@@ -1,6 +1,7 @@
 """`iseg generate`: masks for a dataset."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -70,7 +71,20 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Threads that decode images and write masks.  [default: 4]",
+    help="Local: threads that decode images and write masks.  [default: 4]  Ray: processes, each "
+    "with a model of its own.  [default: one for each GPU, or else for each CPU]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where the work is done: in this process, or in Ray's on many GPUs or machines.",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="The cluster to join: auto or HOST:PORT.  [default: Ray is started here for the run]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
 @click.option("--overlays", is_flag=True, help="Also write pictures of image and mask.")
@@ -93,6 +107,9 @@ def generate(
     scores: bool,
     rle: Path | None,
     categories: str | None,
+    engine: Literal["local", "ray"],
+    workers: int | None,
+    ray_address: str | None,
     **options: object,
 ) -> None:
     """Write a pixel mask for every image of a dataset.
@@ -100,6 +117,7 @@ def generate(
     The masks, 8-bit palette PNGs of the images' sizes, come with run.json (what made them) and
     images.jsonl (a line per image).
     """
+    from iseg_cli.workflows.engines import choose_engine
     from iseg_cli.workflows.generate import default_folder, generate, resolve_settings
     from iseg_cli.workflows.job import Extras
 
@@ -118,7 +136,7 @@ def generate(
             "runtime.batch_size": options["batch_size"],
             "runtime.device": options["device"],
             "runtime.dtype": options["dtype"],
-            "runtime.workers": options["workers"],
+            "runtime.workers": workers if engine == "local" else None,
         },
     )
     summary = generate(
@@ -127,6 +145,7 @@ def generate(
         limit=limit,
         overwrite=overwrite,
         extras=Extras(overlays=overlays, scores=scores, rle=rle),
+        engine=choose_engine(engine, workers=workers, address=ray_address),
     )
     resumed = f", {summary.resumed} were there already" if summary.resumed else ""
     click.echo(f"{summary.written} masks written to {summary.folder}{resumed}.")
