@@ -97,8 +97,8 @@ class Worker:
             return
         for image_id in image_ids:
             reason = (
-                f"{MOST_ATTEMPTS} workers in turn died (killed, or out of memory) while they worked "
-                f"on it and its neighbours; run again, with --engine local to see why"
+                f"{MOST_ATTEMPTS} workers in turn died (killed, or out of memory) while they "
+                "worked on it and its neighbours; run again, with --engine local to see why"
             )
             self._job.fail(image_id, reason, deliver)
 
