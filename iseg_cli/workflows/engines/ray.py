@@ -25,7 +25,7 @@ from iseg_cli.storage import ImageRecord, RunInfo
 from iseg_cli.workflows.engines.base import Crew
 from iseg_cli.workflows.engines.ray_worker import ERROR, LINE, Assignment, Worker, survey
 from iseg_cli.workflows.job import Deliver
-from iseg_cli.workflows.plan import RunPlan
+from iseg_cli.workflows.plan import RunPlan, open_job
 
 MOST_BATCHES = 8
 """Of a task: enough that decoding and writing go on beside the model, few enough to lose one."""
@@ -42,7 +42,10 @@ class RayEngine:
 
     @contextmanager
     def open(self, plan: RunPlan, reader: Reader) -> Iterator[Crew]:
-        """Join or start Ray and ask one process what it would make; see `Engine`."""
+        """Join or start Ray and find out what its processes would make; see `Engine`.
+
+        On a CPU that can be told from here; a GPU may only be where the workers are.
+        """
         plan = _for_others(plan, reader)
         with _ray(self._address):
             gpu = _wants_gpu(plan.settings.runtime.device)
@@ -50,7 +53,7 @@ class RayEngine:
                 plan = _with_runtime(plan, device="cpu")
             workers = self._crew_size("GPU" if gpu else "CPU")
             needs = {"num_cpus": 1, "num_gpus": int(gpu)}
-            info = _ask(Assignment(plan, Path.cwd()), needs)
+            info = _ask(Assignment(plan, Path.cwd()), needs) if gpu else open_job(plan, reader)[1]
             plan = _with_runtime(plan, batch_size=info.batch_size, dtype=info.dtype)
             yield _Pool(Assignment(plan, Path.cwd()), info, workers, needs)
 
@@ -180,7 +183,7 @@ def _hush() -> None:
 
 
 def _ask(assignment: Assignment, needs: dict[str, int]) -> RunInfo:
-    """Return what decides the masks of the run, as a process like those that make them sees it."""
+    """Return what decides the masks of the run, as a process on a GPU sees it."""
     with _told():
         answer = ray.get(ray.remote(**needs)(survey).remote(assignment))
     if isinstance(answer, str):

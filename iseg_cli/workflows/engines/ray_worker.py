@@ -9,7 +9,8 @@ from pathlib import Path
 
 from iseg_cli.errors import IsegError, PredictionsError
 from iseg_cli.storage import ImageRecord, RunInfo
-from iseg_cli.storage.records import read_info, record_line
+from iseg_cli.storage.journal import record_line
+from iseg_cli.storage.records import read_info
 from iseg_cli.workflows.job import Deliver
 from iseg_cli.workflows.plan import RunPlan, open_job
 
