@@ -1,10 +1,14 @@
 """`iseg generate`: masks for a dataset."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from iseg_cli.cli.options import batch_size
+
+if TYPE_CHECKING:
+    from iseg_cli.storage import Shard
 
 EXAMPLES = """\b
 Examples:
@@ -14,12 +18,24 @@ Examples:
   iseg generate --dataset voc --config paper/voc --set refine.iterations=12
   iseg generate --dataset context --task open-vocabulary
   iseg generate --dataset emoji-voc --task unsupervised
+  iseg generate --dataset coco --engine ray --workers 8
+  iseg generate --dataset coco --shard 3/8
   iseg generate --dataset folder --root pictures --categories "corgi, surfboard" --labels clip
 
 The settings that --set takes are listed in docs/settings.md. Run again, a command resumes.
 
 Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
 """
+
+
+def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard | None":
+    """Return the part of the images that is asked for; a usage error for what is none."""
+    from iseg_cli.storage import Shard
+
+    try:
+        return None if value is None else Shard.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; pass 1/8, 2/8 ... 8/8 to eight processes") from None
 
 
 @click.command(epilog=EXAMPLES)
@@ -70,7 +86,26 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Threads that decode images and write masks.  [default: 4]",
+    help="Local: threads that decode images and write masks.  [default: 4]  Ray: processes, each "
+    "with a model of its own.  [default: one for each GPU, or else for each CPU]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where the work is done: in this process, or in Ray's on many GPUs or machines.",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="The cluster to join: auto or HOST:PORT.  [default: Ray is started here for the run]",
+)
+@click.option(
+    "--shard",
+    callback=_shard,
+    metavar="I/N",
+    help="Only the I-th of N parts of the images; all parts may go to one folder at one time.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
 @click.option("--overlays", is_flag=True, help="Also write pictures of image and mask.")
@@ -93,6 +128,10 @@ def generate(
     scores: bool,
     rle: Path | None,
     categories: str | None,
+    engine: Literal["local", "ray"],
+    workers: int | None,
+    ray_address: str | None,
+    shard: "Shard | None",
     **options: object,
 ) -> None:
     """Write a pixel mask for every image of a dataset.
@@ -100,6 +139,7 @@ def generate(
     The masks, 8-bit palette PNGs of the images' sizes, come with run.json (what made them) and
     images.jsonl (a line per image).
     """
+    from iseg_cli.workflows.engines import choose_engine
     from iseg_cli.workflows.generate import default_folder, generate, resolve_settings
     from iseg_cli.workflows.job import Extras
 
@@ -118,7 +158,7 @@ def generate(
             "runtime.batch_size": options["batch_size"],
             "runtime.device": options["device"],
             "runtime.dtype": options["dtype"],
-            "runtime.workers": options["workers"],
+            "runtime.workers": workers if engine == "local" else None,
         },
     )
     summary = generate(
@@ -127,6 +167,8 @@ def generate(
         limit=limit,
         overwrite=overwrite,
         extras=Extras(overlays=overlays, scores=scores, rle=rle),
+        shard=shard,
+        engine=choose_engine(engine, workers=workers, address=ray_address),
     )
     resumed = f", {summary.resumed} were there already" if summary.resumed else ""
     click.echo(f"{summary.written} masks written to {summary.folder}{resumed}.")

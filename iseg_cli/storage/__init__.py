@@ -6,6 +6,7 @@ from iseg_cli.storage.folder import PredictionFolder, list_masks
 from iseg_cli.storage.layout import Layout
 from iseg_cli.storage.masks import encode_mask, encode_picture, is_whole_png, png_size, read_mask
 from iseg_cli.storage.records import SYNTHESIS, Drawing, ImageRecord, RunInfo
+from iseg_cli.storage.shards import Shard
 from iseg_cli.storage.synthetic import SyntheticFolder
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "PredictionFolder",
     "RleSummary",
     "RunInfo",
+    "Shard",
     "SyntheticFolder",
     "encode_mask",
     "encode_picture",

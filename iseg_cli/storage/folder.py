@@ -4,26 +4,25 @@ import dataclasses
 import json
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
 from iseg_cli.errors import PredictionsError
 from iseg_cli.storage.files import TEMPORARY_SUFFIX, remove_temporaries, write_atomically
+from iseg_cli.storage.journal import Journal, read_journal, read_records, shard_journals
 from iseg_cli.storage.layout import Layout
 from iseg_cli.storage.lock import LOCK_NAME, FolderLock
 from iseg_cli.storage.masks import is_whole_png
 from iseg_cli.storage.records import (
-    RECORDS_NAME,
     RUN_NAME,
     SYNTHESIS,
     ImageRecord,
     RunInfo,
     read_info,
-    read_records,
-    record_line,
 )
+from iseg_cli.storage.shards import Shard
 
 F = TypeVar("F", bound="PredictionFolder")
 
@@ -40,13 +39,19 @@ class PredictionFolder(Layout):
         records: what became of each image, by image id; the last word on an image counts.
     """
 
-    def __init__(self, path: Path, info: RunInfo, lock: FolderLock | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        info: RunInfo,
+        lock: FolderLock | None = None,
+        shard: Shard | None = None,
+    ) -> None:
         super().__init__(path)
         self.info = info
         self.records = read_records(path)
-        self._lock = lock
+        self._lock, self._shard = lock, shard
         self._threads = threading.Lock()
-        self._journal: TextIO | None = None
+        self._journal = Journal(path, shard)
 
     @classmethod
     def open(cls, path: Path) -> "PredictionFolder":
@@ -60,19 +65,31 @@ class PredictionFolder(Layout):
         return cls(path, info)
 
     @classmethod
-    def start(cls: type[F], path: Path, run: RunInfo, *, overwrite: bool = False) -> F:
+    def start(
+        cls: type[F],
+        path: Path,
+        run: RunInfo,
+        *,
+        overwrite: bool = False,
+        shard: Shard | None = None,
+    ) -> F:
         """Make a folder for a run, or take up where an earlier run with these settings stopped.
 
-        With `overwrite` the earlier run's files are removed first, whatever its settings.
-        PredictionsError where other settings made the folder, where it holds something that is
-        not ours, or while another process writes in it.
+        With `overwrite` the earlier run's files are removed first, whatever its settings; shards,
+        which may not be alone, cannot do that. PredictionsError where other settings made the
+        folder, where it holds something that is not ours, or while another process writes in it.
         """
+        if overwrite and shard is not None:
+            raise PredictionsError(
+                f"a shard cannot overwrite {path}, where others may be at work; remove the folder "
+                "first, or pass another --out"
+            )
         _refuse_foreign(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PredictionsError(f"cannot make {path}: {error.strerror}") from error
-        lock = FolderLock(path)
+        lock = FolderLock(path, shard)
         try:
             earlier = read_info(path)
             if earlier is not None and (earlier.task == SYNTHESIS) != (run.task == SYNTHESIS):
@@ -89,10 +106,9 @@ class PredictionFolder(Layout):
                         "--overwrite to replace its masks or --out for another folder"
                     )
                 run = dataclasses.replace(run, created=earlier.created)
-            remove_temporaries(path)
-            folder = cls(path, dataclasses.replace(run, status="running"), lock)
+            folder = cls(path, dataclasses.replace(run, status="running"), lock, shard)
             folder._write_info()
-            folder._rewrite_records(folder.records)  # a torn last line ends here
+            folder._mend()
         except BaseException:
             lock.release()
             raise
@@ -125,31 +141,37 @@ class PredictionFolder(Layout):
     def record(self, record: ImageRecord) -> None:
         """Record what became of an image, after its mask was written here or by another process."""
         with self._threads:
-            try:
-                journal = self._open_journal()
-                journal.write(record_line(record))
-                journal.flush()
-            except OSError as error:
-                raise PredictionsError(
-                    f"cannot write {self.path / RECORDS_NAME}: {error.strerror}"
-                ) from error
+            if not self._journal.is_open:  # a report describes other masks from here on
+                self.report_path.unlink(missing_ok=True)
+            self._journal.append(record)
             self.records[record.image_id] = record
 
     def finish(self, image_ids: Sequence[str]) -> None:
-        """Mark the run finished, its records in the dataset's order `image_ids`."""
+        """Mark the run finished, its records in the order of `image_ids`, those of the whole run.
+
+        A shard leaves that to the last one at work; where some have not been at work yet, the run
+        is not finished.
+        """
         with self._threads:
-            self._close_journal()
+            self._journal.close()
+            if self._lock is not None and not self._lock.take_whole():
+                return
+            if self._shard is not None:
+                self.records = read_records(self.path)
+                remove_temporaries(self.path)
             order = [i for i in image_ids if i in self.records]
             wider = self.records.keys() - set(order)  # an earlier run without --limit
-            self._rewrite_records([*order, *sorted(wider)])
-            self.info = dataclasses.replace(self.info, status="finished")
+            self.records = {i: self.records[i] for i in [*order, *sorted(wider)]}
+            self._merge_journals()
+            if len(order) == len(image_ids):
+                self.info = dataclasses.replace(self.info, status="finished")
             self._write_info()
 
     def close(self) -> None:
         """Close the records and let other processes write in the folder."""
         with self._threads:
             try:
-                self._close_journal()
+                self._journal.close()
             finally:
                 if self._lock is not None:
                     self._lock.release()
@@ -169,28 +191,26 @@ class PredictionFolder(Layout):
         text = json.dumps(self.info.to_json(), indent=2, ensure_ascii=False)
         write_atomically(self.path / RUN_NAME, (text + "\n").encode())
 
-    def _rewrite_records(self, image_ids: Iterable[str]) -> None:
-        self.records = {i: self.records[i] for i in image_ids}
-        text = "".join(record_line(record) for record in self.records.values())
-        write_atomically(self.path / RECORDS_NAME, text.encode())
+    def _mend(self) -> None:
+        """Put away what killed runs left half done: what they were writing, and torn last lines."""
+        if self._shard is not None:
+            self._journal.replace(read_journal(self._journal.path).values())
+            return
+        remove_temporaries(self.path)
+        self._merge_journals()
 
-    def _open_journal(self) -> TextIO:
-        if self._journal is None:
-            self.report_path.unlink(missing_ok=True)  # it describes other masks from here on
-            self._journal = (self.path / RECORDS_NAME).open("a", encoding="utf-8")
-        return self._journal
-
-    def _close_journal(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
+    def _merge_journals(self) -> None:
+        """Put all records into images.jsonl; whoever calls this is alone in the folder."""
+        Journal(self.path).replace(self.records.values())
+        for path in shard_journals(self.path):
+            path.unlink(missing_ok=True)
 
     def _remove_files(self) -> None:
         for image_id in self.records:
             for place in (self.mask_path, self.overlay_path, self.scores_path):
                 place(image_id).unlink(missing_ok=True)
         # The records go last: a killed removal can be done again.
-        for path in (self.report_path, self.path / RECORDS_NAME):
+        for path in (self.report_path, *shard_journals(self.path), Journal(self.path).path):
             path.unlink(missing_ok=True)
 
 
@@ -208,9 +228,12 @@ def _refuse_foreign(path: Path) -> None:
     """Refuse to write in a folder that holds files but no run of ours."""
     if path.exists() and not path.is_dir():
         raise PredictionsError(f"{path} is a file; pass a folder as --out")
-    if not path.is_dir() or (path / RUN_NAME).exists():
+    if not path.is_dir():
         return
-    foreign = (n for n in os.listdir(path) if n != LOCK_NAME and not n.endswith(TEMPORARY_SUFFIX))
+    names = os.listdir(path)
+    if (path / RUN_NAME).exists():  # asked after the list was made: a shard may just be starting
+        return
+    foreign = (n for n in names if not n.startswith(LOCK_NAME) and not n.endswith(TEMPORARY_SUFFIX))
     if (name := next(foreign, None)) is not None:
         raise PredictionsError(
             f"{path} holds {name} but no {RUN_NAME}; nothing was written: pass an empty folder "

@@ -1,4 +1,4 @@
-"""The lines of images.jsonl and the contents of run.json, as frozen values."""
+"""What the lines of images.jsonl and the contents of run.json mean, as frozen values."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from iseg_cli.errors import PredictionsError
 
-RUN_NAME, RECORDS_NAME = "run.json", "images.jsonl"
+RUN_NAME = "run.json"
 
 SYNTHESIS = "synthesis"
 """The task of a run that drew its images."""
@@ -202,11 +202,6 @@ def _walk(key: str, value: Any) -> Iterator[tuple[str, str]]:
         yield key, json.dumps(value)
 
 
-def record_line(record: ImageRecord) -> str:
-    """Return a record's line of images.jsonl, its newline included."""
-    return json.dumps(record.to_json(), ensure_ascii=False) + "\n"
-
-
 def read_info(folder: Path) -> RunInfo | None:
     """Return a folder's run.json, None where it has none; PredictionsError where it is not ours."""
     try:
@@ -219,21 +214,3 @@ def read_info(folder: Path) -> RunInfo | None:
         raise PredictionsError(
             f"{folder / RUN_NAME} was not written by iseg generate; pass another folder"
         ) from error
-
-
-def read_records(folder: Path) -> dict[str, ImageRecord]:
-    """Return the records of images.jsonl, the last one per image; a torn last line is dropped."""
-    path = folder / RECORDS_NAME
-    if not path.is_file():
-        return {}
-    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn or empty
-    records: dict[str, ImageRecord] = {}
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = ImageRecord.from_json(json.loads(line))
-        except (ValueError, TypeError, KeyError) as error:
-            raise PredictionsError(
-                f"{path}, line {number} is damaged; delete the line and rerun iseg generate"
-            ) from error
-        records[record.image_id] = record
-    return records

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from iseg_cli.config import Settings, declared, load_settings
 from iseg_cli.errors import SettingsError
 from iseg_cli.readers.registry import DATASETS, dataset_info
-from iseg_cli.storage import ImageRecord, PredictionFolder, write_rle
+from iseg_cli.storage import ImageRecord, PredictionFolder, Shard, write_rle
 from iseg_cli.workflows.engines import Engine, LocalEngine
 from iseg_cli.workflows.inputs import open_reader
 from iseg_cli.workflows.job import Extras
@@ -63,6 +63,7 @@ def generate(
     overwrite: bool = False,
     extras: Extras | None = None,
     engine: Engine | None = None,
+    shard: Shard | None = None,
 ) -> Summary:
     """Write a mask for every image of a dataset's split; run again, it resumes.
 
@@ -76,11 +77,18 @@ def generate(
         overwrite: replace what another run wrote there.
         extras: what to write beside the masks; None for nothing.
         engine: where the work is done; None for this process. The masks are the same.
+        shard: only this part of the images; the other parts may be made in the same folder at the
+            same time.
 
     Raises:
         IsegError: a dataset, model, setting or folder that cannot be used.
     """
     extras = extras or Extras()
+    if shard is not None and extras.rle is not None:
+        raise SettingsError(
+            "a shard has not all the masks that go into --rle; once all shards are done, run "
+            "without --shard: only that file is written then"
+        )
     reader = open_reader(settings)
     image_ids = reader.image_ids[:limit]
     if not overwrite:
@@ -88,13 +96,12 @@ def generate(
     plan = RunPlan(settings, out, extras, images=len(image_ids), limit=limit)
     with (
         (engine or LocalEngine()).open(plan, reader) as crew,
-        PredictionFolder.start(out, crew.info, overwrite=overwrite) as folder,
+        PredictionFolder.start(out, crew.info, overwrite=overwrite, shard=shard) as folder,
     ):
-        todo = _unfinished(folder, image_ids, extras)
-        resumed = len(image_ids) - len(todo)
-        bar: tqdm[NoReturn] = tqdm(
-            total=len(image_ids), initial=resumed, unit="image", disable=None
-        )
+        mine = image_ids if shard is None else shard.select(image_ids)
+        todo = _unfinished(folder, mine, extras)
+        resumed = len(mine) - len(todo)
+        bar: tqdm[NoReturn] = tqdm(total=len(mine), initial=resumed, unit="image", disable=None)
         with bar:
             ledger = _Ledger(folder, bar)
             crew.work(todo, ledger.enter)
@@ -102,7 +109,7 @@ def generate(
         if extras.rle is not None:
             write_rle(extras.rle, folder, mask_labels(settings, reader))
     failed = ledger.failed
-    return Summary(out, len(image_ids), resumed, len(todo) - len(failed), failed)
+    return Summary(out, len(mine), resumed, len(todo) - len(failed), failed)
 
 
 def resolve_settings(

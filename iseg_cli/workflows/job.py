@@ -124,6 +124,11 @@ class Job:
             for future in written:
                 future.result()
 
+    def fail(self, image_id: str, reason: str, deliver: Deliver) -> None:
+        """Deliver an image as failed, and remove its earlier mask."""
+        self.layout.write_mask(image_id, None)
+        deliver(ImageRecord(image_id, None, (), "failed", reason))
+
     def _prepare(self, image_id: str) -> _Prepared | _Failed:
         """Decode an image, look up its labels and bring it to the model's size."""
         sample = self.reader.sample(image_id)
@@ -166,20 +171,15 @@ class Job:
         """Yield what the model can work on; deliver the rest as failed."""
         for item in prepared:
             if isinstance(item, _Failed):
-                self._fail(item, deliver)
+                self.fail(item.sample.image_id, item.reason, deliver)
                 continue
             try:
                 self.segmenter.check(item.categories)
                 self.segmenter.announce([item.categories])
             except PromptError as error:
-                self._fail(_Failed(item.sample, str(error)), deliver)
+                self.fail(item.sample.image_id, str(error), deliver)
                 continue
             yield item
-
-    def _fail(self, item: _Failed, deliver: Deliver) -> None:
-        image_id = item.sample.image_id
-        self.layout.write_mask(image_id, None)
-        deliver(ImageRecord(image_id, None, (), "failed", item.reason))
 
     def _begin(self, batch: Sequence[_Prepared]) -> Callable[[int], Segmentation]:
         """Begin to segment a batch; images that lack the categories they need cost nothing.

@@ -1,0 +1,102 @@
+"""Records on disk: a file that grows by a line for each image, and one for each shard of a run."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from iseg_cli.errors import PredictionsError
+from iseg_cli.storage.files import write_atomically
+from iseg_cli.storage.records import ImageRecord
+from iseg_cli.storage.shards import Shard
+
+RECORDS_NAME = "images.jsonl"
+
+
+class Journal:
+    """The records of a run, or of one shard of it, on their way to disk.
+
+    Attributes:
+        path: `images.jsonl`, or `images.<i>-of-<n>.jsonl` for a shard.
+    """
+
+    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
+        name = RECORDS_NAME if shard is None else f"images.{shard.name}.jsonl"
+        self.path = folder / name
+        self._file: TextIO | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something was appended since the file was last closed."""
+        return self._file is not None
+
+    def append(self, record: ImageRecord) -> None:
+        """Add a record; PredictionsError where it cannot be written."""
+        try:
+            if self._file is None:
+                self._file = self.path.open("a", encoding="utf-8")
+            self._file.write(record_line(record))
+            self._file.flush()
+        except OSError as error:
+            raise PredictionsError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def replace(self, records: Iterable[ImageRecord]) -> None:
+        """Put these records in the place of the file's, all or none of them."""
+        self.close()
+        write_atomically(self.path, "".join(record_line(r) for r in records).encode())
+
+    def close(self) -> None:
+        """Close the file; the next record opens it again."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
+
+
+def record_line(record: ImageRecord) -> str:
+    """Return a record's line of a journal, its newline included."""
+    return json.dumps(record.to_json(), ensure_ascii=False) + "\n"
+
+
+def read_journal(path: Path) -> dict[str, ImageRecord]:
+    """Return a journal's records, the last one per image; a torn last line is dropped.
+
+    PredictionsError where another line is damaged.
+    """
+    try:
+        contents = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    lines = contents.split(b"\n")[:-1]  # what follows the last newline is torn or empty
+    records: dict[str, ImageRecord] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = ImageRecord.from_json(json.loads(line))
+        except (ValueError, TypeError, KeyError) as error:
+            raise PredictionsError(
+                f"{path}, line {number} is damaged; delete the line and rerun iseg generate"
+            ) from error
+        records[record.image_id] = record
+    return records
+
+
+def shard_journals(folder: Path) -> list[Path]:
+    """Return the journals of shards that nobody has put into images.jsonl yet."""
+    return sorted(folder.glob("images.*-of-*.jsonl"))
+
+
+def read_records(folder: Path) -> dict[str, ImageRecord]:
+    """Return what became of each image: images.jsonl, and over it what shards have done since.
+
+    Of two shards that tried the same image, as with another number of shards, the one that made
+    its mask is right.
+    """
+    newer: dict[str, ImageRecord] = {}
+    for path in shard_journals(folder):
+        for image_id, record in read_journal(path).items():
+            if record.status != "failed" or not _is_made(newer, image_id):
+                newer[image_id] = record
+    return {**read_journal(folder / RECORDS_NAME), **newer}
+
+
+def _is_made(records: Mapping[str, ImageRecord], image_id: str) -> bool:
+    return image_id in records and records[image_id].status != "failed"
