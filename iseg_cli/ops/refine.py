@@ -58,7 +58,7 @@ def trajectory(
     maps = normalise(maps)
     while True:
         yield maps
-        maps = normalise(torch.bmm(attention, maps))  # eq. 3
+        maps = normalise(_multiply(attention, maps))  # eq. 3
 
 
 def refine_adaptively(
@@ -93,13 +93,28 @@ def refine_adaptively(
         current = refined[image : image + 1]
         for step in range(1, max_iterations + 1):
             previous = current
-            current = normalise(torch.bmm(attention[image : image + 1], previous))
+            current = normalise(_multiply(attention[image : image + 1], previous))
             steps[image] = step
             moved = (current - previous).abs().sum(dim=1) / 2
             if step >= min_iterations and bool((moved < tolerance).all()):
                 break
         refined[image] = current[0]
     return refined, steps
+
+
+def _multiply(attention: Tensor, maps: Tensor) -> Tensor:
+    """Return attention @ maps, of which no column depends on how many others there are.
+
+    On a CPU each map is a vector of its own: an image has few, and a product of matrices this
+    narrow takes several times as long. Maps of zeros, which only fill up a batch, cost nothing.
+    """
+    if not maps.is_cpu:
+        return torch.bmm(attention, maps)
+    vectors = maps.transpose(1, 2).contiguous()
+    products = torch.zeros_like(vectors)
+    for image, column in vectors.any(dim=2).nonzero().tolist():
+        torch.mv(attention[image], vectors[image, column], out=products[image, column])
+    return products.transpose(1, 2)
 
 
 def _raise_precision(maps: Tensor, attention: Tensor) -> tuple[Tensor, Tensor]:

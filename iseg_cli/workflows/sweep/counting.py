@@ -94,8 +94,9 @@ def refine_on_the_way(maps: Tensor, attention: Tensor, wanted: Iterable[int]) ->
     numbers = set(wanted)
     columns = maps.shape[-1]
     parts: dict[int, list[Tensor]] = {number: [] for number in numbers}
-    # Of the segmenter's width, so that products are rounded as they are there.
-    for block in pad(maps, (0, -columns % COLUMNS)).split(COLUMNS, dim=-1):
+    # On a GPU of the segmenter's width, for products are rounded as their width has it.
+    filled = maps if maps.is_cpu else pad(maps, (0, -columns % COLUMNS))
+    for block in filled.split(COLUMNS, dim=-1):
         for number, refined in zip(
             range(max(numbers) + 1), trajectory(block, attention), strict=False
         ):
