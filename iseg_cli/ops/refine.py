@@ -55,7 +55,7 @@ def trajectory(
 ) -> Iterator[Float[Tensor, "batch pixels categories"]]:
     """Yield what `refine` returns for 0, 1, 2 ... iterations, one product each, without end."""
     maps, attention = _raise_precision(maps, attention)
-    maps = normalise(maps)
+    maps = normalise(_lay_out(maps))
     while True:
         yield maps
         maps = normalise(_multiply(attention, maps))  # eq. 3
@@ -87,7 +87,7 @@ def refine_adaptively(
         The maps as `refine` returns them, and the number of products of each image.
     """
     maps, attention = _raise_precision(maps, attention)
-    refined = normalise(maps)
+    refined = normalise(_lay_out(maps))
     steps = torch.zeros(len(maps), dtype=torch.int64)
     for image in range(len(maps)):
         current = refined[image : image + 1]
@@ -100,6 +100,13 @@ def refine_adaptively(
                 break
         refined[image] = current[0]
     return refined, steps
+
+
+def _lay_out(maps: Tensor) -> Tensor:
+    """Return maps as `_multiply` does: on a CPU each in one piece, so that its sum, too, is rounded
+    alike whatever is beside it.
+    """
+    return maps.transpose(1, 2).contiguous().transpose(1, 2) if maps.is_cpu else maps
 
 
 def _multiply(attention: Tensor, maps: Tensor) -> Tensor:
