@@ -103,8 +103,9 @@ def refine_adaptively(
 
 
 def _lay_out(maps: Tensor) -> Tensor:
-    """Return maps as `_multiply` does: on a CPU each in one piece, so that its sum, too, is rounded
-    alike whatever is beside it.
+    """Return maps as `_multiply` does: on a CPU each in one piece.
+
+    Its sum, too, is then rounded alike whatever is beside it.
     """
     return maps.transpose(1, 2).contiguous().transpose(1, 2) if maps.is_cpu else maps
 
