@@ -51,7 +51,7 @@ def test_every_word_of_a_caption_is_one_token(text) -> None:
 
 
 def test_a_training_that_goes_on_keeps_its_tokens(text, tmp_path: Path) -> None:
-    """Numbers of tokens that differ from those the embeddings were learned for would be nonsense."""
+    """Embeddings belong to the numbers that tokens had when they were learned."""
     start = tmp_path / "start"
     text.build_tokenizer(more=("zebra",)).save_pretrained(start / "tokenizer")
     went_on = text.make_tokenizer(tmp_path / "work", start=start)
