@@ -209,6 +209,14 @@ class ClipSettings(Section):
         description="a likely class lies over this share of the way from the least to the greatest "
         "patch score of the image",
     )
+    patch_weight: float = Field(
+        0.5, ge=0, description="weight of the patches' score of a class that is looked at again"
+    )
+    crop_weight: float = Field(
+        0.5,
+        ge=0,
+        description="weight of its score in the crop; with a sum over 1 it rises above others",
+    )
     threshold: float = Field(
         0.5,
         ge=0,
