@@ -21,9 +21,10 @@ from iseg_cli.readers.base import Reader
 from iseg_cli.samples import IGNORE
 from iseg_cli.storage.records import RunInfo
 from iseg_cli.storage.sweeps import SweepFolder, earlier_batch_size
-from iseg_cli.workflows.generate import VERSIONS, default_folder
+from iseg_cli.workflows.generate import default_folder
 from iseg_cli.workflows.inputs import fitting_background, label_source, open_reader
 from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
+from iseg_cli.workflows.plan import VERSIONS
 from iseg_cli.workflows.sweep.grid import Grid, Point
 from iseg_cli.workflows.sweep.loop import Failed, SettingsScorer
 from iseg_cli.workflows.sweep.plan import plan_captures
