@@ -70,14 +70,14 @@ def test_the_table_is_in_percent():
         "pixel accuracy %",
         "mean accuracy %",
     ]
-    assert lines[2].split() == ["naive", "43.35", "±", "10.26", "60.00", "60.00"]
+    assert lines[2].split() == ["naive", "43.35", "±", "10.27", "60.00", "60.00"]
     assert lines[3].split() == ["iterative", "71.72", "±", "8.75", "83.33", "83.33"]
     assert lines[5] == "Best mIoU 71.72 ± 8.75, mean of 3 seeds: refine.mode=iterative"
     assert lines[6] == "voc train, 3 images, labels from masks, model tiny."
     assert render(SEEDS, "markdown").splitlines()[:3] == [
         "| refine.mode | mIoU % | pixel accuracy % | mean accuracy % |",
         "| ---: | ---: | ---: | ---: |",
-        "| naive | 43.35 ± 10.26 | 60.00 | 60.00 |",
+        "| naive | 43.35 ± 10.27 | 60.00 | 60.00 |",
     ]
 
 

@@ -90,7 +90,9 @@ def build_grid(base: Settings, texts: Sequence[str], *, seeds: int | None = None
 
 
 def value_text(value: Any) -> str:
-    """Return a setting's value as a reader writes it: words bare, the rest as JSON."""
+    """Return a setting's value as a reader writes it: words bare, 0 for 0.0, the rest as JSON."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -64,8 +64,11 @@ def draw(result: SweepResult) -> bytes | None:
         return None
     found = panels(result)
     figure = Figure(figsize=(4.6 * max(1, len(found)), 3.6), layout="constrained", dpi=120)
+    first: Axes | None = None
     for place, panel in enumerate(found):
-        _draw_panel(figure.add_subplot(1, len(found), place + 1), panel)
+        axes = figure.add_subplot(1, len(found), place + 1, sharey=first)
+        first = first or axes
+        _draw_panel(axes, panel)
     protocol = result.protocol
     seeds = f", {result.seeds} seeds" if result.seeds > 1 else ""
     figure.suptitle(
@@ -132,6 +135,8 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
             axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
     if not numeric:
         axes.set_xticks(range(len(texts)), texts)
+    elif len(texts) <= _MOST_LINES:
+        axes.set_xticks(panel.axis.values, texts, fontsize="small")
     best = f"\n({', '.join(panel.at_best)} at its best)" if panel.at_best else ""
     axes.set(xlabel=panel.axis.name + best, ylabel="mIoU (%)")
     axes.grid(alpha=0.3)
