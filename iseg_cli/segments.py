@@ -37,16 +37,41 @@ def find_segments(
 ) -> list[Segments]:
     """Cut images into segments.
 
-    With `refine.mode: none` the proposals of DiffSeg decide by themselves. Otherwise its segments
-    on the attention's grid, one map each, are refined in the place of cross-attention (sections 3.2
-    and 3.3 of iSeg), and the refined maps, each stretched to [0, 1], decide.
-
     Args:
         maps: of a batch.
         sizes: (height, width) of each image.
         settings: how positions are merged and segments refined.
     """
-    proposals = [_propose(image, maps.side, settings) for image in maps.merged]
+    return decide_segments(find_proposals(maps, settings), maps, sizes, settings)
+
+
+def find_proposals(maps: SelfMaps, settings: Settings) -> list[Float[Tensor, "proposals pixels"]]:
+    """Return DiffSeg's proposals for the segments of each image: distributions over the grid."""
+    rule = settings.diffseg
+    return [
+        propose(
+            image,
+            side=maps.side,
+            anchors=rule.anchors,
+            threshold=rule.threshold,
+            rounds=rule.rounds,
+        )
+        for image in maps.merged
+    ]
+
+
+def decide_segments(
+    proposals: Sequence[Float[Tensor, "proposals pixels"]],
+    maps: SelfMaps,
+    sizes: Sequence[tuple[int, int]],
+    settings: Settings,
+) -> list[Segments]:
+    """Turn proposals into segments.
+
+    With `refine.mode: none` the proposals of DiffSeg decide by themselves. Otherwise its segments
+    on the attention's grid, one map each, are refined in the place of cross-attention (sections 3.2
+    and 3.3 of iSeg), and the refined maps, each stretched to [0, 1], decide.
+    """
     if maps.refining is None or settings.refine.mode == "none":
         return [
             _decide(own, maps.side, size, stretch=False)
@@ -58,13 +83,6 @@ def find_segments(
         _decide(scores[: int(own.sum())].flatten(1), maps.side, size, stretch=True)
         for scores, own, size in zip(refined.scores, valid, sizes, strict=True)
     ]
-
-
-def _propose(merged: Tensor, side: int, settings: Settings) -> Float[Tensor, "proposals pixels"]:
-    rule = settings.diffseg
-    return propose(
-        merged, side=side, anchors=rule.anchors, threshold=rule.threshold, rounds=rule.rounds
-    )
 
 
 def _initial_maps(

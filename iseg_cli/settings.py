@@ -209,6 +209,14 @@ class ClipSettings(Section):
         description="a likely class lies over this share of the way from the least to the greatest "
         "patch score of the image",
     )
+    patch_weight: float = Field(
+        0.5, ge=0, description="weight of the patches' score of a class that is looked at again"
+    )
+    crop_weight: float = Field(
+        0.5,
+        ge=0,
+        description="weight of its score in the crop; with a sum over 1 it rises above others",
+    )
     threshold: float = Field(
         0.5,
         ge=0,
@@ -322,6 +330,14 @@ class Settings(Section):
         "none", description="clip-entropy: maps are fused with CLIP's, weighted by entropy"
     )
     model: str = Field("sd2.1-base", description="tiny, sd2.1-base, a hub id or a folder")
+    vae: str = Field(
+        "own",
+        description="own: the model's autoencoder; taesd, a hub id or a folder: a tiny one, which "
+        "is faster and whose masks may differ",
+    )
+    compile: bool = Field(
+        False, description="compile the model: minutes at the start, faster afterwards"
+    )
     seed: int = Field(1101, ge=0, lt=2**63, description="of the noise, the same for every image")
     prompt: PromptSettings = PromptSettings()
     cat_cross: CatCrossSettings = CatCrossSettings()

@@ -97,7 +97,7 @@ def main(
     make_store(work, "fit64", seed=seed, side=64, count=scenes)
     make_store(work, "near64", seed=seed, side=64, count=scenes)
     make_store(work, "fit128", seed=seed, side=128, count=large_scenes)
-    make_tokenizer(work)
+    make_tokenizer(work, start=start)
     if end >= STAGES.index("clip"):
         train_clip(work, seed=seed, plan=ClipPlan())
     if end >= STAGES.index("vae"):

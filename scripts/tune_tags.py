@@ -28,6 +28,7 @@ Scores = Float32[np.ndarray, "images classes"]
 PROMPT = ("a photograph of {}",)
 PLAIN = ("background", "wall", "sky", "ground", "pattern")
 SCALES = ((1.0,), (1.5,), (1.0, 1.5), (1.0, 1.25, 1.5), (1.0, 1.25, 1.75), (1.0, 1.25, 1.5, 1.75))
+WEIGHTS = ((0.5, 0.5), (0.3, 0.7), (0.7, 0.3), (0.8, 0.2), (0.4, 0.8), (0.0, 1.0))
 START: Changes = {"model": "tiny-clip", "templates": PROMPT, "likely": 0.1}
 ROUNDS: list[list[Changes]] = [
     [
@@ -38,6 +39,7 @@ ROUNDS: list[list[Changes]] = [
     [{"background_prompts": words} for words in (None, PLAIN, ("background",), ())],
     [{"votes": votes} for votes in (None, 0, 2, 3)],
     [{"likely": share} for share in (0.1, 0.2, 0.3, 0.5)],
+    [{"patch_weight": patch, "crop_weight": crop} for patch, crop in WEIGHTS],
     [{"templates": sentences} for sentences in (PROMPT, (*PROMPT, "a photo of a {}.", "{}"), None)],
 ]
 THRESHOLDS = np.arange(0.05, 0.95, 0.05).round(2).tolist()

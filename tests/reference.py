@@ -294,6 +294,14 @@ def response_box(score, rows):
     return responds.ravel(), (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
 
 
+def combine_looks(local, again, looked, weights):
+    """Scores [images, classes] of the patches and, where a class was looked at again, its crop."""
+    combined = local.copy()
+    for place in zip(*np.nonzero(looked), strict=True):
+        combined[place] = weights[0] * local[place] + weights[1] * again[place]
+    return combined
+
+
 def self_self_attention(query, key, value, scale):
     """Values of one head, [tokens, channels], mixed by the mean of the softmaxes of QQ, KK, VV."""
     mixed = np.zeros_like(value)

@@ -72,6 +72,25 @@ def test_values_of_the_open_vocabulary(preset: str) -> None:
     assert settings.ent_self.log == ("natural" if natural else "log10")
 
 
+@pytest.mark.parametrize(
+    ("preset", "values"),
+    [
+        ("voc-open-vocabulary", (0.6, 0.6, 0.4, 0.8)),
+        ("folder-open-vocabulary", (0.6, 0.6, 0.4, 0.8)),
+        ("context", (0.2, 0.2, 0.5, 0.5)),
+        ("coco-object", (0.3, 0.6, 0.8, 0.2)),
+        ("paper/voc-open-vocabulary", (0.6, 0.6, 0.4, 0.8)),
+        ("paper/context", (0.2, 0.2, 0.5, 0.5)),
+        ("paper/coco-object", (0.3, 0.6, 0.8, 0.2)),
+    ],
+)
+def test_how_the_released_code_finds_labels(
+    preset: str, values: tuple[float, float, float, float]
+) -> None:
+    clip = load_settings(preset).clip
+    assert (clip.likely, clip.threshold, clip.patch_weight, clip.crop_weight) == values
+
+
 def test_a_task_without_a_preset_is_one_sentence() -> None:
     with pytest.raises(SettingsError) as raised:
         resolve(dataset="coco", task="unsupervised")

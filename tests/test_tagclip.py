@@ -155,6 +155,20 @@ def test_a_crop_counts_as_much_as_the_patches():
     torch.testing.assert_close(combined, torch.tensor([[0.1, 0.8, 0.4]]))
 
 
+def test_a_second_look_has_a_weight():
+    """Where there was none the patches' score stays whole, whatever the weights."""
+    local, again = random(3, 5), random(3, 5, seed=1)
+    looked = random(3, 5, seed=2) > 0.5
+    for weights in ((0.4, 0.8), (0.8, 0.2), (1.0, 0.0)):
+        combined = combine(
+            *map(torch.tensor, (local, again, looked)),
+            local_weight=weights[0],
+            again_weight=weights[1],
+        )
+        expected = reference.combine_looks(local, again, looked, weights)
+        np.testing.assert_allclose(combined, expected, rtol=1e-12)
+
+
 def test_labels_lie_in_the_upper_part_of_the_scores():
     scores = torch.tensor([[0.1, 0.9, 0.49, 0.51], [0.2, 0.2, 0.2, 0.21]])
     chosen = choose(scores, threshold=0.5, min_score=0.0)

@@ -40,7 +40,9 @@ def tagger(clip, *, label_set=LABELS, **changes):
     return Tagger(clip, ClipSettings(**settings), label_set, batch_size=4)
 
 
-def expected_scores(clip, picture, *, refine, reidentify, likely=0.5, blocks=(4,), votes=2):
+def expected_scores(
+    clip, picture, *, refine, reidentify, likely=0.5, blocks=(4,), votes=2, weights=(0.5, 0.5)
+):
     """The scores of one picture whose sides are whole patches, step by step."""
     rows = picture.shape[0] // 8
     pixels = to_pixels(clip, picture[None])
@@ -69,7 +71,7 @@ def expected_scores(clip, picture, *, refine, reidentify, likely=0.5, blocks=(4,
         ]
         point = read_whole(clip, torch.tensor(crop[None]).float(), torch.tensor([visible]))
         again = reference.class_probabilities(point.double().numpy(), texts, clip.scale)
-        scores[c] = (scores[c] + again[0, c]) / 2
+        scores[c] = weights[0] * scores[c] + weights[1] * again[0, c]
     return scores, len(looked)
 
 
@@ -88,6 +90,19 @@ def test_scores_step_by_step(random_clip, refine, reidentify):
         np.testing.assert_allclose(row, expected, atol=2e-5)
         crops += looked
     assert (crops > 3) == reidentify
+
+
+@pytest.mark.parametrize("weights", [(0.4, 0.8), (0.8, 0.2)])
+def test_the_second_look_has_weights(random_clip, weights):
+    """Those of the authors' released code, for VOC and for COCO-Object."""
+    ours = tagger(random_clip, likely=0.3, patch_weight=weights[0], crop_weight=weights[1])
+    for scene in scenes():
+        (picture,) = ours.fit(scene)
+        expected, looked = expected_scores(
+            random_clip, picture, refine=True, reidentify=True, likely=0.3, weights=weights
+        )
+        assert looked
+        np.testing.assert_allclose(ours.score([(picture,)])[0], expected, atol=2e-5)
 
 
 @pytest.mark.parametrize(("blocks", "votes"), [((0, 1), 5), ((3,), 0)])

@@ -76,9 +76,10 @@ class Tagger:
 
     @torch.inference_mode()
     def score(self, images: Sequence[Shown]) -> Float32[np.ndarray, "images classes"]:
-        """Score every class in every image, in [0, 1] and rounded to `DECIMALS` places.
+        """Score every class in every image, rounded to `DECIMALS` places.
 
-        The scores of an image's scales are averaged.
+        Scores lie in [0, 1], or from 0 to the sum of `patch_weight` and `crop_weight` if that is
+        more. The scores of an image's scales are averaged.
 
         Args:
             images: as `fit` makes them.
@@ -135,7 +136,13 @@ class Tagger:
         if self.settings.reidentify:
             looked = tagclip.candidates(maps, named=named, share=self.settings.likely)
             again = self._look_again(pixels, maps[..., :named], looked, rows)
-            scores = tagclip.combine(scores, again, looked)
+            scores = tagclip.combine(
+                scores,
+                again,
+                looked,
+                local_weight=self.settings.patch_weight,
+                again_weight=self.settings.crop_weight,
+            )
         return scores.cpu().numpy()
 
     def _patch_scores(self, pixels: Tensor, rows: int) -> Float[Tensor, "batch patches words"]:

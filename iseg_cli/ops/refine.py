@@ -1,5 +1,8 @@
 """Iterative refinement: category maps spread along self-attention (section 3.3, eq. 3)."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -43,11 +46,19 @@ def refine(
     Returns:
         Maps with a least value of 0 and a sum of 1; zero where a map is constant.
     """
+    return next(islice(trajectory(maps, attention), iterations, None))
+
+
+def trajectory(
+    maps: Float[Tensor, "batch pixels categories"],
+    attention: Float[Tensor, "batch pixels pixels"],
+) -> Iterator[Float[Tensor, "batch pixels categories"]]:
+    """Yield what `refine` returns for 0, 1, 2 ... iterations, one product each, without end."""
     maps, attention = _raise_precision(maps, attention)
-    maps = normalise(maps)
-    for _ in range(iterations):
-        maps = normalise(torch.bmm(attention, maps))  # eq. 3
-    return maps
+    maps = normalise(_lay_out(maps))
+    while True:
+        yield maps
+        maps = normalise(_multiply(attention, maps))  # eq. 3
 
 
 def refine_adaptively(
@@ -76,19 +87,42 @@ def refine_adaptively(
         The maps as `refine` returns them, and the number of products of each image.
     """
     maps, attention = _raise_precision(maps, attention)
-    refined = normalise(maps)
+    refined = normalise(_lay_out(maps))
     steps = torch.zeros(len(maps), dtype=torch.int64)
     for image in range(len(maps)):
         current = refined[image : image + 1]
         for step in range(1, max_iterations + 1):
             previous = current
-            current = normalise(torch.bmm(attention[image : image + 1], previous))
+            current = normalise(_multiply(attention[image : image + 1], previous))
             steps[image] = step
             moved = (current - previous).abs().sum(dim=1) / 2
             if step >= min_iterations and bool((moved < tolerance).all()):
                 break
         refined[image] = current[0]
     return refined, steps
+
+
+def _lay_out(maps: Tensor) -> Tensor:
+    """Return maps as `_multiply` does: on a CPU each in one piece.
+
+    Its sum, too, is then rounded alike whatever is beside it.
+    """
+    return maps.transpose(1, 2).contiguous().transpose(1, 2) if maps.is_cpu else maps
+
+
+def _multiply(attention: Tensor, maps: Tensor) -> Tensor:
+    """Return attention @ maps, of which no column depends on how many others there are.
+
+    On a CPU each map is a vector of its own: an image has few, and a product of matrices this
+    narrow takes several times as long. Maps of zeros, which only fill up a batch, cost nothing.
+    """
+    if not maps.is_cpu:
+        return torch.bmm(attention, maps)
+    vectors = maps.transpose(1, 2).contiguous()
+    products = torch.zeros_like(vectors)
+    for image, column in vectors.any(dim=2).nonzero().tolist():
+        torch.mv(attention[image], vectors[image, column], out=products[image, column])
+    return products.transpose(1, 2)
 
 
 def _raise_precision(maps: Tensor, attention: Tensor) -> tuple[Tensor, Tensor]:

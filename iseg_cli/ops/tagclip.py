@@ -136,15 +136,20 @@ def combine(
     local: Float[Tensor, "batch classes"],
     again: Float[Tensor, "batch classes"],
     looked: Bool[Tensor, "batch classes"],
+    *,
+    local_weight: float = 0.5,
+    again_weight: float = 0.5,
 ) -> Float[Tensor, "batch classes"]:
-    """Return each class's score: the mean of its patches' and its crop's where there was a crop.
+    """Return each class's score: its patches' and its crop's together where there was a crop.
 
     Args:
         local: the greatest patch score of each class.
         again: its probability in its own crop.
         looked: which classes had a crop.
+        local_weight: of `local` where there was one.
+        again_weight: of `again`. With a sum over 1 scores may lie over 1, too.
     """
-    return torch.where(looked, (local + again) / 2, local)
+    return torch.where(looked, local_weight * local + again_weight * again, local)
 
 
 def choose(

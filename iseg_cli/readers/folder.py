@@ -1,6 +1,7 @@
 """Any folder of images, with the categories that its owner names."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -68,6 +69,12 @@ class FolderReader(Reader):
         """Return the file whose path without ending is the id."""
         return self._files[image_id]
 
+    def part(self, image_ids: Sequence[str]) -> "FolderReader":
+        """Return a reader of some of the images, which knows the files of these alone."""
+        part = super().part(image_ids)
+        part._files = {image_id: self._files[image_id] for image_id in image_ids}
+        return part
+
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self._truth_folder is None:
             raise DataError(f"the folder {self.root} came without a folder of masks")
@@ -95,11 +102,15 @@ def label_set_of(names: Sequence[str]) -> LabelSet:
 
 
 def _images_below(root: Path, *, leaving_out: Path | None) -> Iterator[Path]:
+    left_out = None if leaving_out is None else leaving_out.resolve()
+    resolved = cache(Path.resolve)  # of folders: each holds many images
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
             continue
         if any(part.startswith(".") for part in path.relative_to(root).parts):
             continue
-        if leaving_out is not None and leaving_out.resolve() in path.resolve().parents:
-            continue
+        if left_out is not None:
+            real = path.resolve() if path.is_symlink() else resolved(path.parent) / path.name
+            if left_out in real.parents:
+                continue
         yield path

@@ -5,16 +5,22 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from iseg_cli.errors import DataError, PredictionsError, SettingsError, suggestion
 from iseg_cli.evaluation import MATCHINGS
 from iseg_cli.evaluation.report import Report
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.registry import open_dataset
-from iseg_cli.samples import IGNORE
-from iseg_cli.storage import SYNTHESIS, PredictionFolder, RunInfo, list_masks, write_atomically
-from iseg_cli.workflows.scoring import score
+from iseg_cli.storage import (
+    SYNTHESIS,
+    PredictionFolder,
+    RunInfo,
+    list_masks,
+    png_size,
+    write_atomically,
+)
+from iseg_cli.workflows.protocol import describe
+from iseg_cli.workflows.scoring import score, suitable_workers
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ def evaluate(
     truth: Path | None = None,
     matching: str | None = None,
     allow_missing: bool = False,
+    workers: int | None = 1,
 ) -> Report:
     """Score a folder of masks, and leave report.json in it where it can be written.
 
@@ -67,6 +74,9 @@ def evaluate(
         matching: `none`: labels are classes; `image` or `dataset`: labels are segments that are
             matched to classes, per image or once. None: `image` for an unsupervised run.
         allow_missing: score the masks that exist; otherwise an incomplete run is refused.
+        workers: how many processes score; None: as many as there is work for, up to the cores.
+            More than one import the main module: a program that asks for them needs
+            `if __name__ == "__main__":`.
 
     Raises:
         PredictionsError: no predictions, an incomplete run, a mask that is damaged, of another
@@ -101,11 +111,25 @@ def evaluate(
         raise PredictionsError(_incomplete(predictions, masks))
     if not masks.paths:
         raise PredictionsError(f"{predictions} has no mask of split {reader.split}")
+    matrix = score(
+        masks.paths,
+        reader,
+        matching,
+        crop_side=info.crop_side if info else None,
+        workers=workers or _suitable_workers(masks),
+    )
     report = Report.of_labels(
-        score(masks.paths, reader, matching, crop_side=info.crop_side if info else None),
+        matrix,
         reader.label_set.names,
         images=len(masks.paths),
-        protocol=_protocol(masks, reader, matching),
+        protocol=describe(
+            info,
+            reader,
+            matching,
+            images=len(masks.paths),
+            missing=len(masks.missing),
+            failed=len(masks.failed),
+        ),
     )
     if os.access(predictions, os.W_OK):
         text = json.dumps(report.to_json_dict(), indent=2, ensure_ascii=False)
@@ -179,6 +203,12 @@ def _find_masks(predictions: Path, folder: PredictionFolder | None, reader: Read
     )
 
 
+def _suitable_workers(masks: _Masks) -> int:
+    """Return how many processes are worth their start; all masks are taken for as large as one."""
+    size = png_size(next(iter(masks.paths.values())))
+    return suitable_workers(len(masks.paths), size) if size else 1
+
+
 def _incomplete(predictions: Path, masks: _Masks) -> str:
     """Return the sentence that refuses an incomplete run and says how to go on."""
     number = len(masks.missing)
@@ -196,47 +226,3 @@ def _incomplete(predictions: Path, masks: _Masks) -> str:
         f"{predictions} is incomplete: {number} of {of} masks are missing{why} "
         f"(first: {masks.missing[0]}); {resume}, or score the others with --allow-missing"
     )
-
-
-def _protocol(masks: _Masks, reader: Reader, matching: str) -> dict[str, Any]:
-    """Return what the figures depend on, in the order in which a reader asks for it."""
-    info = masks.info
-    return {
-        "dataset": reader.name,
-        "split": reader.split,
-        "images": len(masks.paths),
-        "missing": len(masks.missing),
-        "failed": len(masks.failed),
-        **({"limit": info.limit} if info and info.limit is not None else {}),
-        "label_set": reader.label_set.name,
-        "task": info.task if info else None,
-        "label_source": info.label_source if info else None,
-        "input": _input(info),
-        "background": _background(info, reader),
-        "ignore_label": IGNORE,
-        "matching": matching,
-        "model": dict(info.model) if info else None,
-        "seed": info.seed if info else None,
-        "dtype": info.dtype if info else None,
-        "versions": dict(info.versions) if info else None,
-    }
-
-
-def _input(info: RunInfo | None) -> str:
-    """Return which part of the images the masks cover."""
-    if info is None or info.crop_side is None:
-        return "whole images"
-    return f"middle squares, resized to {info.crop_side} x {info.crop_side}"
-
-
-def _background(info: RunInfo | None, reader: Reader) -> str | None:
-    """Return the rule by which pixels became background."""
-    if reader.label_set.background is None:
-        return "none"
-    if info is not None and info.task == "unsupervised":
-        return "a class like the others"
-    if info is None:
-        return None
-    assign = info.settings.get("assign", {})
-    rule = assign.get("background")
-    return f"{rule} {assign.get('threshold')}" if rule == "threshold" else rule

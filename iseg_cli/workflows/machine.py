@@ -1,12 +1,20 @@
-"""How a run fits the machine: images at a time, threads."""
+"""How a run fits the machine: images at a time, threads, memory."""
 
+import ctypes
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 
 from iseg_cli.diffusion.loading import DiffusionModel
+from iseg_cli.errors import SettingsError
 from iseg_cli.storage.records import read_info
+
+T = TypeVar("T")
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of mallopt, in glibc's malloc.h
 
 
 def choose_batch_size(
@@ -28,7 +36,7 @@ def earlier_batch_size(out: Path) -> int | None:
 
 
 def fitting_batch_size(model: DiffusionModel) -> int:
-    """Return a batch size that surely fits: a power of two, at most 32.
+    """Return a batch size that should fit: a power of two, at most 32.
 
     On a GPU an image is reckoned at six float32 copies of its self-attention (captured, reduced
     and the room their computation takes), on a CPU at what the caches of a few cores profit from.
@@ -50,3 +58,40 @@ def whole_image_threads(batch_size: int, threads: int) -> int:
     if batch_size == 1:
         return threads
     return max(count for count in range(1, threads + 1) if batch_size % count == 0)
+
+
+def fit_batch(size: int, attempt: Callable[[int], T]) -> T:
+    """Return what an attempt gives with a batch size, halved as long as memory does not suffice.
+
+    Args:
+        size: the first to try.
+        attempt: what a batch of a size is to go through; torch.OutOfMemoryError where it cannot.
+
+    Raises:
+        SettingsError: not even one image fits.
+    """
+    while True:
+        try:
+            return attempt(size)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise SettingsError(
+                    "not even one image at a time fits into the memory of the device; free some, "
+                    "pass --dtype float16 or another --device"
+                ) from None
+        size //= 2
+        torch.cuda.empty_cache()
+
+
+def keep_freed_memory() -> None:
+    """Let memory that was freed serve the next tensor, where the C library is glibc.
+
+    It gives large blocks back to the system at once, and the next one has to be mapped and zeroed
+    page by page, which on a CPU costs a good part of the time. What a process takes stays bounded
+    by the most that it needed at one time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_TOP_PAD, 2**26)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from iseg_cli.clip.loading import ClipModel
@@ -17,7 +18,12 @@ from iseg_cli.storage import Layout, RunInfo
 from iseg_cli.workflows.clip import describe_clip, open_clip, open_tagger
 from iseg_cli.workflows.inputs import asks_clip, fitting_background, label_source, open_reader
 from iseg_cli.workflows.job import Extras, Job
-from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
+from iseg_cli.workflows.machine import (
+    choose_batch_size,
+    fit_batch,
+    keep_freed_memory,
+    whole_image_threads,
+)
 from iseg_cli.workflows.pipeline import Segmenter
 from iseg_cli.workflows.segmentation import BatchSegmenter
 from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter, segment_label_set
@@ -63,14 +69,26 @@ def open_job(
     given = None if asks_clip(settings) else label_source(settings, reader)
     device = choose_device(settings.runtime.device)
     model = load_model(
-        settings.model, device=device, dtype=choose_dtype(settings.runtime.dtype, device)
+        settings.model,
+        device=device,
+        dtype=choose_dtype(settings.runtime.dtype, device),
+        vae=settings.vae,
     )
+    clip = open_clip(settings) if asks_clip(settings) or settings.fusion != "none" else None
     batch_size = choose_batch_size(settings.runtime.batch_size, model, None)
     if device.type == "cpu":
+        keep_freed_memory()
         torch.set_num_threads(whole_image_threads(batch_size, threads or torch.get_num_threads()))
-    clip = open_clip(settings) if asks_clip(settings) or settings.fusion != "none" else None
-    segmenter = _open_segmenter(settings, model, reader.label_set, batch_size=batch_size, clip=clip)
-    source = given or open_tagger(settings, reader.label_set, batch_size=batch_size, clip=clip)
+
+    def attempt(size: int) -> BatchSegmenter:
+        segmenter = _open_segmenter(settings, model, reader.label_set, batch_size=size, clip=clip)
+        if settings.runtime.batch_size == "auto" and device.type == "cuda":
+            _try_out(segmenter, reader.label_set)
+        return segmenter
+
+    segmenter = fit_batch(batch_size, attempt)
+    size = segmenter.batch_size
+    source = given or open_tagger(settings, reader.label_set, batch_size=size, clip=clip)
     job = Job(
         reader,
         source,
@@ -105,6 +123,17 @@ def _open_segmenter(
         batch_size=batch_size,
         clip=clip,
     )
+
+
+def _try_out(segmenter: BatchSegmenter, label_set: LabelSet) -> None:
+    """Segment a full batch of black images, with as many categories as images usually have."""
+    count, side = segmenter.batch_size, segmenter.model.image_size
+    segmenter.begin_batch(
+        np.zeros((count, side, side, 3), dtype=np.uint8),
+        [label_set.categories[:4]] * count,
+        [(side, side)] * count,
+        label_set,
+    )()
 
 
 def _describe(job: Job, clip: ClipModel | None, plan: RunPlan) -> RunInfo:

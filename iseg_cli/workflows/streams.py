@@ -1,9 +1,9 @@
-"""Items through threads and batches, in order, with bounded queues between."""
+"""Items through workers and batches, in order, with bounded queues between."""
 
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,9 +11,9 @@ R = TypeVar("R")
 
 
 def map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
+    pool: Executor, function: Callable[[T], R], items: Iterable[T], ahead: int
 ) -> Iterator[R]:
-    """Map in threads, in order, at most `ahead` results at a time, so that memory is bounded."""
+    """Map in a pool, in order, at most `ahead` results at a time, so that memory is bounded."""
     waiting = iter(items)
     futures = deque(pool.submit(function, item) for item in itertools.islice(waiting, ahead))
     try:
@@ -31,3 +31,13 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     waiting = iter(items)
     while batch := list(itertools.islice(waiting, size)):
         yield batch
+
+
+def ahead_of(items: Iterable[T], count: int) -> Iterator[T]:
+    """Yield the items, each after `count` more of them have been taken, so far as there are any."""
+    waiting = iter(items)
+    taken = deque(itertools.islice(waiting, count))
+    for item in waiting:
+        taken.append(item)
+        yield taken.popleft()
+    yield from taken

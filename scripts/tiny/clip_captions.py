@@ -55,8 +55,7 @@ def build_clip_tokenizer() -> CLIPTokenizer:
 def make_clip_tokenizer(work: Path) -> CLIPTokenizer:
     """The tokenizer of `work/clip-tokenizer`, written there unless it is there.
 
-    Training, its resumption and the export must share one: which of two equally frequent pairs
-    of letters is merged first differs from process to process, and with it the pieces' ids.
+    Training, its resumption and the export must share one, whatever words are added later.
     """
     folder = work / "clip-tokenizer"
     if not folder.exists():

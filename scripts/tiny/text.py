@@ -1,9 +1,12 @@
 """Tokenizer and text encoder: one token a word, and an embedding that stays with its word."""
 
+import shutil
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -17,29 +20,27 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def learn_merges(words: list[str]) -> list[tuple[str, str]]:
-    """Byte-pair merges after which each of `words` is a single token."""
-    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    learner.pre_tokenizer = pre_tokenizers.Whitespace()
-    learner.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=4096, min_frequency=1, end_of_word_suffix="</w>", show_progress=False
-    )
-    learner.train_from_iterator([" ".join(words)] * 2, trainer)
+    """Byte-pair merges after which each of `words` is a single token.
+
+    Each merges the most frequent pair of neighbours; of several, the first of the alphabet.
+    """
+    spelled = [[*word[:-1], f"{word[-1]}</w>"] for word in words]
     merges: list[tuple[str, str]] = []
-    known: dict[str, int] = learner.get_vocab()
-    for piece in sorted(known, key=known.__getitem__):
-        merges.extend(_split(piece, known))
+    while pairs := Counter(pair for pieces in spelled for pair in pairwise(pieces)):
+        merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
+        spelled = [_merge(pieces, merges[-1]) for pieces in spelled]
     return merges
 
 
-def _split(piece: str, known: dict[str, int]) -> list[tuple[str, str]]:
-    """The two earlier pieces that were merged into `piece`; nothing for a single letter."""
-    bare = piece.removesuffix("</w>")
-    for cut in range(1, len(bare)):
-        first, second = piece[:cut], piece[cut:]
-        if max(known.get(first, 1 << 30), known.get(second, 1 << 30)) < known[piece]:
-            return [(first, second)]
-    return []
+def _merge(pieces: list[str], pair: tuple[str, str]) -> list[str]:
+    """The pieces of a word with every such pair in one, from the left."""
+    merged: list[str] = []
+    for piece in pieces:
+        if merged and (merged[-1], piece) == pair:
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
 
 
 def build_tokenizer(more: tuple[str, ...] = MORE_WORDS) -> CLIPTokenizer:
@@ -54,12 +55,20 @@ def build_tokenizer(more: tuple[str, ...] = MORE_WORDS) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
 
 
-def make_tokenizer(work: Path) -> CLIPTokenizer:
-    """The tokenizer of `work/tokenizer`, written there unless it is there."""
+def make_tokenizer(work: Path, *, start: Path | None = None) -> CLIPTokenizer:
+    """The tokenizer of `work/tokenizer`, written there unless it is there.
+
+    A training that goes on from the model folder `start` goes on with its tokenizer: embeddings
+    belong to the tokens' numbers.
+    """
     folder = work / "tokenizer"
     if not folder.exists():
         partial = work / "tokenizer.part"
-        build_tokenizer().save_pretrained(partial)
+        shutil.rmtree(partial, ignore_errors=True)
+        if start is None:
+            build_tokenizer().save_pretrained(partial)
+        else:
+            shutil.copytree(start / "tokenizer", partial)
         partial.rename(folder)
     tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
     return tokenizer

@@ -1,0 +1,152 @@
+"""`iseg sweep`: every setting of a grid scored on the same images."""
+
+from pathlib import Path
+
+import click
+
+from iseg_cli.cli.options import batch_size
+
+EXAMPLES = """\b
+Examples:
+  iseg sweep --dataset emoji-voc --grid refine.mode=naive,iterative --grid refine.iterations=0:12
+  iseg sweep --dataset voc --grid ent_self.step_size=0,0.005,0.01,0.02,0.05 --limit 200
+  iseg sweep --config paper/voc --grid cat_cross.gamma=1,1.2,1.4,1.6,1.8,2 --out sweeps/gamma
+  iseg sweep --dataset emoji-voc --grid refine.mode=single,iterative --seeds 10
+
+Several --grid multiply. The settings to vary are listed in docs/settings.md, with examples in
+docs/sweep.md. Run again, a command resumes; with other grids it computes what is missing.
+
+Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--dataset", help="A dataset's name, as iseg info lists them.")
+@click.option(
+    "--grid",
+    "grids",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="A setting and its values: V1,V2,V3, or FIRST:LAST or FIRST:LAST:STEP for integers.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    help="Score every setting with the seeds 0 to N - 1: mean and standard deviation.",
+)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The dataset's folder; else ISEG_<DATASET>_ROOT, then the usual places.",
+)
+@click.option("--split", help="By default the dataset's usual one.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of counts and results.  [default: sweeps/<dataset>-<split>, and the task if "
+    "unusual]",
+)
+@click.option(
+    "--config",
+    "configs",
+    multiple=True,
+    metavar="FILE|PRESET",
+    help="Settings laid over the dataset's own (a YAML file), or a preset in their place.",
+)
+@click.option(
+    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting, not varied."
+)
+@click.option("--model", help="tiny, sd2.1-base, a hub id or a folder in diffusers format.")
+@click.option(
+    "--task",
+    type=click.Choice(["wsss", "open-vocabulary"]),
+    help="Chooses among the dataset's presets.  [default: the dataset's usual one]",
+)
+@click.option("--labels", help="Image-level labels: masks, annotations, file:PATH or prompts:PATH.")
+@click.option("--label-set", help="Which of the dataset's category tables.")
+@click.option(
+    "--batch-size",
+    callback=batch_size,
+    metavar="N|auto",
+    help="Images at a time.  [default: auto]",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of the split.")
+@click.option("--device", help="auto, cpu, mps, cuda or cuda:<i>.  [default: auto]")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
+    help="Number format of the model.  [default: auto]",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Threads that decode images and ground truth.  [default: 4]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what another base left in the folder.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "csv", "json", "markdown"]),
+    default="table",
+    show_default=True,
+    help="How the scores are printed.",
+)
+@click.pass_context
+def sweep(
+    context: click.Context,
+    /,
+    grids: tuple[str, ...],
+    seeds: int | None,
+    configs: tuple[str, ...],
+    assignments: tuple[str, ...],
+    out: Path | None,
+    limit: int | None,
+    overwrite: bool,
+    style: str,
+    **options: object,
+) -> None:
+    """Score every setting of a grid on a split with ground truth.
+
+    The attention of an image is read once for all settings that share it; those of prompt,
+    cat_cross, capture, cluster and seed need a forward of the model for each value. The folder
+    gets sweep.json, sweep.csv, sweep.md, sweep.png, and counts.jsonl, from which it resumes.
+    """
+    from iseg_cli.workflows.generate import resolve_settings
+    from iseg_cli.workflows.sweep import default_sweep_folder
+    from iseg_cli.workflows.sweep import sweep as score
+    from iseg_cli.workflows.sweep.grid import build_grid
+    from iseg_cli.workflows.sweep.result import render
+
+    base = resolve_settings(
+        configs,
+        assignments,
+        {
+            "dataset": options["dataset"],
+            "root": options["root"],
+            "split": options["split"],
+            "model": options["model"],
+            "task": options["task"],
+            "labels": options["labels"],
+            "label_set": options["label_set"],
+            "runtime.batch_size": options["batch_size"],
+            "runtime.device": options["device"],
+            "runtime.dtype": options["dtype"],
+            "runtime.workers": options["workers"],
+        },
+    )
+    folder = out or default_sweep_folder(base)
+    result = score(
+        base,
+        build_grid(base, grids, seeds=seeds),
+        out=folder,
+        limit=limit,
+        overwrite=overwrite,
+        announce=lambda text: click.echo(text, err=True),
+    )
+    click.echo(render(result, style), nl=False)
+    click.echo(f"Results: {folder}", err=True)
+    for image_id, reason in result.failed.items():
+        click.echo(f"failed: {image_id}: {reason}", err=True)
+    if result.failed:
+        click.echo(f"{len(result.failed)} images failed; no setting has them.", err=True)
+        context.exit(1)
