@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -223,20 +224,27 @@ def test_a_gpu_that_ray_has_not_is_one_sentence(
     assert "Ray finds no GPU" in result.output
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("auto", "at auto (no running Ray)"), ("127.0.0.1:{port}", "refused"), ("there", "(no run")],
+)
 def test_no_ray_at_an_address_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str, said: str
 ) -> None:
     import ray
 
     def refuse(**options: object) -> None:
-        assert options["address"] == "auto"
-        raise ConnectionError("Could not find any running Ray instance.")
+        assert options["address"] in ("auto", "there")  # at a closed port it would try on and on
+        raise ConnectionError("no running Ray")
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", refuse)
-    result = iseg(*ARGUMENTS, "--out", tmp_path / "run", "--engine", "ray", "--ray-address", "auto")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    given = ("--engine", "ray", "--ray-address", address.format(port=port))
+    result = iseg(*ARGUMENTS, "--out", tmp_path / "run", *given)
     assert result.exit_code == 2
-    assert "at auto (Could not find any running Ray instance.)" in result.output
+    assert said in result.output
     assert "check --ray-address" in result.output
 
 
