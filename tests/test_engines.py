@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ from iseg_cli.workflows.plan import RunPlan, open_job
 
 LIMIT, BATCH = 22, 2
 ARGUMENTS = ("generate", "--dataset", "emoji-voc", "--limit", LIMIT, "--batch-size", BATCH)
-RAY = ("--engine", "ray", "--workers", 2)
+RAY = ("--engine", "ray", "--workers", 2, "--device", "cpu")
 
 
 def iseg(*arguments: object) -> Result:
@@ -53,13 +54,14 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A Ray of two CPUs that every run here shares."""
+    """A Ray of two CPUs that every run here shares, and of a GPU that it believes in."""
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(
         address="local",
         num_cpus=2,
+        num_gpus=1,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
@@ -145,15 +147,23 @@ def test_a_worker_killed_at_work_costs_no_image(once: Path, cluster: None, tmp_p
 
 
 @pytest.mark.parametrize(
-    "task", [("--labels", "clip", "--overlays", "--scores"), ("--task", "unsupervised")]
+    ("task", "engine"),
+    [
+        (("--labels", "clip", "--overlays", "--scores"), RAY),
+        (("--task", "unsupervised"), ("--engine", "ray")),  # for each GPU a worker
+    ],
 )
 def test_workers_do_every_task_with_all_that_lies_beside_the_masks(
-    cluster: None, tmp_path: Path, task: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    cluster: None,
+    tmp_path: Path,
+    task: tuple[str, ...],
+    engine: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = (*ARGUMENTS, "--limit", 3, *task)
     assert iseg(*arguments, "--out", "local").exit_code == 0
-    result = iseg(*arguments, "--out", "ray", *RAY)
+    result = iseg(*arguments, "--out", "ray", *engine)
     assert result.exit_code == 0, result.output
     assert len(masks(tmp_path / "ray")) == 3
     assert files(tmp_path / "ray") == files(tmp_path / "local")
@@ -164,7 +174,7 @@ def test_ctrl_c_stops_rays_processes_and_says_how_to_go_on(tmp_path: Path) -> No
     out = tmp_path / "run"
     command = [
         sys.executable, "-m", "iseg_cli", "generate", "--dataset", "emoji-voc", "--batch-size", "1",
-        "--out", str(out), "--engine", "ray", "--workers", "2",
+        "--out", str(out), "--engine", "ray", "--workers", "2", "--device", "cpu",
     ]  # fmt: skip
     running = subprocess.Popen(
         command,
@@ -188,10 +198,11 @@ def test_ctrl_c_stops_rays_processes_and_says_how_to_go_on(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--workers", "99"), "Ray finds 2 here"),
-        (("--device", "cuda"), "Ray finds no GPU"),
+        (("--workers", "99"), "99 workers need a GPU each, and Ray finds 1 here"),
+        (("--workers", "99", "--device", "cpu"), "99 workers need a CPU each, and Ray finds 2"),
         (("--device", "mps"), "--device auto, cpu or cuda"),
         (("--model", "nowhere"), "check --model"),
+        (("--model", "nowhere", "--device", "cpu"), "check --model"),
         (("--root", "/no/such/root"), "/no/such/root"),
     ],
 )
@@ -204,18 +215,37 @@ def test_what_ray_cannot_do_is_one_sentence(
     assert "Traceback" not in result.output
 
 
-def test_no_ray_at_an_address_is_one_sentence(tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "iseg_cli", "generate", "--dataset", "emoji-voc", "--out",
-        str(tmp_path / "run"), "--engine", "ray", "--ray-address", "auto",
-    ]  # fmt: skip
-    environment = {**os.environ, "RAY_TMPDIR": str(tmp_path)}  # where no cluster is known
-    result = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, timeout=300
-    )
-    assert result.returncode == 2
-    assert "check --ray-address" in result.stderr
-    assert "Traceback" not in result.stderr
+def test_a_gpu_that_ray_has_not_is_one_sentence(
+    cluster: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0})
+    result = iseg(*ARGUMENTS, "--out", tmp_path / "run", *RAY, "--device", "cuda")
+    assert result.exit_code == 2
+    assert "Ray finds no GPU" in result.output
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("auto", "at auto (no running Ray)"), ("127.0.0.1:{port}", "refused"), ("there", "(no run")],
+)
+def test_no_ray_at_an_address_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str, said: str
+) -> None:
+    import ray
+
+    def refuse(**options: object) -> None:
+        assert options["address"] in ("auto", "there")  # at a closed port it would try on and on
+        raise ConnectionError("no running Ray")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    given = ("--engine", "ray", "--ray-address", address.format(port=port))
+    result = iseg(*ARGUMENTS, "--out", tmp_path / "run", *given)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "check --ray-address" in result.output
 
 
 @pytest.mark.parametrize("missing", ["ray", "pyarrow"])

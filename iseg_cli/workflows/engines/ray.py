@@ -8,6 +8,7 @@ import dataclasses
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ from iseg_cli.workflows.plan import RunPlan, open_job
 
 MOST_BATCHES = 8
 """Of a task: enough that decoding and writing go on beside the model, few enough to lose one."""
+
+KNOCKING = 10.0
+"""Seconds in which a cluster must answer that is named by host and port."""
 
 TASKS_A_WORKER = 8
 """A short run is cut into at least so many tasks for each worker, so that they end together."""
@@ -143,12 +147,13 @@ def _ray(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
+        _knock(address)
         with _no_stderr():  # on which Ray says that it follows the variable above
             if address is not None:
                 ray.init(address=address, **quiet)
             else:
                 ray.init(address="local", include_dashboard=False, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise SettingsError(
             f"Ray is not to be had at {address or 'this machine'} ({_first_line(error)}); "
             "check --ray-address"
@@ -158,6 +163,13 @@ def _ray(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError where nobody listens at HOST:PORT: Ray itself would try for many minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCKING).close()
 
 
 @contextmanager
