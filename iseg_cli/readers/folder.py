@@ -15,6 +15,9 @@ from iseg_cli.samples import Category, LabelSet
 
 SPLITS = ("all",)
 
+_OF_A_RUN = ("run.json", "images*.jsonl")
+"""The files by which a folder of predictions is known; a shard has records of its own."""
+
 
 class FolderReader(Reader):
     """Every image below a folder, sorted; ids are paths within it, without their endings.
@@ -22,7 +25,7 @@ class FolderReader(Reader):
     `categories` get the labels 1, 2 ... in the order given, and VOC's palette; `label_set` takes
     those of a table in their place. `truth` is a folder of masks `<id>.png`, where there is one;
     images inside it are none of the dataset's. Files and folders whose names begin with a dot are
-    passed over.
+    passed over, and so are folders of predictions: masks are no images to segment.
     """
 
     name: ClassVar[str] = "folder"
@@ -95,6 +98,7 @@ def label_set_of(names: Sequence[str]) -> LabelSet:
 
 
 def _images_below(root: Path, *, leaving_out: Path | None) -> Iterator[Path]:
+    within: dict[Path, bool] = {}
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
             continue
@@ -102,4 +106,13 @@ def _images_below(root: Path, *, leaving_out: Path | None) -> Iterator[Path]:
             continue
         if leaving_out is not None and leaving_out.resolve() in path.resolve().parents:
             continue
-        yield path
+        if path.parent not in within:
+            within[path.parent] = _is_of_predictions(path.parent, root)
+        if not within[path.parent]:
+            yield path
+
+
+def _is_of_predictions(folder: Path, root: Path) -> bool:
+    """Tell whether a folder below the root, or one between, holds what a run wrote."""
+    between = [folder, *folder.parents][: len(folder.relative_to(root).parts)]
+    return any(all(any(f.glob(name)) for name in _OF_A_RUN) for f in between)
