@@ -5,11 +5,13 @@ bytes of a run that nothing disturbed.
 """
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import signal
 import struct
+import threading
 import time
 import zlib
 from functools import partial
@@ -705,6 +707,35 @@ def test_of_two_at_the_same_instant_one_is_named_to_the_other(tmp_path: Path) ->
         assert (to_one == "") != (to_other == ""), (to_one, to_other)
         owner = other if to_one else one
         assert f"another run (process {owner} on " in to_one + to_other
+
+
+def test_a_lock_that_its_owner_removes_this_moment_is_none(tmp_path: Path, monkeypatch) -> None:
+    """The file was opened, then its owner removed it: whoever locks it now holds nothing."""
+    first, real, times = FolderLock(tmp_path), fcntl.flock, []
+
+    def flock(descriptor: int, kind: int) -> None:
+        times.append(kind)
+        if len(times) == 1:
+            first.release()
+        real(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    second = FolderLock(tmp_path)
+    assert len(times) == 2
+    with pytest.raises(PredictionsError, match="another run"):
+        FolderLock(tmp_path)
+    second.release()
+
+
+def test_an_owner_that_has_not_written_its_name_yet_is_waited_for(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path / ".iseg-lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    late = threading.Timer(0.1, os.write, (descriptor, b"123 on here"))
+    late.start()
+    with pytest.raises(PredictionsError, match=r"another run \(process 123 on here\)"):
+        FolderLock(tmp_path)
+    late.join()
+    os.close(descriptor)
 
 
 # --- memory --------------------------------------------------------------------------------------
