@@ -24,7 +24,7 @@ from iseg_cli.resources import embedded_dataset
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["iseg_cli.workflows.generate", "iseg_cli.cli.generate"])
 
-_LIMIT_S = 120
+_LIMIT_S = 600
 """A run that takes longer hangs: it is killed and the test fails."""
 
 

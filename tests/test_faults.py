@@ -752,9 +752,9 @@ def test_a_batch_that_finds_no_memory(
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
-    """Images of three megabytes, of which four times as many would show if they were kept."""
+    """Images of three megabytes, of which three times as many would show if they were kept."""
     peaks = []
-    for count in (24, 96):
+    for count in (16, 48):
         folder = tmp_path / str(count)
         folder.mkdir()
         pixels = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
