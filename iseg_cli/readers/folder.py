@@ -16,6 +16,9 @@ from iseg_cli.samples import Category, LabelSet
 
 SPLITS = ("all",)
 
+_OF_A_RUN = ("run.json", "images*.jsonl")
+"""The files by which a folder of predictions is known; a shard has records of its own."""
+
 
 class FolderReader(Reader):
     """Every image below a folder, sorted; ids are paths within it, without their endings.
@@ -23,7 +26,7 @@ class FolderReader(Reader):
     `categories` get the labels 1, 2 ... in the order given, and VOC's palette; `label_set` takes
     those of a table in their place. `truth` is a folder of masks `<id>.png`, where there is one;
     images inside it are none of the dataset's. Files and folders whose names begin with a dot are
-    passed over.
+    passed over, and so are folders of predictions: masks are no images to segment.
     """
 
     name: ClassVar[str] = "folder"
@@ -104,6 +107,7 @@ def label_set_of(names: Sequence[str]) -> LabelSet:
 def _images_below(root: Path, *, leaving_out: Path | None) -> Iterator[Path]:
     left_out = None if leaving_out is None else leaving_out.resolve()
     resolved = cache(Path.resolve)  # of folders: each holds many images
+    within: dict[Path, bool] = {}
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
             continue
@@ -113,4 +117,13 @@ def _images_below(root: Path, *, leaving_out: Path | None) -> Iterator[Path]:
             real = path.resolve() if path.is_symlink() else resolved(path.parent) / path.name
             if left_out in real.parents:
                 continue
-        yield path
+        if path.parent not in within:
+            within[path.parent] = _is_of_predictions(path.parent, root)
+        if not within[path.parent]:
+            yield path
+
+
+def _is_of_predictions(folder: Path, root: Path) -> bool:
+    """Tell whether a folder below the root, or one between, holds what a run wrote."""
+    between = [folder, *folder.parents][: len(folder.relative_to(root).parts)]
+    return any(all(any(f.glob(name)) for name in _OF_A_RUN) for f in between)

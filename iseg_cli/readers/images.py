@@ -1,10 +1,13 @@
 """Decodes images to RGB and masks to labels; what cannot be decoded is named in one sentence."""
 
+import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,8 +21,14 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 89_478_485
 """The largest image that is decoded (Pillow's own limit against decompression bombs)."""
 
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""What is decoded, whatever a file's ending: the others of Pillow's run programs (EPS), or are read
+in ways of their own."""
+
 # What Pillow lets through for broken files, besides its own UnidentifiedImageError (an OSError).
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 # EXIF orientation -> what turns the stored image upright (EXIF 2.32, tag 0x0112).
 _ORIENTATION_TAG = 0x0112
@@ -90,19 +99,32 @@ def load_labels(path: Path) -> UInt8[np.ndarray, "height width"]:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image; whatever goes wrong until the block ends becomes an ImageError."""
     try:
-        with Image.open(path) as image:
+        with _open_file(path) as file, Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise ImageError(_too_large(path))
             yield image
     except FileNotFoundError as error:
         raise ImageError(f"there is no image {path}") from error
+    except PermissionError as error:
+        raise ImageError(f"{path} may not be read; give the right to read it") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_too_large(path)) from error
+    except MemoryError as error:
+        raise ImageError(f"{path} does not fit into memory; scale it down") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{path} is no image that can be read; replace it") from error
     except _BROKEN as error:
         raise ImageError(f"{path} is broken or truncated ({error}); replace it") from error
+
+
+def _open_file(path: Path) -> BinaryIO:
+    """Open a file for reading, and nothing else: a pipe among the images would be waited for."""
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ImageError(f"{path} is no file; replace it")
+    return os.fdopen(descriptor, "rb")
 
 
 def _too_large(path: Path) -> str:

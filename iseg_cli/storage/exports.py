@@ -45,7 +45,7 @@ def write_rle(path: Path, folder: PredictionFolder, label_set: LabelSet) -> RleS
     image_ids = [i for i in folder.records if i in finished]
     coco_ids = _coco_ids(image_ids)
     segments = 0
-    with atomic_file(path) as file:
+    with atomic_file(path, shared_name=True) as file:
         file.write(b"[")
         for image_id in image_ids:
             mask = read_mask(folder.mask_path(image_id))

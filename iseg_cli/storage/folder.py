@@ -1,7 +1,6 @@
 """A folder of predictions: masks, images.jsonl, run.json. Rerunning a run resumes it."""
 
 import dataclasses
-import json
 import os
 import threading
 from collections.abc import Sequence
@@ -10,7 +9,12 @@ from types import TracebackType
 from typing import TypeVar
 
 from iseg_cli.errors import PredictionsError
-from iseg_cli.storage.files import TEMPORARY_SUFFIX, remove_temporaries, write_atomically
+from iseg_cli.storage.files import (
+    TEMPORARY_SUFFIX,
+    naming_faults,
+    remove_temporaries,
+    write_atomically,
+)
 from iseg_cli.storage.journal import Journal, read_journal, read_records, shard_journals
 from iseg_cli.storage.layout import Layout
 from iseg_cli.storage.lock import LOCK_NAME, FolderLock
@@ -20,6 +24,7 @@ from iseg_cli.storage.records import (
     SYNTHESIS,
     ImageRecord,
     RunInfo,
+    json_text,
     read_info,
 )
 from iseg_cli.storage.shards import Shard
@@ -85,10 +90,8 @@ class PredictionFolder(Layout):
                 "first, or pass another --out"
             )
         _refuse_foreign(path)
-        try:
+        with naming_faults("make", path):
             path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PredictionsError(f"cannot make {path}: {error.strerror}") from error
         lock = FolderLock(path, shard)
         try:
             earlier = read_info(path)
@@ -98,7 +101,8 @@ class PredictionFolder(Layout):
                     "pass another folder as --out"
                 )
             if earlier is not None and overwrite:
-                cls(path, earlier)._remove_files()
+                with naming_faults("remove the masks in", path):
+                    cls(path, earlier)._remove_files()
             elif earlier is not None:
                 if changed := earlier.differences(run):
                     raise PredictionsError(
@@ -135,14 +139,17 @@ class PredictionFolder(Layout):
         """
         if (png is None) != (record.status == "failed"):
             raise ValueError(f"{record.image_id}: a mask is written unless the image failed")
+        self.require_there()
         self.write_mask(record.image_id, png)
         self.record(record)
 
     def record(self, record: ImageRecord) -> None:
         """Record what became of an image, after its mask was written here or by another process."""
         with self._threads:
+            self.require_there()
             if not self._journal.is_open:  # a report describes other masks from here on
-                self.report_path.unlink(missing_ok=True)
+                with naming_faults("remove", self.report_path):
+                    self.report_path.unlink(missing_ok=True)
             self._journal.append(record)
             self.records[record.image_id] = record
 
@@ -153,6 +160,7 @@ class PredictionFolder(Layout):
         is not finished.
         """
         with self._threads:
+            self.require_there()
             self._journal.close()
             if self._lock is not None and not self._lock.take_whole():
                 return
@@ -187,9 +195,15 @@ class PredictionFolder(Layout):
     ) -> None:
         self.close()
 
+    def require_there(self) -> None:
+        """Raise PredictionsError where the folder is gone, or another one stands in its place."""
+        if self._lock is not None:
+            self._lock.require_held()
+        super().require_there()
+
     def _write_info(self) -> None:
-        text = json.dumps(self.info.to_json(), indent=2, ensure_ascii=False)
-        write_atomically(self.path / RUN_NAME, (text + "\n").encode())
+        text = json_text(self.info.to_json(), indent=2) + "\n"
+        write_atomically(self.path / RUN_NAME, text.encode())
 
     def _mend(self) -> None:
         """Put away what killed runs left half done: what they were writing, and torn last lines."""
@@ -203,7 +217,8 @@ class PredictionFolder(Layout):
         """Put all records into images.jsonl; whoever calls this is alone in the folder."""
         Journal(self.path).replace(self.records.values())
         for path in shard_journals(self.path):
-            path.unlink(missing_ok=True)
+            with naming_faults("remove", path):
+                path.unlink(missing_ok=True)
 
     def _remove_files(self) -> None:
         for image_id in self.records:
@@ -226,13 +241,14 @@ def list_masks(path: Path) -> dict[str, Path]:
 
 def _refuse_foreign(path: Path) -> None:
     """Refuse to write in a folder that holds files but no run of ours."""
-    if path.exists() and not path.is_dir():
-        raise PredictionsError(f"{path} is a file; pass a folder as --out")
-    if not path.is_dir():
-        return
-    names = os.listdir(path)
-    if (path / RUN_NAME).exists():  # asked after the list was made: a shard may just be starting
-        return
+    with naming_faults("read", path):
+        if path.exists() and not path.is_dir():
+            raise PredictionsError(f"{path} is a file; pass a folder as --out")
+        if not path.is_dir():
+            return
+        names = os.listdir(path)
+        if (path / RUN_NAME).exists():  # asked after the list was made: a shard may be starting
+            return
     foreign = (n for n in names if not n.startswith(LOCK_NAME) and not n.endswith(TEMPORARY_SUFFIX))
     if (name := next(foreign, None)) is not None:
         raise PredictionsError(

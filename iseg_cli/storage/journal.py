@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from iseg_cli.errors import PredictionsError
-from iseg_cli.storage.files import write_atomically
-from iseg_cli.storage.records import ImageRecord
+from iseg_cli.storage.files import append, naming_faults, write_atomically
+from iseg_cli.storage.records import NOT_OURS, ImageRecord, json_text
 from iseg_cli.storage.shards import Shard
 
 RECORDS_NAME = "images.jsonl"
@@ -23,7 +23,7 @@ class Journal:
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
         name = RECORDS_NAME if shard is None else f"images.{shard.name}.jsonl"
         self.path = folder / name
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
 
     @property
     def is_open(self) -> bool:
@@ -31,14 +31,11 @@ class Journal:
         return self._file is not None
 
     def append(self, record: ImageRecord) -> None:
-        """Add a record; PredictionsError where it cannot be written."""
-        try:
+        """Add a record, all of its line or nothing; PredictionsError where it cannot be written."""
+        with naming_faults("write", self.path):
             if self._file is None:
-                self._file = self.path.open("a", encoding="utf-8")
-            self._file.write(record_line(record))
-            self._file.flush()
-        except OSError as error:
-            raise PredictionsError(f"cannot write {self.path}: {error.strerror}") from error
+                self._file = FileIO(self.path, "a")
+            append(self._file, record_line(record).encode())
 
     def replace(self, records: Iterable[ImageRecord]) -> None:
         """Put these records in the place of the file's, all or none of them."""
@@ -54,7 +51,7 @@ class Journal:
 
 def record_line(record: ImageRecord) -> str:
     """Return a record's line of a journal, its newline included."""
-    return json.dumps(record.to_json(), ensure_ascii=False) + "\n"
+    return json_text(record.to_json()) + "\n"
 
 
 def read_journal(path: Path) -> dict[str, ImageRecord]:
@@ -64,16 +61,19 @@ def read_journal(path: Path) -> dict[str, ImageRecord]:
     """
     try:
         contents = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise PredictionsError(f"cannot read {path}: {error.strerror}") from error
     lines = contents.split(b"\n")[:-1]  # what follows the last newline is torn or empty
     records: dict[str, ImageRecord] = {}
     for number, line in enumerate(lines, start=1):
         try:
             record = ImageRecord.from_json(json.loads(line))
-        except (ValueError, TypeError, KeyError) as error:
+        except NOT_OURS as error:
             raise PredictionsError(
-                f"{path}, line {number} is damaged; delete the line and rerun iseg generate"
+                f"{path}, line {number} is damaged; delete the line and run iseg generate again, "
+                "which makes the mask that it told of once more"
             ) from error
         records[record.image_id] = record
     return records

@@ -3,7 +3,8 @@
 from pathlib import Path, PurePosixPath
 
 from iseg_cli.errors import PredictionsError
-from iseg_cli.storage.files import write_atomically
+from iseg_cli.storage.files import naming_faults, write_atomically
+from iseg_cli.storage.records import RUN_NAME
 
 REPORT_NAME = "report.json"
 
@@ -41,10 +42,19 @@ class Layout:
         The image's record, which says that the mask is there, must come after.
         """
         path = self.mask_path(image_id)
-        if png is None:
-            path.unlink(missing_ok=True)
-        else:
+        if png is not None:
             write_atomically(path, png)
+            return
+        with naming_faults("remove", path):
+            path.unlink(missing_ok=True)
+
+    def require_there(self) -> None:
+        """Raise PredictionsError where the folder is gone: what is written would make it anew."""
+        if not (self.path / RUN_NAME).exists():
+            raise PredictionsError(
+                f"{self.path} was removed while masks were written into it; run the same command "
+                "again to make what is missing"
+            )
 
     def _inside(self, name: str, suffix: str) -> Path:
         parts = PurePosixPath(name).parts

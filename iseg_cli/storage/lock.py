@@ -5,9 +5,11 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from iseg_cli.errors import PredictionsError
+from iseg_cli.storage.files import naming_faults
 from iseg_cli.storage.shards import Shard
 
 if sys.platform != "win32":
@@ -18,6 +20,9 @@ LOCK_NAME = ".iseg-lock"
 
 PATIENCE = 30.0
 """Seconds that a shard waits for another one which is putting the records in order."""
+
+_NAMELESS_S = 1.0
+"""Seconds that the owner of a lock may take to write who it is."""
 
 
 class FolderLock:
@@ -32,6 +37,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
+        self._folder = folder
         self._own: _FileLock | None = None
         if shard is not None:
             self._own = _FileLock(folder / f"{LOCK_NAME}.{shard.name}")
@@ -50,6 +56,14 @@ class FolderLock:
         """
         return self._whole.take_alone()
 
+    def require_held(self) -> None:
+        """Raise PredictionsError where the folder is gone, or another one stands in its place."""
+        if not self._whole.is_there():
+            raise PredictionsError(
+                f"{self._folder}, or {LOCK_NAME} in it, was removed while masks were written into "
+                "it; run the same command again to make what is missing"
+            )
+
     def release(self) -> None:
         """Give the folder free and leave no lock file; a second call does nothing."""
         self._whole.release()
@@ -64,12 +78,17 @@ class _FileLock:
         self._path = path
         self._descriptor: int | None = None
         self._alone = not shared
-        deadline = time.monotonic() + (PATIENCE if shared else 0)
+        started = time.monotonic()
         while self._descriptor is None:
-            self._descriptor = self._acquire(deadline)
-        os.ftruncate(self._descriptor, 0)
+            self._descriptor = self._acquire(started)
         owner = f"{os.getpid()} on {socket.gethostname()}"
-        os.pwrite(self._descriptor, owner.encode(), 0)
+        try:
+            with naming_faults("write in", path.parent):
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, owner.encode(), 0)
+        except BaseException:
+            self.release()
+            raise
 
     def take_alone(self) -> bool:
         """Turn a share of the lock into the whole of it, or lose it and return False."""
@@ -83,26 +102,23 @@ class _FileLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
-        self._alone = self._is_there()
+        self._alone = self.is_there()
         return self._alone
 
     def release(self) -> None:
         """Give the lock free, and remove its file if nobody else has a share in it."""
         if self._descriptor is None:
             return
-        if self.take_alone():  # the file is still ours, so no one else's is removed
-            self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # a file that stays is no lock
+            if self.take_alone() and self.is_there():  # so no one else's is removed
+                self._path.unlink()
         os.close(self._descriptor)
         self._descriptor = None
 
-    def _acquire(self, deadline: float) -> int | None:
+    def _acquire(self, started: float) -> int | None:
         """Return the locked file's descriptor, or None where it is worth trying again."""
-        try:
+        with naming_faults("write in", self._path.parent):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise PredictionsError(
-                f"cannot write in {self._path.parent}: {error.strerror}"
-            ) from error
         if sys.platform == "win32":
             return descriptor
         kind = fcntl.LOCK_EX if self._alone else fcntl.LOCK_SH
@@ -111,23 +127,24 @@ class _FileLock:
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 return descriptor
-            owner = os.read(descriptor, 256).decode(errors="replace") or "unknown"
+            owner = os.read(descriptor, 256).decode(errors="replace")
             os.close(descriptor)
-            if time.monotonic() < deadline:
-                time.sleep(0.1)
+            patience = PATIENCE if not self._alone else 0 if owner else _NAMELESS_S
+            if time.monotonic() < started + patience:
+                time.sleep(0.01 if self._alone else 0.1)
                 return None
             raise PredictionsError(
-                f"another run (process {owner}) is writing in {self._path.parent}; "
+                f"another run (process {owner or 'unknown'}) is writing in {self._path.parent}; "
                 "wait for it or pass another --out"
             ) from None
         self._descriptor = descriptor
-        if self._is_there():
+        if self.is_there():
             return descriptor
         self._descriptor = None
         os.close(descriptor)  # its owner removed it meanwhile
         return None
 
-    def _is_there(self) -> bool:
+    def is_there(self) -> bool:
         """Tell whether the locked file is still the one of that name."""
         try:
             return self._descriptor is not None and os.path.samestat(

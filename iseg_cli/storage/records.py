@@ -28,6 +28,8 @@ _IDENTITY = (
     "dtype",
     "categories",
 )
+NOT_OURS = (ValueError, TypeError, KeyError, RecursionError)
+"""What reading a file of somebody else's, or a damaged one, comes to."""
 _SETTINGS_ASIDE = frozenset(
     {"dataset", "root", "split", "labels", "task", "model", "seed", "runtime", "filter"}
 )
@@ -94,15 +96,16 @@ class ImageRecord:
         size = None
         if line["size"] is not None:
             height, width = line["size"]
-            size = (int(height), int(width))
+            size = (_typed(height, int), _typed(width, int))
         if line["status"] not in ("done", "empty", "failed"):
             raise ValueError(f"status {line['status']!r}")
+        names = _typed(line["categories"], list | tuple)
         return cls(
-            image_id=str(line["image_id"]),
+            image_id=_typed(line["image_id"], str),
             size=size,
-            categories=tuple(line["categories"]),
+            categories=tuple(_typed(name, str) for name in names),
             status=line["status"],
-            error=line.get("error"),
+            error=_typed(line.get("error"), str | None),
             drawing=Drawing.from_json(line["drawing"]) if "drawing" in line else None,
         )
 
@@ -165,10 +168,13 @@ class RunInfo:
         """
         known = {f.name for f in dataclasses.fields(cls)}
         info = cls(**{key: value for key, value in contents.items() if key in known})
+        for name, kind in _RUN_TYPES.items():
+            _typed(getattr(info, name), kind)
+        if info.status not in ("running", "finished"):
+            raise ValueError(f"status {info.status!r}")
         if info.categories is not None:
-            info = dataclasses.replace(info, categories=tuple(info.categories))
-        if info.status not in ("running", "finished") or not isinstance(info.images, int):
-            raise ValueError(f"status {info.status!r}, images {info.images!r}")
+            names = tuple(_typed(name, str) for name in info.categories)
+            info = dataclasses.replace(info, categories=names)
         return info
 
     def differences(self, other: "RunInfo") -> list[str]:
@@ -180,6 +186,25 @@ class RunInfo:
             for key in sorted(old.keys() | new.keys())
             if old.get(key) != new.get(key)
         ]
+
+
+_RUN_TYPES: Mapping[str, Any] = {
+    **dict.fromkeys(("dataset", "label_source", "task", "dtype", "device", "created"), str),
+    **dict.fromkeys(("model", "settings", "versions"), Mapping),
+    **dict.fromkeys(("seed", "images"), int),
+    **dict.fromkeys(("root", "split"), str | None),
+    **dict.fromkeys(("limit", "crop_side"), int | None),
+    "batch_size": int | str,
+    "categories": list | tuple | None,
+}
+"""What the values of a run.json must be, by key."""
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    """Return a value of JSON if it is of a kind; TypeError where it is not."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} in place of {kind}")
+    return value
 
 
 def _flat(info: RunInfo) -> Iterator[tuple[str, str]]:
@@ -202,15 +227,26 @@ def _walk(key: str, value: Any) -> Iterator[tuple[str, str]]:
         yield key, json.dumps(value)
 
 
+def json_text(values: Any, *, indent: int | None = None) -> str:
+    """Return values as JSON to read; where a name is no valid Unicode, its characters escaped."""
+    text = json.dumps(values, indent=indent, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of a file name that are no UTF-8 come as lone surrogates
+        return json.dumps(values, indent=indent)
+    return text
+
+
 def read_info(folder: Path) -> RunInfo | None:
     """Return a folder's run.json, None where it has none; PredictionsError where it is not ours."""
+    path = folder / RUN_NAME
     try:
-        return RunInfo.from_json(json.loads((folder / RUN_NAME).read_bytes()))
+        return RunInfo.from_json(json.loads(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise PredictionsError(f"cannot read {folder / RUN_NAME}: {error.strerror}") from error
-    except (ValueError, TypeError, AttributeError) as error:
+        raise PredictionsError(f"cannot read {path}: {error.strerror}") from error
+    except (*NOT_OURS, AttributeError) as error:
         raise PredictionsError(
-            f"{folder / RUN_NAME} was not written by iseg generate; pass another folder"
+            f"{path} is damaged or was not written by iseg generate; pass another folder"
         ) from error

@@ -51,6 +51,7 @@ class SyntheticFolder(PredictionFolder):
 
         `picture` and `mask` are encoded files, None for a failed image, which leaves none behind.
         """
+        self.require_there()
         if picture is None:
             self.image_path(record.image_id).unlink(missing_ok=True)
         else:

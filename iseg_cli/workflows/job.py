@@ -15,7 +15,7 @@ import torch
 from jaxtyping import UInt8
 
 from iseg_cli.clip.tagging import Shown, Tagger
-from iseg_cli.errors import DataError, IsegError, PromptError, SettingsError
+from iseg_cli.errors import DataError, PromptError, SettingsError
 from iseg_cli.labels import LabelSource
 from iseg_cli.overlays import draw_overlay
 from iseg_cli.readers.base import Reader
@@ -119,13 +119,14 @@ class Job:
                 pending = self._begin(batch)
                 for index, item in enumerate(batch):
                     written.append(writers.submit(self._write, item, pending, index, deliver))
-                while len(written) > 2 * ahead:
-                    written.popleft().result()
+                while written and (written[0].done() or len(written) > 2 * ahead):
+                    written.popleft().result()  # what cannot be written ends the run here
             for future in written:
                 future.result()
 
     def fail(self, image_id: str, reason: str, deliver: Deliver) -> None:
         """Deliver an image as failed, and remove its earlier mask."""
+        self.layout.require_there()
         self.layout.write_mask(image_id, None)
         deliver(ImageRecord(image_id, None, (), "failed", reason))
 
@@ -236,18 +237,13 @@ class Job:
         result = pending(index)
         image_id = item.sample.image_id
         has_nothing = self.segmenter.needs_categories and not item.categories
-        try:
-            if item.picture is not None:
-                overlay = draw_overlay(item.picture, result.mask, self.label_set)
-                write_atomically(self.layout.overlay_path(image_id), encode_picture(overlay))
-            if self.extras.scores:
-                path = self.layout.scores_path(image_id)
-                write_scores(path, result.scores, result.score_labels)
-            self.layout.write_mask(image_id, encode_mask(result.mask, self.label_set.palette))
-        except OSError as error:
-            raise IsegError(
-                f"cannot write the mask of {image_id} into {self.layout.path}: {error.strerror}; "
-                "make room or choose another --out, then run the same command to resume"
-            ) from None
+        self.layout.require_there()
+        if item.picture is not None:
+            overlay = draw_overlay(item.picture, result.mask, self.label_set)
+            write_atomically(self.layout.overlay_path(image_id), encode_picture(overlay))
+        if self.extras.scores:
+            path = self.layout.scores_path(image_id)
+            write_scores(path, result.scores, result.score_labels)
+        self.layout.write_mask(image_id, encode_mask(result.mask, self.label_set.palette))
         names = tuple(category.name for category in item.categories)
         deliver(ImageRecord(image_id, item.size, names, "empty" if has_nothing else "done"))

@@ -1,0 +1,292 @@
+"""Faults on demand: `iseg` in a process of its own, struck by the system at a chosen moment.
+
+A run is a fork of a server that has imported torch once, so it starts in a fraction of a second.
+Faults are told by what Python asks of the system (audit events), not by our functions: they stay
+true however the product is arranged inside.
+"""
+
+import errno
+import multiprocessing
+import os
+import re
+import resource
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from iseg_cli.resources import embedded_dataset
+
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["iseg_cli.workflows.generate", "iseg_cli.cli.generate"])
+
+_LIMIT_S = 600
+"""A run that takes longer hangs: it is killed and the test fails."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens, and when.
+
+    Attributes:
+        event: `read`, `write` or `append` (a file is opened), `rename` (to), `remove`, `mkdir`,
+            `list`, `unet` (a forward pass), or `any`.
+        path: a regular expression that is searched for in the path; any by default.
+        first: which of these events is struck, from 1 on.
+        then: `kill` (as kill -9 does); the number of the system's error that this event and all
+            later ones like it meet; or something to do before the event, once, while all others
+            wait.
+    """
+
+    event: str
+    path: str = ""
+    first: int = 1
+    then: str | int | Callable[[], object] = "kill"
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run ended: its exit code (minus the signal's number if it was killed), what it said."""
+
+    code: int
+    said: str
+
+
+@dataclass
+class Running:
+    """A run under way."""
+
+    process: multiprocessing.process.BaseProcess
+    log: Path
+
+    def wait(self) -> Run:
+        self.process.join(_LIMIT_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+            raise AssertionError(f"the run hangs: {self.log.read_text()}")
+        code = self.process.exitcode
+        assert code is not None
+        return Run(code, self.log.read_text(errors="replace"))
+
+    def kill(self) -> Run:
+        self.process.kill()
+        return self.wait()
+
+
+def start(
+    *arguments: object,
+    log: Path,
+    faults: Sequence[Fault] = (),
+    largest_file: int | None = None,
+    journal: Path | None = None,
+    gate: Path | None = None,
+    peak: Path | None = None,
+) -> Running:
+    """Start `iseg` with these arguments.
+
+    Args:
+        arguments: of the command line.
+        log: a file for what it says, standard output and errors together.
+        faults: what shall happen to it.
+        largest_file: no file may grow over so many bytes (a disk that is full, for everybody).
+        journal: a file that gets a line for each event.
+        gate: the run begins its work when this file appears.
+        peak: a file that gets the most memory that it took, in KiB.
+    """
+    process = _SERVER.Process(
+        target=_child,
+        args=([str(a) for a in arguments], log, faults, largest_file, journal, gate, peak),
+    )
+    process.start()
+    return Running(process, log)
+
+
+def run(*arguments: object, log: Path, **options: object) -> Run:
+    """Run `iseg` to its end; see `start`."""
+    return start(*arguments, log=log, **options).wait()
+
+
+def peak_memory(*arguments: object, log: Path) -> int:
+    """Run `iseg` to its end and return the most memory that it took, in KiB."""
+    running = start(*arguments, log=log, peak=log.with_suffix(".peak"))
+    ended = running.wait()
+    assert ended.code == 0, ended.said
+    return int(log.with_suffix(".peak").read_text())
+
+
+def together(act: Callable[..., object], *arguments: object) -> list[tuple[int, object]]:
+    """Call `act(*arguments, barrier)` in two processes; return each one's id and its result."""
+    barrier, results = _SERVER.Barrier(2, timeout=_LIMIT_S), _SERVER.SimpleQueue()
+    processes = [
+        _SERVER.Process(target=_report, args=(act, arguments, barrier, results)) for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    reported = [results.get() for _ in processes]
+    for process in processes:
+        process.join()
+    for _, result in reported:
+        if isinstance(result, BaseException):
+            raise result
+    return reported
+
+
+def _report(act, arguments, barrier, results) -> None:
+    try:
+        result = act(*arguments, barrier)
+    except Exception as error:
+        barrier.abort()
+        result = error
+    results.put((os.getpid(), result))
+
+
+def _child(
+    arguments: list[str],
+    log: Path,
+    faults: Sequence[Fault],
+    largest_file: int | None,
+    journal: Path | None,
+    gate: Path | None,
+    peak: Path | None,
+) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    from iseg_cli.cli import main
+
+    if largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    while gate is not None and not gate.exists():
+        pass
+    if faults or journal:
+        _arm(faults, journal)
+    try:
+        main(arguments, prog_name="iseg")
+    finally:
+        if peak is not None:
+            peak.write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+
+
+def _arm(faults: Sequence[Fault], journal: Path | None) -> None:
+    """Watch this process from here on; there is no way back."""
+    counts = [0] * len(faults)
+    one_at_a_time, own = threading.Lock(), threading.local()
+    told = None if journal is None else os.open(journal, os.O_WRONLY | os.O_CREAT)
+
+    def strike(fault: Fault, count: int, path: str) -> None:
+        if callable(fault.then):
+            if count == fault.first:
+                fault.then()
+        elif count >= fault.first and fault.then == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif count >= fault.first:
+            raise OSError(fault.then, os.strerror(int(fault.then)), path)
+
+    def happens(event: str, path: str) -> None:
+        if getattr(own, "busy", False):  # what a fault does is no event
+            return
+        with one_at_a_time:
+            own.busy = True
+            try:
+                if told is not None:
+                    os.write(told, f"{event} {path!r}\n".encode())
+                for i, fault in enumerate(faults):
+                    if fault.event in (event, "any") and re.search(fault.path, path):
+                        counts[i] += 1
+                        strike(fault, counts[i], path)
+            finally:
+                own.busy = False
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        if (known := _in_our_words(event, arguments)) is not None:
+            happens(*known)
+
+    sys.addaudithook(watch)
+    on_unet(lambda rows: happens("unet", ""))
+
+
+def _in_our_words(event: str, arguments: tuple[object, ...]) -> tuple[str, str] | None:
+    """Return our word for an audit event, and its path."""
+    if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+        flags = int(arguments[2])
+        writes = flags & (os.O_WRONLY | os.O_RDWR)
+        word = ("append" if flags & os.O_APPEND else "write") if writes else "read"
+        return word, os.fsdecode(arguments[0])
+    if event == "os.rename":
+        return "rename", os.fsdecode(arguments[1])
+    words = {"os.remove": "remove", "os.mkdir": "mkdir", "os.listdir": "list", "os.scandir": "list"}
+    if event in words and isinstance(arguments[0], str | bytes | os.PathLike):
+        return words[event], os.fsdecode(arguments[0])
+    return None
+
+
+@contextmanager
+def out_of_memory(over: int):
+    """While the block lasts, a UNet's forward pass of more than `over` rows finds no memory.
+
+    Works on every model of this process, whoever loads it. Yields the list of the rows that passes
+    were asked for, in order, those that failed included.
+    """
+    import torch
+
+    asked: list[int] = []
+
+    def refuse(rows: int) -> None:
+        asked.append(rows)
+        if rows > over:
+            raise torch.OutOfMemoryError(f"{rows} rows, {over} fit")
+
+    handle = on_unet(refuse)
+    try:
+        yield asked
+    finally:
+        handle.remove()
+
+
+def on_unet(act: Callable[[int], None]):
+    """Call `act` with the number of rows before every forward pass of a UNet of this process.
+
+    It listens to the embedding of the timestep, which UNets alone have and run once a pass, first.
+    """
+    from diffusers.models.embeddings import TimestepEmbedding
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    def hook(module, arguments):
+        if isinstance(module, TimestepEmbedding):
+            act(len(arguments[0]))
+
+    return register_module_forward_pre_hook(hook)
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+def scenes(folder: Path, count: int) -> Path:
+    """Make a root of VOC's layout with the first scenes of emoji-voc's split `val`."""
+    source = embedded_dataset()
+    image_ids = (source / "ImageSets/Segmentation/val.txt").read_text().split()[:count]
+    for name, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+        (folder / name).mkdir(parents=True)
+        for image_id in image_ids:
+            shutil.copy(source / name / f"{image_id}.{suffix}", folder / name)
+    lists = folder / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text("\n".join(image_ids) + "\n")
+    return folder
+
+
+def pictures(folder: Path, names: Sequence[str]) -> Path:
+    """Make a folder of pictures of these names, scenes of emoji-voc."""
+    source = sorted((embedded_dataset() / "JPEGImages").glob("val_*.jpg"))
+    for name, picture in zip(names, source, strict=False):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, folder / name)
+    return folder
+
+
+DISK_FULL, READ_ONLY, FORBIDDEN = errno.ENOSPC, errno.EROFS, errno.EACCES
