@@ -21,6 +21,7 @@ from iseg_cli.diffusion.processors import (
     probabilities,
     require_self_heads,
 )
+from iseg_cli.diffusion.truncation import Place, last_place
 from iseg_cli.errors import SettingsError
 
 Heads = tuple[int, ...]
@@ -46,6 +47,12 @@ class CapturePlan:
     cross_heads: Mapping[int, Heads] = field(default_factory=dict)
     self_heads: Heads | None = None
 
+    @property
+    def last(self) -> Place:
+        """The attention that a forward passes last of those that are read."""
+        crosses = (Place(layer, "attn2") for layer in self.cross_layers)
+        return last_place((*crosses, Place(self.self_layer, "attn1")))
+
 
 @dataclass(eq=False)
 class CapturedAttention:
@@ -69,34 +76,72 @@ class CapturedAttention:
         return self.cross[side] / self.heads[side]
 
 
+class AttentionCapture:
+    """The processors that read a UNet by a plan: made once, attached for a forward at a time.
+
+    Attributes:
+        captured: what the forward of the last `attached` block left behind.
+    """
+
+    def __init__(self, unet: Any, plan: CapturePlan, *, side: int, to_end: bool = True) -> None:
+        """Find the layers.
+
+        Args:
+            unet: a UNet2DConditionModel.
+            plan: which attention to keep.
+            side: L, the side of the latents that will go through it.
+            to_end: False where `truncation.truncate` cuts the UNet off behind the last place of the
+                plan, whose output nobody needs then.
+
+        Raises:
+            SettingsError: a layer of the plan that this model does not have.
+        """
+        self.captured = CapturedAttention()
+        cross = {
+            name: attention_layer(unet, name, "attn2", "cross_layers") for name in plan.cross_layers
+        }
+        own = attention_layer(unet, plan.self_layer, "attn1", "self_layer")
+        last = None if to_end else plan.last
+        self._cross: dict[int, tuple[Any, Processor]] = {}
+        for name, layer in cross.items():
+            is_last = last == Place(name, "attn2")
+            self._cross[id(layer)] = (layer, _CrossCapture(self, plan, side, is_last=is_last))
+        is_last = last == Place(plan.self_layer, "attn1")
+        self._self = (own, _SelfCapture(self, plan.self_heads, is_last=is_last))
+        self._others = [
+            (layer, Processor())
+            for layer in attention_layers(unet, "attn2")
+            if id(layer) not in self._cross
+        ]
+
+    @contextmanager
+    def attached(self, key_scale: Tensor | None = None) -> Iterator[CapturedAttention]:
+        """Attach the processors; whatever happens, the UNet's own are back afterwards.
+
+        Args:
+            key_scale: Float[batch tokens] factors of the keys of every cross-attention layer
+                (equation 8), or None.
+        """
+        self.captured = CapturedAttention()
+        processors = [*self._cross.values(), self._self]
+        if key_scale is not None:
+            processors += self._others
+        for _, processor in (*self._cross.values(), *self._others):
+            processor.key_scale = key_scale
+        with attached(processors):
+            yield self.captured
+
+
 @contextmanager
 def capture_attention(
     unet: Any, plan: CapturePlan, *, side: int, key_scale: Tensor | None = None
 ) -> Iterator[CapturedAttention]:
-    """Attach processors to a UNet; whatever happens, its own are back afterwards.
-
-    Args:
-        unet: a UNet2DConditionModel.
-        plan: which attention to keep.
-        side: L, the side of the latents that will go through it.
-        key_scale: Float[batch tokens] factors of the keys of every cross-attention layer
-            (equation 8), or None.
+    """Attach processors to a UNet for one forward; `AttentionCapture` says what is read.
 
     Raises:
         SettingsError: a layer or head of the plan that this model does not have.
     """
-    captured = CapturedAttention()
-    cross = [attention_layer(unet, layer, "attn2", "cross_layers") for layer in plan.cross_layers]
-    recording = {id(layer) for layer in cross}
-    own = attention_layer(unet, plan.self_layer, "attn1", "self_layer")
-    scaled = [] if key_scale is None else attention_layers(unet, "attn2")
-    others = [layer for layer in scaled if id(layer) not in recording]
-    processors: list[tuple[Any, Processor]] = [
-        *((layer, _CrossCapture(captured, plan, side, key_scale)) for layer in cross),
-        *((layer, Processor(key_scale)) for layer in others),
-        (own, _SelfCapture(captured, plan.self_heads)),
-    ]
-    with attached(processors):
+    with AttentionCapture(unet, plan, side=side).attached(key_scale) as captured:
         yield captured
 
 
@@ -131,15 +176,16 @@ def check_captured(captured: CapturedAttention, plan: CapturePlan, *, side: int)
 
 class _CrossCapture(Processor):
     def __init__(
-        self, captured: CapturedAttention, plan: CapturePlan, side: int, key_scale: Tensor | None
+        self, capture: AttentionCapture, plan: CapturePlan, side: int, *, is_last: bool
     ) -> None:
-        super().__init__(key_scale)
-        self.captured, self.plan, self.side = captured, plan, side
+        super().__init__(is_last=is_last)
+        self.capture, self.plan, self.side = capture, plan, side
 
     def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
+        captured = self.capture.captured
         grid = math.isqrt(query.shape[2])
-        first = self.captured.seen.get(grid, 0)
-        self.captured.seen[grid] = first + attn.heads
+        first = captured.seen.get(grid, 0)
+        captured.seen[grid] = first + attn.heads
         divisor = self.side // grid
         if not self.plan.cross_weights.get(divisor):
             return
@@ -150,18 +196,26 @@ class _CrossCapture(Processor):
         if len(heads) < attn.heads:
             query, key = query[:, heads], key[:, heads]
         total = probabilities(query, key, attn).sum(dim=1)
-        if grid in self.captured.cross:
-            self.captured.cross[grid] += total
+        if grid in captured.cross:
+            captured.cross[grid] += total
         else:
-            self.captured.cross[grid] = total
-        self.captured.heads[grid] = self.captured.heads.get(grid, 0) + len(heads)
+            captured.cross[grid] = total
+        captured.heads[grid] = captured.heads.get(grid, 0) + len(heads)
 
 
 class _SelfCapture(Processor):
-    def __init__(self, captured: CapturedAttention, heads: Sequence[int] | None) -> None:
-        super().__init__()
-        self.captured, self.heads = captured, heads
+    def __init__(
+        self, capture: AttentionCapture, heads: Sequence[int] | None, *, is_last: bool
+    ) -> None:
+        super().__init__(is_last=is_last)
+        self.capture, self.heads = capture, heads
+
+    def needed_heads(self, attn: Any) -> Sequence[int] | None:
+        require_self_heads(self.heads, attn)
+        return self.heads
 
     def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
-        heads = require_self_heads(self.heads, attn)
-        self.captured.self_attention = mean_attention(query, key, attn, heads)
+        if not self.is_last and self.heads is not None:
+            chosen = list(require_self_heads(self.heads, attn))
+            query, key = query[:, chosen], key[:, chosen]
+        self.capture.captured.self_attention = mean_attention(query, key, attn)

@@ -1,19 +1,20 @@
 """From a batch of images and their categories to AttentionMaps: one noisy forward of the UNet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from iseg_cli.config import Settings
+from iseg_cli.diffusion.embedding import TEXTS_KEPT
 from iseg_cli.diffusion.latents import add_noise, check_timestep, draw_noise, encode
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.diffusion.prompts import Prompt, build_prompts
-from iseg_cli.diffusion.reading import PROMPTS_KEPT, AttentionReader
+from iseg_cli.diffusion.reading import AttentionReader
 from iseg_cli.maps import AttentionMaps
 from iseg_cli.ops.aggregate import join_prompts
 from iseg_cli.samples import Category
@@ -52,7 +53,7 @@ class Extractor:
         self._timestep = torch.tensor([settings.capture.timestep])
         self._noise = draw_noise(model, seed=settings.seed)
         self._reader = AttentionReader(model, settings)
-        self._prompts = lru_cache(maxsize=PROMPTS_KEPT)(self._build_prompts)
+        self._prompts = lru_cache(maxsize=TEXTS_KEPT)(self._build_prompts)
 
     def prompts(self, categories: Sequence[Category]) -> tuple[Prompt, ...]:
         """Return the prompts of an image with these categories.
@@ -80,45 +81,66 @@ class Extractor:
             the image with most categories needs.
 
         Raises:
-            SettingsError: settings that ask for layers or heads that the model does not have.
+            SettingsError: settings that ask for heads that the model does not have.
             PromptError: a category that the text encoder cannot hold.
         """
-        count = len(images)
+        return self.attend(self.encode(images), categories)
+
+    @torch.inference_mode()
+    def encode(
+        self, images: UInt8[np.ndarray, "batch height width 3"]
+    ) -> Float[Tensor, "filled channels side side"]:
+        """Return the latents of a batch, filled up to the batch size with the last one."""
+        return encode(self.model, images, batch_size=self.batch_size)
+
+    @torch.inference_mode()
+    def attend(
+        self,
+        latents: Float[Tensor, "filled channels side side"],
+        categories: Sequence[Sequence[Category]],
+    ) -> AttentionMaps:
+        """Read the attention of a batch whose latents are known: `extract` without `encode`.
+
+        Args:
+            latents: as `encode` returns them.
+            categories: those to segment in each image.
+        """
+        count = len(categories)
         rows = [
             _Row(image, prompt)
             for image in range(count)
             for prompt in self.prompts(categories[image])
         ]
-        clean = encode(self.model, images, batch_size=self.batch_size)
-        latents = add_noise(self.model, clean, self._noise, self._timestep)
+        self.announce(categories)
+        noisy = add_noise(self.model, latents, self._noise, self._timestep)
         crosses: list[Tensor] = []
-        prompts_of = torch.bincount(torch.tensor([row.image for row in rows]), minlength=count)
-        side = latents.shape[-1]
-        self_attention = latents.new_zeros(count, side**2, side**2, dtype=torch.float32)
+        owns: list[Tensor] = []
         for start in range(0, len(rows), self.batch_size):
             group = rows[start : start + self.batch_size]
             # Filled up to the batch size, so that every forward has the same shape.
             filled = [*group, *[group[-1]] * (self.batch_size - len(group))]
             reading = self._reader.read(
-                latents[[row.image for row in filled]],
-                self._timestep.to(latents.device),
+                noisy[[row.image for row in filled]],
+                self._timestep.to(noisy.device),
                 [row.prompt for row in filled],
             )
             crosses.append(reading.cross[: len(group)])
-            for index, row in enumerate(group):
-                # A row per prompt: an image with several gets the mean of their self-attention.
-                own = reading.self_attention[index]
-                self_attention[row.image] += own / prompts_of[row.image].item()
+            owns.append(reading.self_attention[: len(group)])
         widest = max((len(c) for c in categories), default=0)
         return AttentionMaps(
             cross=_join(torch.cat(crosses), rows, count, widest),
-            self_attention=self_attention,
-            side=side,
+            self_attention=_average(owns, [row.image for row in rows], count),
+            side=latents.shape[-1],
             valid=torch.tensor(
                 [[column < len(c) for column in range(widest)] for c in categories],
                 dtype=torch.bool,
             ).reshape(count, widest),
         )
+
+    def announce(self, categories: Iterable[Sequence[Category]]) -> None:
+        """Note the categories of images that will come soon, so that their texts go together."""
+        prompts = (prompt for own in categories for prompt in self.prompts(own))
+        self._reader.embed.announce(prompt.text for prompt in prompts)
 
     def _build_prompts(self, categories: tuple[Category, ...]) -> tuple[Prompt, ...]:
         return build_prompts(
@@ -139,3 +161,17 @@ def _join(maps: Tensor, rows: Sequence[_Row], count: int, widest: int) -> Tensor
     images = torch.tensor([row.image for row in rows])
     device = maps.device
     return join_prompts(maps, images.to(device), columns.to(device), batch=count, categories=widest)
+
+
+def _average(owns: Sequence[Tensor], images: Sequence[int], count: int) -> Tensor:
+    """Return each image's mean over its prompts, Float[count pixels pixels].
+
+    Where every image has one prompt, which is the rule, nothing is copied: it is large.
+    """
+    if len(owns) == 1 and len(images) == count:
+        return owns[0]
+    rows = [own for group in owns for own in group]
+    mean: Tensor = rows[0].new_zeros(count, *rows[0].shape)
+    for image, own in zip(images, rows, strict=True):
+        mean[image] += own / images.count(image)
+    return mean

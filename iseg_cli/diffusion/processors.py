@@ -16,10 +16,17 @@ from iseg_cli.errors import SettingsError, suggestion
 
 
 class Processor:
-    """Attention as diffusers computes it for Stable Diffusion's blocks, keys scaled if asked."""
+    """Attention as diffusers computes it for Stable Diffusion's blocks, keys scaled if asked.
 
-    def __init__(self, key_scale: Tensor | None = None) -> None:
+    Attributes:
+        key_scale: Float[batch tokens], factors of the keys (equation 8), or None.
+        is_last: whether nothing behind it is wanted: then no value is computed, and what comes in
+            goes out again.
+    """
+
+    def __init__(self, key_scale: Tensor | None = None, *, is_last: bool = False) -> None:
         self.key_scale = key_scale
+        self.is_last = is_last
 
     def __call__(
         self,
@@ -31,11 +38,15 @@ class Processor:
     ) -> Tensor:
         """Return what the layer puts out, as diffusers calls it."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        query, key, value = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
+        heads = self.needed_heads(attn) if self.is_last else None
+        query = _project(attn.to_q, hidden_states, heads, attn)
+        key = _project(attn.to_k, context, heads, attn)
         if self.key_scale is not None:
-            key = key * self.key_scale[..., None].to(key)  # eq. 8; to_k has no bias
-        query, key, value = (_split_heads(x, attn.heads) for x in (query, key, value))
+            key = key * self.key_scale[:, None, :, None].to(key)  # eq. 8; to_k has no bias
         self.keep(query, key, attn)
+        if self.is_last:
+            return hidden_states
+        value = _project(attn.to_v, context, None, attn)
         hidden_states = scaled_dot_product_attention(query, key, value, scale=attn.scale)
         hidden_states = hidden_states.transpose(1, 2).flatten(2)
         output: Tensor = attn.to_out[1](attn.to_out[0](hidden_states))
@@ -43,6 +54,10 @@ class Processor:
 
     def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
         """Look at queries and keys, Float[batch heads positions channels]."""
+
+    def needed_heads(self, attn: Any) -> Sequence[int] | None:
+        """Return the heads that `keep` is to see where it `is_last`; None for all."""
+        return None
 
 
 @contextmanager
@@ -66,27 +81,32 @@ def probabilities(query: Tensor, key: Tensor, attn: Any) -> Tensor:
     return scores.softmax(dim=-1, dtype=torch.float32)
 
 
-def mean_attention(
-    query: Tensor, key: Tensor, attn: Any, heads: Sequence[int], *, at_once: int = 1
-) -> Tensor:
-    """Return the mean over some heads of a layer's attention, Float[batch queries keys].
+def mean_attention(query: Tensor, key: Tensor, attn: Any, *, at_once: int = 1) -> Tensor:
+    """Return the mean over heads of a layer's attention, Float[batch queries keys] in float32.
+
+    Beside the result, little more than `at_once` matrices are in memory at a time: those of several
+    images where one head more would not matter, else of one image, head by head.
 
     Args:
-        query: Float[batch heads queries channels].
+        query: Float[batch heads queries channels], one head at least.
         key: Float[batch heads keys channels].
         attn: the layer.
-        heads: those to average, one at least.
-        at_once: how many are held in memory together; at L = 64 one takes 64 MiB an image.
+        at_once: matrices Float[queries keys] to compute together; at L = 64 one takes 64 MiB.
     """
-    total: Tensor | None = None
-    for start in range(0, len(heads), at_once):
-        chosen = list(heads[start : start + at_once])
-        some = probabilities(query[:, chosen], key[:, chosen], attn)
-        one = some[:, 0] if len(chosen) == 1 else some.sum(dim=1)
-        total = one if total is None else total.add_(one)
-    if total is None:
-        raise ValueError("no head to average")
-    return total.div_(len(heads))
+    images, heads = query.shape[:2]
+    mean = query.new_empty(images, query.shape[2], key.shape[2], dtype=torch.float32)
+    share = max(1, at_once // heads)
+    for start in range(0, images, share):
+        own = slice(start, start + share)
+        for head in range(0, heads, at_once):
+            chosen = slice(head, head + at_once)
+            some = probabilities(query[own, chosen], key[own, chosen], attn)
+            total = some[:, 0] if some.shape[1] == 1 else some.sum(dim=1)
+            if head:
+                mean[own] += total
+            else:
+                mean[own] = total
+    return mean.div_(heads) if heads > 1 else mean
 
 
 def require_self_heads(heads: Sequence[int] | None, attn: Any) -> Sequence[int]:
@@ -136,6 +156,13 @@ def attention_layers(unet: Any, kind: str) -> list[Any]:
     return [module for name, module in unet.named_modules() if name.endswith(f".{kind}")]
 
 
-def _split_heads(hidden: Tensor, heads: int) -> Tensor:
-    batch, positions, channels = hidden.shape
-    return hidden.reshape(batch, positions, heads, channels // heads).transpose(1, 2)
+def _project(linear: Any, hidden: Tensor, heads: Sequence[int] | None, attn: Any) -> Tensor:
+    """Return queries, keys or values, Float[batch heads positions channels]; None: of all heads."""
+    count = attn.heads if heads is None else len(heads)
+    if heads is None:
+        projected = linear(hidden)
+    else:
+        weight = linear.weight.unflatten(0, (attn.heads, -1))[list(heads)].flatten(0, 1)
+        projected = hidden @ weight.t()  # Stable Diffusion's have no bias
+    split: Tensor = projected.unflatten(2, (count, -1)).transpose(1, 2)
+    return split

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,20 +9,19 @@ from torch import Tensor
 
 from iseg_cli.config import Settings
 from iseg_cli.diffusion.capture import (
+    AttentionCapture,
     CapturedAttention,
     CapturePlan,
-    capture_attention,
     check_captured,
 )
+from iseg_cli.diffusion.embedding import TextEmbedder
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.diffusion.prompts import Prompt
+from iseg_cli.diffusion.truncation import truncate
 from iseg_cli.errors import SettingsError
 from iseg_cli.ops.aggregate import fuse_resolutions, membership, tokens_to_categories
 from iseg_cli.ops.cat_cross import enhance
 from iseg_cli.ops.cluster import cluster_maps
-
-PROMPTS_KEPT = 4096
-"""Distinct prompts whose embeddings stay in memory (4096 of SD 2.1 take 600 MiB in float16)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,20 +32,31 @@ class Reading:
         cross: the maps of each prompt's categories, by their slot: as many slots as tokens, more
             than categories fit, so that the arithmetic has the same shape whatever they are.
         self_attention: how each position attends to all; rows sum to 1.
-        output: what the UNet predicted, noise or velocity, in its own type.
+        output: what the UNet predicted, noise or velocity, in its own type; None where the
+            forward ended at the last attention that is read.
     """
 
     cross: Float[Tensor, "rows pixels tokens"]
     self_attention: Float[Tensor, "rows pixels pixels"]
-    output: Float[Tensor, "rows channels side side"]
+    output: Float[Tensor, "rows channels side side"] | None
 
 
 class AttentionReader:
-    """Reads the attention that the settings' `capture` section names, forward by forward."""
+    """Reads the attention that the settings' `capture` section names, forward by forward.
 
-    def __init__(self, model: DiffusionModel, settings: Settings) -> None:
+    Unless the forwards are to run to their end, for the sake of what the UNet predicts, nothing
+    behind the last attention that is read is run.
+    """
+
+    def __init__(self, model: DiffusionModel, settings: Settings, *, to_end: bool = False) -> None:
+        """Make ready.
+
+        Raises:
+            SettingsError: settings that ask for layers that the model does not have.
+        """
         self.model = model
         self.settings = settings
+        self.embed = TextEmbedder(model)
         self._plan = CapturePlan(
             cross_layers=settings.capture.cross_layers,
             cross_weights=settings.capture.cross_weights,
@@ -55,11 +64,15 @@ class AttentionReader:
             self_layer=settings.capture.self_layer,
             self_heads=settings.capture.self_heads,
         )
-        self._embed = lru_cache(maxsize=PROMPTS_KEPT)(self._embed_text)
+        self._capture = AttentionCapture(
+            model.unet, self._plan, side=model.latent_side, to_end=to_end
+        )
+        self._to_end = to_end
+        self._unet = model.unet if to_end else truncate(model.unet, self._plan.last)
 
     def embeddings(self, prompts: Sequence[Prompt]) -> Float[Tensor, "rows tokens channels"]:
         """Return what the text encoder makes of the prompts' texts, each embedded once."""
-        return torch.stack([self._embed(prompt.text) for prompt in prompts])
+        return self.embed([prompt.text for prompt in prompts])
 
     def enhanced(self, prompts: Sequence[Prompt]) -> Float[Tensor, "rows tokens channels"]:
         """Return the embeddings with those of the categories' tokens times gamma (Cat-Cross)."""
@@ -87,23 +100,16 @@ class AttentionReader:
             named = self._named(prompts, embeddings)
             key_scale = torch.where(named, self.settings.cat_cross.gamma, 1.0)
         side = latents.shape[-1]
-        with capture_attention(
-            self.model.unet, self._plan, side=side, key_scale=key_scale
-        ) as captured:
-            output = self.model.unet(latents, timestep, encoder_hidden_states=embeddings).sample
+        with self._capture.attached(key_scale) as captured:
+            output = self._unet(latents, timestep, encoder_hidden_states=embeddings).sample
         check_captured(captured, self._plan, side=side)
         if captured.self_attention is None:
             raise SettingsError("capture.self_layer is not part of this model's forward")
-        return Reading(self._fuse(captured, prompts, side), captured.self_attention, output)
-
-    def _embed_text(self, text: str) -> Tensor:
-        """Return Float[tokens channels]; a text goes alone, so that no other changes its bits."""
-        tokens = self.model.tokenizer(
-            text, padding="max_length", max_length=self.model.max_tokens, return_tensors="pt"
+        return Reading(
+            self._fuse(captured, prompts, side),
+            captured.self_attention,
+            output if self._to_end else None,
         )
-        ids = tokens.input_ids.to(self.model.device)
-        embedding: Tensor = self.model.text_encoder(ids).last_hidden_state[0]
-        return embedding
 
     def _named(self, prompts: Sequence[Prompt], embeddings: Tensor) -> Bool[Tensor, "rows tokens"]:
         """Return which tokens belong to a category."""

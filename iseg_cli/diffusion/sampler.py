@@ -49,7 +49,7 @@ class Sampler:
         self.model = model
         self.settings = settings
         self.batch_size = batch_size
-        self._reader = AttentionReader(model, settings)
+        self._reader = AttentionReader(model, settings, to_end=True)
         self._scheduler = _scheduler(model, settings.synthesis.steps)
         self._steps_read = steps_read(
             settings.synthesis.steps,
@@ -97,8 +97,9 @@ class Sampler:
         inputs = self._scheduler.scale_model_input(latents, timestep).to(self.model.dtype)
         timestep = timestep.to(latents.device)
         reading = self._reader.read(inputs, timestep, prompts) if read else None
-        if reading is not None and self.settings.cat_cross.gamma == 1:
-            conditional = reading.output.float()  # the forward that is read is the one that draws
+        output = reading.output if reading is not None else None
+        if output is not None and self.settings.cat_cross.gamma == 1:
+            conditional = output.float()  # the forward that is read is the one that draws
         else:
             conditional = self._forward(inputs, timestep, prompts)
         guidance = self.settings.synthesis.guidance

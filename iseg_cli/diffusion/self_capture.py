@@ -5,7 +5,7 @@ of its heads; of one layer, if asked, the mean over chosen heads as well.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,16 +92,14 @@ class _SelfCapture(Processor):
         self.refining = refining
 
     def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
-        if self.refining is not None:
-            heads = require_self_heads(self.refining.heads, attn)
-            self.captured.refining = self._mean(query, key, attn, heads)
-        if self.is_summed:
-            self._add(self._mean(query, key, attn, range(attn.heads)))
-
-    def _mean(self, query: Tensor, key: Tensor, attn: Any, heads: Sequence[int]) -> Tensor:
-        # As many heads at a time as take no more memory than one at the full grid.
+        # As many matrices at a time as take no more memory than one at the full grid.
         at_once = max(1, self.side**4 // query.shape[2] ** 2)
-        return mean_attention(query, key, attn, heads, at_once=at_once)
+        if self.refining is not None:
+            heads = list(require_self_heads(self.refining.heads, attn))
+            chosen = query[:, heads], key[:, heads]
+            self.captured.refining = mean_attention(*chosen, attn, at_once=at_once)
+        if self.is_summed:
+            self._add(mean_attention(query, key, attn, at_once=at_once))
 
     def _add(self, mean: Tensor) -> None:
         grid = math.isqrt(mean.shape[1])

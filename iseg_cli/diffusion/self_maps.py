@@ -6,10 +6,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from iseg_cli.config import Settings
+from iseg_cli.diffusion.embedding import TextEmbedder
 from iseg_cli.diffusion.latents import add_noise, check_timestep, draw_noise, encode
 from iseg_cli.diffusion.loading import DiffusionModel
-from iseg_cli.diffusion.prompts import Prompt
-from iseg_cli.diffusion.reading import AttentionReader
 from iseg_cli.diffusion.self_capture import CapturedSelf, RefiningLayer, capture_self
 from iseg_cli.errors import SettingsError
 from iseg_cli.maps import SelfMaps
@@ -35,7 +34,7 @@ class SelfExtractor:
         if settings.refine.mode != "none":
             capture = settings.capture
             self._refining = RefiningLayer(capture.self_layer, capture.self_heads)
-        self._reader = AttentionReader(model, settings)
+        self._embed = TextEmbedder(model)
 
     @torch.inference_mode()
     def extract(self, images: UInt8[np.ndarray, "batch height width 3"]) -> SelfMaps:
@@ -74,7 +73,7 @@ class SelfExtractor:
         noisy = latents.to(self.model.dtype)
         if self.settings.diffseg.noise:
             noisy = add_noise(self.model, latents, self._noise, timestep)
-        empty = self._reader.embeddings([Prompt("", (), ())] * len(latents))
+        empty = self._embed([""] * len(latents))
         with capture_self(
             self.model.unet, side=latents.shape[-1], every_layer=every_layer, refining=refining
         ) as captured:

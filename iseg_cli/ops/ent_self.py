@@ -21,7 +21,7 @@ def reduce_entropy(
     itself alone. An exact zero stays zero: the entropy has no gradient there.
 
     Computes in float32 or better, one image at a time: beside the result, it takes memory for one
-    image's attention and a quarter (64 + 16 MiB for a grid of 64 x 64 in float32).
+    image's attention (64 MiB for a grid of 64 x 64 in float32).
 
     Args:
         attention: how each query (rows) attends to each key (columns), not negative.
@@ -32,15 +32,60 @@ def reduce_entropy(
     Returns:
         Attention whose rows sum to 1.
     """
-    rate = step_size if log == "natural" else step_size * math.log10(math.e)
     dtype = torch.promote_types(attention.dtype, torch.float32)
     reduced = attention.to(dtype, copy=True)
+    rate = descent_rate(step_size=step_size, log=log)
     for image in reduced:
-        peak = image.amax(dim=0, keepdim=True)
-        image /= peak.masked_fill(peak == 0, 1)
-        descent = image.log().add_(1).masked_fill_(image == 0, 0)  # eq. 5: -dE/da = 1 + log a
-        image.add_(descent, alpha=rate).clamp_(min=0)  # eq. 6
-        total = image.sum(dim=1)
-        image /= total.masked_fill(total == 0, 1)[:, None]
-        image.diagonal().add_(total == 0)
+        image /= _peaks(image)
+        step_down(image, entropy_descent(image), rate=rate, out=image)
     return reduced
+
+
+def scale_keys(attention: Float[Tensor, "pixels pixels"]) -> Float[Tensor, "pixels pixels"]:
+    """Scale each key of one image to a greatest value of 1 over queries, in float32 or better."""
+    attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
+    return attention / _peaks(attention)
+
+
+def entropy_descent(scaled: Float[Tensor, "pixels pixels"]) -> Float[Tensor, "pixels pixels"]:
+    """Return the direction in which entropy falls, 1 + log a; minus infinity where a is 0."""
+    return scaled.log().add_(1)  # eq. 5: -dE/da
+
+
+def descent_rate(*, step_size: float, log: Literal["natural", "log10"]) -> float:
+    """Return the factor of `entropy_descent`: `log10` turns the natural logarithm into log10."""
+    return step_size if log == "natural" else step_size * math.log10(math.e)
+
+
+def step_down(
+    scaled: Float[Tensor, "pixels pixels"],
+    descent: Float[Tensor, "pixels pixels"],
+    *,
+    rate: float,
+    out: Float[Tensor, "pixels pixels"],
+) -> Float[Tensor, "pixels pixels"]:
+    """Take the step of eq. 6 for one image, so that several steps can share what precedes it.
+
+    Args:
+        scaled: attention as `scale_keys` returns it.
+        descent: its `entropy_descent`.
+        rate: 0 or more, as `descent_rate` returns it.
+        out: where the result goes; may be `scaled` itself.
+
+    Returns:
+        `out`, its rows summing to 1; a row that keeps nothing attends to itself alone.
+    """
+    if rate:  # 0 times minus infinity is no number; any other step leaves an exact zero at zero
+        torch.add(scaled, descent, alpha=rate, out=out).clamp_(min=0)  # eq. 6
+    elif out is not scaled:
+        out.copy_(scaled)
+    total = out.sum(dim=1)
+    out /= total.masked_fill(total == 0, 1)[:, None]
+    out.diagonal().add_(total == 0)
+    return out
+
+
+def _peaks(attention: Tensor) -> Float[Tensor, "1 pixels"]:
+    """Return the greatest value of each key, 1 where it is 0."""
+    peaks = attention.amax(dim=0, keepdim=True)
+    return peaks.masked_fill(peaks == 0, 1)

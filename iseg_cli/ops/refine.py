@@ -1,5 +1,8 @@
 """Iterative refinement: category maps spread along self-attention (section 3.3, eq. 3)."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -43,11 +46,19 @@ def refine(
     Returns:
         Maps with a least value of 0 and a sum of 1; zero where a map is constant.
     """
+    return next(islice(trajectory(maps, attention), iterations, None))
+
+
+def trajectory(
+    maps: Float[Tensor, "batch pixels categories"],
+    attention: Float[Tensor, "batch pixels pixels"],
+) -> Iterator[Float[Tensor, "batch pixels categories"]]:
+    """Yield what `refine` returns for 0, 1, 2 ... iterations, one product each, without end."""
     maps, attention = _raise_precision(maps, attention)
     maps = normalise(maps)
-    for _ in range(iterations):
+    while True:
+        yield maps
         maps = normalise(torch.bmm(attention, maps))  # eq. 3
-    return maps
 
 
 def refine_adaptively(

@@ -3,6 +3,7 @@
 from iseg_cli.storage.exports import RleSummary, read_scores, write_rle, write_scores
 from iseg_cli.storage.files import write_atomically
 from iseg_cli.storage.folder import PredictionFolder, list_masks
+from iseg_cli.storage.layout import Layout
 from iseg_cli.storage.masks import encode_mask, encode_picture, is_whole_png, read_mask
 from iseg_cli.storage.records import SYNTHESIS, Drawing, ImageRecord, RunInfo
 from iseg_cli.storage.synthetic import SyntheticFolder
@@ -11,6 +12,7 @@ __all__ = [
     "SYNTHESIS",
     "Drawing",
     "ImageRecord",
+    "Layout",
     "PredictionFolder",
     "RleSummary",
     "RunInfo",

@@ -5,12 +5,13 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import TextIO, TypeVar
 
 from iseg_cli.errors import PredictionsError
 from iseg_cli.storage.files import TEMPORARY_SUFFIX, remove_temporaries, write_atomically
+from iseg_cli.storage.layout import Layout
 from iseg_cli.storage.lock import LOCK_NAME, FolderLock
 from iseg_cli.storage.masks import is_whole_png
 from iseg_cli.storage.records import (
@@ -24,12 +25,10 @@ from iseg_cli.storage.records import (
     record_line,
 )
 
-REPORT_NAME = "report.json"
-
 F = TypeVar("F", bound="PredictionFolder")
 
 
-class PredictionFolder:
+class PredictionFolder(Layout):
     """The masks of one run with what is known about them.
 
     `open` reads a folder; `start` makes or resumes one and holds it until `close`, best in a
@@ -42,7 +41,7 @@ class PredictionFolder:
     """
 
     def __init__(self, path: Path, info: RunInfo, lock: FolderLock | None = None) -> None:
-        self.path = path
+        super().__init__(path)
         self.info = info
         self.records = read_records(path)
         self._lock = lock
@@ -99,23 +98,6 @@ class PredictionFolder:
             raise
         return folder
 
-    def mask_path(self, image_id: str) -> Path:
-        """Return where an image's mask is written: `<image_id>.png`."""
-        return self._inside(image_id, ".png")
-
-    def overlay_path(self, image_id: str) -> Path:
-        """Return where an image's overlay is written: `overlays/<image_id>.jpg`."""
-        return self._inside(f"overlays/{image_id}", ".jpg")
-
-    def scores_path(self, image_id: str) -> Path:
-        """Return where an image's scores are written: `scores/<image_id>.npz`."""
-        return self._inside(f"scores/{image_id}", ".npz")
-
-    @property
-    def report_path(self) -> Path:
-        """Where the evaluation of these masks is written."""
-        return self.path / REPORT_NAME
-
     def finished(self) -> set[str]:
         """Return the ids of images whose mask is there and whole; the others are to be made."""
         return {
@@ -137,11 +119,11 @@ class PredictionFolder:
         """
         if (png is None) != (record.status == "failed"):
             raise ValueError(f"{record.image_id}: a mask is written unless the image failed")
-        path = self.mask_path(record.image_id)
-        if png is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_atomically(path, png)
+        self.write_mask(record.image_id, png)
+        self.record(record)
+
+    def record(self, record: ImageRecord) -> None:
+        """Record what became of an image, after its mask was written here or by another process."""
         with self._threads:
             try:
                 journal = self._open_journal()
@@ -182,12 +164,6 @@ class PredictionFolder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _inside(self, name: str, suffix: str) -> Path:
-        parts = PurePosixPath(name).parts
-        if name.startswith("/") or ".." in parts or name.endswith("/") or "\0" in name:
-            raise PredictionsError(f"image id {name!r} would be written outside {self.path}")
-        return self.path / (name + suffix)
 
     def _write_info(self) -> None:
         text = json.dumps(self.info.to_json(), indent=2, ensure_ascii=False)

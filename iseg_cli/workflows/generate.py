@@ -1,34 +1,22 @@
 """`iseg generate`: masks for a dataset, resumable."""
 
-import datetime
-import platform
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
 from tqdm import tqdm
 
-from iseg_cli.clip.loading import ClipModel
-from iseg_cli.config import Settings, declared, load_settings, to_dict
-from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
+from iseg_cli.config import Settings, declared, load_settings
 from iseg_cli.errors import SettingsError
-from iseg_cli.readers.base import Reader
 from iseg_cli.readers.registry import DATASETS, dataset_info
-from iseg_cli.samples import LabelSet
-from iseg_cli.storage import PredictionFolder, RunInfo, write_rle
-from iseg_cli.workflows.clip import describe_clip, open_clip, open_tagger
-from iseg_cli.workflows.inputs import asks_clip, fitting_background, label_source, open_reader
-from iseg_cli.workflows.job import Extras, Job
-from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
-from iseg_cli.workflows.pipeline import Segmenter
-from iseg_cli.workflows.segmentation import BatchSegmenter
-from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter, segment_label_set
-
-VERSIONS = ("iseg-cli", "torch", "diffusers", "transformers", "numpy", "pillow")
-"""The distributions whose versions go into run.json."""
+from iseg_cli.storage import ImageRecord, PredictionFolder, write_rle
+from iseg_cli.workflows.engines import Engine, LocalEngine
+from iseg_cli.workflows.inputs import open_reader
+from iseg_cli.workflows.job import Extras
+from iseg_cli.workflows.machine import earlier_batch_size
+from iseg_cli.workflows.plan import RunPlan, mask_labels
 
 
 @dataclass(frozen=True)
@@ -50,6 +38,23 @@ class Summary:
     failed: dict[str, str]
 
 
+class _Ledger:
+    """Enters what became of images in the folder's records, the bar and the list of failures."""
+
+    def __init__(self, folder: PredictionFolder, bar: "tqdm[NoReturn]") -> None:
+        self.failed: dict[str, str] = {}
+        self._folder, self._bar = folder, bar
+        self._lock = threading.Lock()
+
+    def enter(self, record: ImageRecord) -> None:
+        self._folder.record(record)
+        with self._lock:
+            if record.error is not None:
+                self.failed[record.image_id] = record.error
+                self._bar.set_postfix(failed=len(self.failed), refresh=False)
+            self._bar.update()
+
+
 def generate(
     settings: Settings,
     *,
@@ -57,6 +62,7 @@ def generate(
     limit: int | None = None,
     overwrite: bool = False,
     extras: Extras | None = None,
+    engine: Engine | None = None,
 ) -> Summary:
     """Write a mask for every image of a dataset's split; run again, it resumes.
 
@@ -69,41 +75,33 @@ def generate(
         limit: only so many images, the first of the split.
         overwrite: replace what another run wrote there.
         extras: what to write beside the masks; None for nothing.
+        engine: where the work is done; None for this process. The masks are the same.
 
     Raises:
         IsegError: a dataset, model, setting or folder that cannot be used.
     """
     extras = extras or Extras()
     reader = open_reader(settings)
-    settings = fitting_background(settings, reader.label_set)
-    given = None if asks_clip(settings) else label_source(settings, reader)
     image_ids = reader.image_ids[:limit]
-    device = choose_device(settings.runtime.device)
-    model = load_model(
-        settings.model, device=device, dtype=choose_dtype(settings.runtime.dtype, device)
-    )
-    batch_size = choose_batch_size(settings.runtime.batch_size, model, None if overwrite else out)
-    if device.type == "cpu":
-        torch.set_num_threads(whole_image_threads(batch_size, torch.get_num_threads()))
-    clip = open_clip(settings) if _needs_clip(settings) else None
-    segmenter = _open_segmenter(settings, model, reader.label_set, batch_size=batch_size, clip=clip)
-    label_set = reader.label_set if segmenter.needs_categories else segment_label_set()
-    source = given or open_tagger(settings, reader.label_set, batch_size=batch_size, clip=clip)
-    run = _run_info(
-        settings, reader, source.name, segmenter, clip, images=len(image_ids), limit=limit
-    )
-    with PredictionFolder.start(out, run, overwrite=overwrite) as folder:
+    if not overwrite:
+        settings = _as_before(settings, out)
+    plan = RunPlan(settings, out, extras, images=len(image_ids), limit=limit)
+    with (
+        (engine or LocalEngine()).open(plan, reader) as crew,
+        PredictionFolder.start(out, crew.info, overwrite=overwrite) as folder,
+    ):
         todo = _unfinished(folder, image_ids, extras)
         resumed = len(image_ids) - len(todo)
-        job = Job(reader, source, segmenter, folder, extras, label_set=label_set)
         bar: tqdm[NoReturn] = tqdm(
             total=len(image_ids), initial=resumed, unit="image", disable=None
         )
         with bar:
-            failed = job.run(todo, settings.runtime.workers, bar)
+            ledger = _Ledger(folder, bar)
+            crew.work(todo, ledger.enter)
         folder.finish(image_ids)
         if extras.rle is not None:
-            write_rle(extras.rle, folder, label_set)
+            write_rle(extras.rle, folder, mask_labels(settings, reader))
+    failed = ledger.failed
     return Summary(out, len(image_ids), resumed, len(todo) - len(failed), failed)
 
 
@@ -152,28 +150,13 @@ def default_folder(settings: Settings) -> Path:
     return Path("predictions", "-".join(parts))
 
 
-def _needs_clip(settings: Settings) -> bool:
-    return asks_clip(settings) or settings.fusion != "none"
-
-
-def _open_segmenter(
-    settings: Settings,
-    model: DiffusionModel,
-    label_set: LabelSet,
-    *,
-    batch_size: int,
-    clip: ClipModel | None,
-) -> BatchSegmenter:
-    """Return what segments images for the task of the settings."""
-    if settings.task == "unsupervised":
-        return UnsupervisedSegmenter(model, settings, batch_size=batch_size)
-    return Segmenter(
-        model,
-        settings,
-        background_words=label_set.background_words,
-        batch_size=batch_size,
-        clip=clip,
-    )
+def _as_before(settings: Settings, out: Path) -> Settings:
+    """Return the settings with the batch size of the run which is resumed, unless one is given."""
+    earlier = earlier_batch_size(out) if settings.runtime.batch_size == "auto" else None
+    if earlier is None:
+        return settings
+    runtime = settings.runtime.model_copy(update={"batch_size": earlier})
+    return settings.model_copy(update={"runtime": runtime})
 
 
 def _unfinished(folder: PredictionFolder, image_ids: Sequence[str], extras: Extras) -> list[str]:
@@ -186,41 +169,3 @@ def _unfinished(folder: PredictionFolder, image_ids: Sequence[str], extras: Extr
         or (extras.overlays and not folder.overlay_path(image_id).exists())
         or (extras.scores and not folder.scores_path(image_id).exists())
     ]
-
-
-def _run_info(
-    settings: Settings,
-    reader: Reader,
-    label_source: str,
-    segmenter: BatchSegmenter,
-    clip: ClipModel | None,
-    *,
-    images: int,
-    limit: int | None,
-) -> RunInfo:
-    own = settings.dataset == "folder" and settings.label_set is None
-    chosen = reader.label_set.categories if own else None
-    return RunInfo(
-        dataset=settings.dataset,
-        root=str(reader.root.resolve()),
-        split=reader.split,
-        label_source=label_source,
-        task=settings.task,
-        model={
-            "name": settings.model,
-            "revision": segmenter.model.revision,
-            "fingerprint": segmenter.model.fingerprint(),
-            **({} if clip is None else {"clip": describe_clip(clip)}),
-        },
-        settings=to_dict(settings),
-        seed=settings.seed,
-        batch_size=segmenter.batch_size,
-        dtype=str(segmenter.model.dtype).removeprefix("torch."),
-        device=str(segmenter.model.device),
-        images=images,
-        limit=limit,
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
-        categories=tuple(category.name for category in chosen) if chosen else None,
-        crop_side=segmenter.model.image_size if settings.input == "center-crop" else None,
-    )

@@ -1,6 +1,7 @@
-"""The loop over images: decode in threads, segment in batches, write in threads.
+"""From images to files: decode in threads, segment in batches, write in threads.
 
-Queues are bounded, so memory does not grow with the dataset.
+Who keeps the records is not known here, so that every engine does the same work. Queues are
+bounded, so memory does not grow with the dataset.
 """
 
 from collections import deque
@@ -8,12 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from tqdm import tqdm
 
 from iseg_cli.clip.tagging import Shown, Tagger
 from iseg_cli.errors import DataError, IsegError, PromptError, SettingsError
@@ -25,7 +24,7 @@ from iseg_cli.readers.images import load_image
 from iseg_cli.samples import Category, LabelSet, Mask, Sample
 from iseg_cli.storage import (
     ImageRecord,
-    PredictionFolder,
+    Layout,
     encode_mask,
     encode_picture,
     write_atomically,
@@ -34,6 +33,9 @@ from iseg_cli.storage import (
 from iseg_cli.workflows.pipeline import fit_input, label_values
 from iseg_cli.workflows.segmentation import BatchSegmenter, Segmentation
 from iseg_cli.workflows.streams import batches, map_ahead
+
+Deliver = Callable[[ImageRecord], None]
+"""Takes the record of an image whose files are written; called from several threads."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,11 @@ class _Failed:
 
 
 class Job:
-    """The loop over images: decode in threads, segment in batches, write in threads.
+    """Makes the files of images, in the process where its model is.
 
-    `label_set` says what the labels of the masks mean: the dataset's, or numbered segments.
+    Attributes:
+        layout: where the files go.
+        label_set: what the labels of the masks mean: the dataset's, or numbered segments.
     """
 
     def __init__(
@@ -82,41 +86,38 @@ class Job:
         reader: Reader,
         source: LabelSource | Tagger,
         segmenter: BatchSegmenter,
-        folder: PredictionFolder,
+        layout: Layout,
         extras: Extras,
         *,
         label_set: LabelSet,
     ) -> None:
         self.reader, self.source, self.segmenter = reader, source, segmenter
-        self.folder, self.extras, self.label_set = folder, extras, label_set
+        self.layout, self.extras, self.label_set = layout, extras, label_set
 
-    def run(self, image_ids: Sequence[str], workers: int, bar: "tqdm[NoReturn]") -> dict[str, str]:
-        """Segment the images; return what is wrong with those that failed."""
-        failed: dict[str, str] = {}
+    def run(self, image_ids: Iterable[str], deliver: Deliver) -> None:
+        """Make the files of the images; every image's record is delivered once they are there.
 
-        def fail(sample: Sample, reason: str) -> None:
-            failed[sample.image_id] = reason
-            self.folder.write(ImageRecord(sample.image_id, None, (), "failed", reason))
-            bar.set_postfix(failed=len(failed), refresh=False)
-            bar.update()
+        An image that cannot be segmented is delivered as failed, and its earlier mask removed.
 
+        Raises:
+            IsegError: what ends the whole run: no memory for a batch, no room for a file.
+        """
+        threads = self.segmenter.settings.runtime.workers
         batch_size = self.segmenter.batch_size
         with (
-            ThreadPoolExecutor(workers, "decode") as decoders,
-            ThreadPoolExecutor(workers, "write") as writers,
+            ThreadPoolExecutor(threads, "decode") as decoders,
+            ThreadPoolExecutor(threads, "write") as writers,
         ):
-            ahead = workers + 2 * batch_size
+            ahead = threads + 2 * batch_size
             prepared = map_ahead(decoders, self._prepare, image_ids, ahead)
             written: deque[Future[None]] = deque()
-            for batch in batches(self._usable(self._tagged(prepared), fail), batch_size):
+            for batch in batches(self._usable(self._tagged(prepared), deliver), batch_size):
                 for item, segmentation in zip(batch, self._segment(batch), strict=True):
-                    written.append(writers.submit(self._write, item, segmentation))
-                    bar.update()
+                    written.append(writers.submit(self._write, item, segmentation, deliver))
                 while len(written) > 2 * ahead:
                     written.popleft().result()
             for future in written:
                 future.result()
-        return failed
 
     def _prepare(self, image_id: str) -> _Prepared | _Failed:
         """Decode an image, look up its labels and bring it to the model's size."""
@@ -155,19 +156,24 @@ class Job:
                     yield item
 
     def _usable(
-        self, prepared: Iterable[_Prepared | _Failed], fail: Callable[[Sample, str], None]
+        self, prepared: Iterable[_Prepared | _Failed], deliver: Deliver
     ) -> Iterator[_Prepared]:
-        """Yield what the model can work on; report the rest."""
+        """Yield what the model can work on; deliver the rest as failed."""
         for item in prepared:
             if isinstance(item, _Failed):
-                fail(item.sample, item.reason)
+                self._fail(item, deliver)
                 continue
             try:
                 self.segmenter.check(item.categories)
             except PromptError as error:
-                fail(item.sample, str(error))
+                self._fail(_Failed(item.sample, str(error)), deliver)
                 continue
             yield item
+
+    def _fail(self, item: _Failed, deliver: Deliver) -> None:
+        image_id = item.sample.image_id
+        self.layout.write_mask(image_id, None)
+        deliver(ImageRecord(image_id, None, (), "failed", item.reason))
 
     def _segment(self, batch: Sequence[_Prepared]) -> list[Segmentation]:
         """Segment a batch; images that lack the categories they need cost nothing."""
@@ -200,27 +206,22 @@ class Job:
             (),
         )
 
-    def _write(self, item: _Prepared, result: Segmentation) -> None:
-        """Write an image's files; its mask and record last, since they say that it is done."""
+    def _write(self, item: _Prepared, result: Segmentation, deliver: Deliver) -> None:
+        """Write an image's files, its mask last, and deliver its record: it says all is there."""
         image_id = item.sample.image_id
         has_nothing = self.segmenter.needs_categories and not item.categories
         try:
             if item.picture is not None:
                 overlay = draw_overlay(item.picture, result.mask, self.label_set)
-                write_atomically(self.folder.overlay_path(image_id), encode_picture(overlay))
+                write_atomically(self.layout.overlay_path(image_id), encode_picture(overlay))
             if self.extras.scores:
-                path = self.folder.scores_path(image_id)
+                path = self.layout.scores_path(image_id)
                 write_scores(path, result.scores, result.score_labels)
-            record = ImageRecord(
-                image_id,
-                item.size,
-                tuple(category.name for category in item.categories),
-                "empty" if has_nothing else "done",
-                None,
-            )
-            self.folder.write(record, encode_mask(result.mask, self.label_set.palette))
+            self.layout.write_mask(image_id, encode_mask(result.mask, self.label_set.palette))
         except OSError as error:
             raise IsegError(
-                f"cannot write the mask of {image_id} into {self.folder.path}: {error.strerror}; "
+                f"cannot write the mask of {image_id} into {self.layout.path}: {error.strerror}; "
                 "make room or choose another --out, then run the same command to resume"
             ) from None
+        names = tuple(category.name for category in item.categories)
+        deliver(ImageRecord(image_id, item.size, names, "empty" if has_nothing else "done"))

@@ -15,10 +15,16 @@ def choose_batch_size(
     """Return the batch size; `auto` keeps that of the run which is resumed in a folder, if any."""
     if wanted != "auto":
         return wanted
-    earlier = read_info(out) if out is not None else None
-    if earlier is not None and isinstance(earlier.batch_size, int):
-        return earlier.batch_size
-    return fitting_batch_size(model)
+    earlier = earlier_batch_size(out) if out is not None else None
+    return fitting_batch_size(model) if earlier is None else earlier
+
+
+def earlier_batch_size(out: Path) -> int | None:
+    """Return the batch size of the run in a folder, if there is one."""
+    earlier = read_info(out)
+    if earlier is None or not isinstance(earlier.batch_size, int):
+        return None
+    return earlier.batch_size
 
 
 def fitting_batch_size(model: DiffusionModel) -> int:

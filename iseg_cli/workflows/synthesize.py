@@ -28,9 +28,10 @@ from iseg_cli.storage import (
     encode_picture,
 )
 from iseg_cli.workflows.drawing import Painter, Picture
-from iseg_cli.workflows.generate import VERSIONS, resolve_settings
+from iseg_cli.workflows.generate import resolve_settings
 from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
 from iseg_cli.workflows.orders import Order, label_set_for, plan
+from iseg_cli.workflows.plan import VERSIONS
 from iseg_cli.workflows.streams import batches
 
 PRESETS = {"tiny": "emoji-voc-synthesize"}

@@ -1,0 +1,53 @@
+"""Where the files of a run lie in its folder, and masks written there by whoever makes them."""
+
+from pathlib import Path, PurePosixPath
+
+from iseg_cli.errors import PredictionsError
+from iseg_cli.storage.files import write_atomically
+
+REPORT_NAME = "report.json"
+
+
+class Layout:
+    """The places in a folder of predictions; it holds nothing, so that every process has its own.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def mask_path(self, image_id: str) -> Path:
+        """Return where an image's mask is written: `<image_id>.png`."""
+        return self._inside(image_id, ".png")
+
+    def overlay_path(self, image_id: str) -> Path:
+        """Return where an image's overlay is written: `overlays/<image_id>.jpg`."""
+        return self._inside(f"overlays/{image_id}", ".jpg")
+
+    def scores_path(self, image_id: str) -> Path:
+        """Return where an image's scores are written: `scores/<image_id>.npz`."""
+        return self._inside(f"scores/{image_id}", ".npz")
+
+    @property
+    def report_path(self) -> Path:
+        """Where the evaluation of these masks is written."""
+        return self.path / REPORT_NAME
+
+    def write_mask(self, image_id: str, png: bytes | None) -> None:
+        """Write an image's encoded mask; None for a failed image, whose earlier mask is removed.
+
+        The image's record, which says that the mask is there, must come after.
+        """
+        path = self.mask_path(image_id)
+        if png is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_atomically(path, png)
+
+    def _inside(self, name: str, suffix: str) -> Path:
+        parts = PurePosixPath(name).parts
+        if name.startswith("/") or ".." in parts or name.endswith("/") or "\0" in name:
+            raise PredictionsError(f"image id {name!r} would be written outside {self.path}")
+        return self.path / (name + suffix)

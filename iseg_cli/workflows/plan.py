@@ -1,0 +1,138 @@
+"""What a run is to do, and a job made ready from that in any process, on any machine."""
+
+import datetime
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from iseg_cli.clip.loading import ClipModel
+from iseg_cli.config import Settings, to_dict
+from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
+from iseg_cli.readers.base import Reader
+from iseg_cli.samples import LabelSet
+from iseg_cli.storage import Layout, RunInfo
+from iseg_cli.workflows.clip import describe_clip, open_clip, open_tagger
+from iseg_cli.workflows.inputs import asks_clip, fitting_background, label_source, open_reader
+from iseg_cli.workflows.job import Extras, Job
+from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
+from iseg_cli.workflows.pipeline import Segmenter
+from iseg_cli.workflows.segmentation import BatchSegmenter
+from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter, segment_label_set
+
+VERSIONS = ("iseg-cli", "torch", "diffusers", "transformers", "numpy", "pillow")
+"""The distributions whose versions go into run.json."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is to do: small, and all that a process needs to take part in it.
+
+    Attributes:
+        settings: the dataset, the model, the method and how to use the machine.
+        out: the folder of predictions.
+        extras: what to write beside the masks.
+        images: how many images the whole run asks for.
+        limit: the first so many of the split, or None for all.
+    """
+
+    settings: Settings
+    out: Path
+    extras: Extras
+    images: int
+    limit: int | None
+
+
+def open_job(
+    plan: RunPlan, reader: Reader | None = None, *, threads: int | None = None
+) -> tuple[Job, RunInfo]:
+    """Load what a plan needs; return the job, and what decides the masks that it makes.
+
+    Args:
+        plan: what is to be done.
+        reader: the plan's split of the dataset, where it is open already.
+        threads: for PyTorch on a CPU, at most; None for as many as it takes by itself.
+
+    Raises:
+        IsegError: a dataset, label source, model or setting that cannot be used here.
+    """
+    reader = reader or open_reader(plan.settings)
+    settings = fitting_background(plan.settings, reader.label_set)
+    given = None if asks_clip(settings) else label_source(settings, reader)
+    device = choose_device(settings.runtime.device)
+    model = load_model(
+        settings.model, device=device, dtype=choose_dtype(settings.runtime.dtype, device)
+    )
+    batch_size = choose_batch_size(settings.runtime.batch_size, model, None)
+    if device.type == "cpu":
+        torch.set_num_threads(whole_image_threads(batch_size, threads or torch.get_num_threads()))
+    clip = open_clip(settings) if asks_clip(settings) or settings.fusion != "none" else None
+    segmenter = _open_segmenter(settings, model, reader.label_set, batch_size=batch_size, clip=clip)
+    source = given or open_tagger(settings, reader.label_set, batch_size=batch_size, clip=clip)
+    job = Job(
+        reader,
+        source,
+        segmenter,
+        Layout(plan.out),
+        plan.extras,
+        label_set=mask_labels(settings, reader),
+    )
+    return job, _describe(job, clip, plan)
+
+
+def mask_labels(settings: Settings, reader: Reader) -> LabelSet:
+    """Return what the labels of a run's masks mean: the dataset's classes, or segments' numbers."""
+    return segment_label_set() if settings.task == "unsupervised" else reader.label_set
+
+
+def _open_segmenter(
+    settings: Settings,
+    model: DiffusionModel,
+    label_set: LabelSet,
+    *,
+    batch_size: int,
+    clip: ClipModel | None,
+) -> BatchSegmenter:
+    """Return what segments images for the task of the settings."""
+    if settings.task == "unsupervised":
+        return UnsupervisedSegmenter(model, settings, batch_size=batch_size)
+    return Segmenter(
+        model,
+        settings,
+        background_words=label_set.background_words,
+        batch_size=batch_size,
+        clip=clip,
+    )
+
+
+def _describe(job: Job, clip: ClipModel | None, plan: RunPlan) -> RunInfo:
+    reader, segmenter = job.reader, job.segmenter
+    settings, model = segmenter.settings, segmenter.model
+    own = settings.dataset == "folder" and settings.label_set is None
+    chosen = reader.label_set.categories if own else None
+    return RunInfo(
+        dataset=settings.dataset,
+        root=str(reader.root.resolve()),
+        split=reader.split,
+        label_source=job.source.name,
+        task=settings.task,
+        model={
+            "name": settings.model,
+            "revision": model.revision,
+            "fingerprint": model.fingerprint(),
+            **({} if clip is None else {"clip": describe_clip(clip)}),
+        },
+        settings=to_dict(settings),
+        seed=settings.seed,
+        batch_size=segmenter.batch_size,
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(model.device),
+        images=plan.images,
+        limit=plan.limit,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
+        categories=tuple(category.name for category in chosen) if chosen else None,
+        crop_side=model.image_size if settings.input == "center-crop" else None,
+    )
