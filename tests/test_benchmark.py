@@ -186,7 +186,8 @@ def test_the_plain_path_knows_the_settings(changes):
         overrides={"capture.cross_layers": (*layers, "up_blocks.3.attentions.1"), **changes},
     )
     share, _ = agreement(settings, model="tiny", images=4, batch_size=2)
-    assert share >= 0.9999
+    # A position between two clusters goes to either by rounding, and moves their means.
+    assert share >= (0.999 if settings.cluster.enabled else 0.9999)
 
 
 def test_the_plain_path_splits_prompts_and_reads_coarser_maps(random_model_folder):

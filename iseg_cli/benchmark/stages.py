@@ -13,7 +13,6 @@ import torch
 
 from iseg_cli.benchmark.result import Stages
 from iseg_cli.benchmark.timing import median_seconds
-from iseg_cli.diffusion.latents import encode
 from iseg_cli.labels import LabelSource
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.images import load_image
@@ -56,7 +55,8 @@ def time_stages(
 
     batch = decode()
     extractor = segmenter.extractor
-    attention = extractor.extract(batch.images, batch.categories)
+    latents = extractor.encode(batch.images)
+    attention = extractor.attend(latents, batch.categories)
     maps = category_maps(attention, settings)
 
     def assign() -> list[Mask]:
@@ -75,8 +75,8 @@ def time_stages(
 
     work = {
         "decode": decode,
-        "vae": lambda: encode(segmenter.model, batch.images, batch_size=segmenter.batch_size),
-        "unet": lambda: extractor.extract(batch.images, batch.categories),
+        "vae": lambda: extractor.encode(batch.images),
+        "unet": lambda: extractor.attend(latents, batch.categories),
         "refinement": lambda: category_maps(attention, settings),
         "assignment": assign,
         "write": write,
