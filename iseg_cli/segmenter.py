@@ -26,14 +26,10 @@ def category_maps(attention: AttentionMaps, settings: Settings) -> CategoryMaps:
         Scores in [0, 1] on the attention's own grid, each category's greatest being 1; columns of
         padding are 0.
     """
-    spread = attention.self_attention
-    refined = attention.cross
-    if refined.shape[-1]:
-        if settings.refine.mode in ("iterative", "adaptive"):
-            spread = reduce_entropy(
-                spread, step_size=settings.ent_self.step_size, log=settings.ent_self.log
-            )
-        refined = _refine(attention, spread, settings)
+    refined = torch.zeros_like(attention.cross)
+    for index, count in enumerate(attention.valid.sum(dim=1).tolist()):
+        if count:
+            refined[index, :, :count] = _refine(attention, index, count, settings)
     return CategoryMaps(min_max(resize(refined, height=attention.side, width=attention.side)))
 
 
@@ -90,30 +86,32 @@ def _fuse(
     return fuse.decide(fused, has_background=has_background), fused[:, has_background:]
 
 
-def _refine(attention: AttentionMaps, spread: Tensor, settings: Settings) -> Tensor:
-    """Refine COLUMNS categories at a time, the last ones filled up with zeros."""
-    refining = settings.refine
-    if refining.mode == "adaptive":
-        return _refine_adaptively(attention, spread, settings)
-    iterations = {"none": 0, "single": 1}.get(refining.mode, refining.iterations)
-    blocks = _fill(attention.cross).split(COLUMNS, dim=-1)
-    refined = [refine(block, spread, iterations=iterations) for block in blocks]
-    return torch.cat(refined, dim=-1)[..., : attention.cross.shape[-1]]
+def _refine(attention: AttentionMaps, index: int, count: int, settings: Settings) -> Tensor:
+    """Refine the categories of one image, Float[pixels count].
 
-
-def _refine_adaptively(attention: AttentionMaps, spread: Tensor, settings: Settings) -> Tensor:
-    """Refine image by image: all categories of one stop together, and nobody else's count."""
-    refined = torch.zeros_like(attention.cross)
-    for index, count in enumerate(attention.valid.sum(dim=1).tolist()):
-        maps, _ = refine_adaptively(
-            _fill(attention.cross[index : index + 1, :, :count]),
-            spread[index : index + 1],
-            tolerance=settings.refine.tolerance,
-            min_iterations=settings.refine.min_iterations,
-            max_iterations=settings.refine.iterations,
+    Image by image, so that no second copy of a batch's self-attention is ever in memory, one that
+    fits stays in the caches of a CPU, and nobody else's columns count. COLUMNS categories at a
+    time, the last ones filled up with zeros.
+    """
+    refining, own = settings.refine, slice(index, index + 1)
+    maps, spread = _fill(attention.cross[own, :, :count]), attention.self_attention[own]
+    if refining.mode in ("iterative", "adaptive"):
+        spread = reduce_entropy(
+            spread, step_size=settings.ent_self.step_size, log=settings.ent_self.log
         )
-        refined[index, :, :count] = maps[0, :, :count]
-    return refined
+    if refining.mode == "adaptive":  # all categories of an image stop together
+        refined, _ = refine_adaptively(
+            maps,
+            spread,
+            tolerance=refining.tolerance,
+            min_iterations=refining.min_iterations,
+            max_iterations=refining.iterations,
+        )
+    else:
+        iterations = {"none": 0, "single": 1}.get(refining.mode, refining.iterations)
+        blocks = maps.split(COLUMNS, dim=-1)
+        refined = torch.cat([refine(block, spread, iterations=iterations) for block in blocks], -1)
+    return refined[0, :, :count]
 
 
 def _fill(maps: Tensor) -> Tensor:

@@ -299,9 +299,9 @@ def test_neighbours_change_no_pixel(random_model) -> None:
     sizes = [(40, 70), (64, 64), (9, 5)]
 
     def segment(rows):
-        segmentations = segmenter.segment_batch(
+        segmentations = segmenter.begin_batch(
             pictures[rows], [()] * len(rows), [sizes[i] for i in rows], segment_label_set()
-        )
+        )()
         return [one.mask.labels for one in segmentations]
 
     alone = [segment([i])[0] for i in range(3)]

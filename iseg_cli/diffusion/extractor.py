@@ -50,7 +50,7 @@ class Extractor:
         self.background_words = tuple(background_words)
         self.batch_size = batch_size
         check_timestep(model, settings.capture.timestep, setting="capture.timestep")
-        self._timestep = torch.tensor([settings.capture.timestep])
+        self._timestep = torch.tensor([settings.capture.timestep], device=model.device)
         self._noise = draw_noise(model, seed=settings.seed)
         self._reader = AttentionReader(model, settings)
         self._prompts = lru_cache(maxsize=TEXTS_KEPT)(self._build_prompts)
@@ -121,7 +121,7 @@ class Extractor:
             filled = [*group, *[group[-1]] * (self.batch_size - len(group))]
             reading = self._reader.read(
                 noisy[[row.image for row in filled]],
-                self._timestep.to(noisy.device),
+                self._timestep,
                 [row.prompt for row in filled],
             )
             crosses.append(reading.cross[: len(group)])
@@ -153,6 +153,8 @@ class Extractor:
 
 def _join(maps: Tensor, rows: Sequence[_Row], count: int, widest: int) -> Tensor:
     """Bring each prompt's slots to the columns of their image."""
+    if len(rows) == count:
+        return maps[:, :, :widest]  # one prompt each: its slots are the columns
     columns = torch.full((len(rows), maps.shape[2]), -1)
     for index, row in enumerate(rows):
         columns[index, : len(row.prompt.columns)] = torch.tensor(

@@ -6,6 +6,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from iseg_cli.diffusion.loading import DiffusionModel
+from iseg_cli.diffusion.transfers import to_device
 from iseg_cli.errors import SettingsError
 
 
@@ -19,13 +20,13 @@ def check_timestep(model: DiffusionModel, timestep: int, *, setting: str) -> Non
 
 
 def draw_noise(model: DiffusionModel, *, seed: int) -> Tensor:
-    """Return the noise that every image gets, Float[1 channels side side].
+    """Return the noise that every image gets, Float[1 channels side side] on the model's device.
 
     Drawn on the CPU, so that it is the same on every device.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
-    side = model.latent_side
-    return torch.randn((1, model.unet.config.in_channels, side, side), generator=generator)
+    shape = (1, model.unet.config.in_channels, model.latent_side, model.latent_side)
+    return torch.randn(shape, generator=generator).to(model.device)
 
 
 def encode(
@@ -39,7 +40,7 @@ def encode(
     The mean of the autoencoder's posterior: nothing is drawn. The last image is repeated until the
     batch is full, so that every batch has the same shape.
     """
-    pixels = torch.from_numpy(_fill(images, batch_size)).to(model.device)
+    pixels = to_device(torch.from_numpy(_fill(images, batch_size)), model.device)
     pixels = pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(model.dtype)
     posterior = model.vae.encode(pixels).latent_dist
     latents: Tensor = posterior.mean.float() * model.vae.config.scaling_factor
@@ -47,9 +48,11 @@ def encode(
 
 
 def add_noise(model: DiffusionModel, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
-    """Return the latents as noisy as the timestep says, in the model's type."""
-    noise = noise.to(latents.device).expand_as(latents)
-    noisy: Tensor = model.scheduler.add_noise(latents, noise, timestep.to(latents.device))
+    """Return the latents as noisy as the timestep says, in the model's type.
+
+    All three are on the model's device.
+    """
+    noisy: Tensor = model.scheduler.add_noise(latents, noise.expand_as(latents), timestep)
     return noisy.to(model.dtype)
 
 

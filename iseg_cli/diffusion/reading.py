@@ -17,6 +17,7 @@ from iseg_cli.diffusion.capture import (
 from iseg_cli.diffusion.embedding import TextEmbedder
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.diffusion.prompts import Prompt
+from iseg_cli.diffusion.transfers import to_device
 from iseg_cli.diffusion.truncation import truncate
 from iseg_cli.errors import SettingsError
 from iseg_cli.ops.aggregate import fuse_resolutions, membership, tokens_to_categories
@@ -117,7 +118,7 @@ class AttentionReader:
         for index, prompt in enumerate(prompts):
             for tokens in prompt.tokens:
                 named[index, list(tokens)] = True
-        return named.to(embeddings.device)
+        return to_device(named, embeddings.device)
 
     def _fuse(self, captured: CapturedAttention, prompts: Sequence[Prompt], side: int) -> Tensor:
         """Return the maps of the prompts' categories, Float[rows pixels tokens], by their slot."""
@@ -128,7 +129,7 @@ class AttentionReader:
         if self.settings.cluster.enabled:
             fused = cluster_maps(fused, side=side, rounds=self.settings.cluster.rounds)
         tokens = fused.shape[-1]
-        slots = fused.new_zeros(len(fused), tokens, tokens)
+        slots = torch.zeros(len(fused), tokens, tokens)
         chosen = membership([prompt.tokens for prompt in prompts], tokens=tokens)
-        slots[:, : chosen.shape[1]] = chosen.to(slots.device)
-        return tokens_to_categories(fused, slots)
+        slots[:, : chosen.shape[1]] = chosen
+        return tokens_to_categories(fused, to_device(slots, fused.device))

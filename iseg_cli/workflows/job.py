@@ -31,8 +31,11 @@ from iseg_cli.storage import (
     write_scores,
 )
 from iseg_cli.workflows.pipeline import fit_input, label_values
-from iseg_cli.workflows.segmentation import BatchSegmenter, Segmentation
-from iseg_cli.workflows.streams import batches, map_ahead
+from iseg_cli.workflows.segmentation import BatchSegmenter, Pending, Segmentation
+from iseg_cli.workflows.streams import ahead_of, batches, map_ahead
+
+LOOKAHEAD = 4
+"""Batches whose categories are known before the first of them is segmented."""
 
 Deliver = Callable[[ImageRecord], None]
 """Takes the record of an image whose files are written; called from several threads."""
@@ -111,9 +114,11 @@ class Job:
             ahead = threads + 2 * batch_size
             prepared = map_ahead(decoders, self._prepare, image_ids, ahead)
             written: deque[Future[None]] = deque()
-            for batch in batches(self._usable(self._tagged(prepared), deliver), batch_size):
-                for item, segmentation in zip(batch, self._segment(batch), strict=True):
-                    written.append(writers.submit(self._write, item, segmentation, deliver))
+            usable = ahead_of(self._usable(self._tagged(prepared), deliver), LOOKAHEAD * batch_size)
+            for batch in batches(usable, batch_size):
+                pending = self._begin(batch)
+                for index, item in enumerate(batch):
+                    written.append(writers.submit(self._write, item, pending, index, deliver))
                 while len(written) > 2 * ahead:
                     written.popleft().result()
             for future in written:
@@ -165,6 +170,7 @@ class Job:
                 continue
             try:
                 self.segmenter.check(item.categories)
+                self.segmenter.announce([item.categories])
             except PromptError as error:
                 self._fail(_Failed(item.sample, str(error)), deliver)
                 continue
@@ -175,16 +181,24 @@ class Job:
         self.layout.write_mask(image_id, None)
         deliver(ImageRecord(image_id, None, (), "failed", item.reason))
 
-    def _segment(self, batch: Sequence[_Prepared]) -> list[Segmentation]:
-        """Segment a batch; images that lack the categories they need cost nothing."""
-        named = [item for item in batch if item.categories or not self.segmenter.needs_categories]
-        results: dict[int, Segmentation] = {}
+    def _begin(self, batch: Sequence[_Prepared]) -> Callable[[int], Segmentation]:
+        """Begin to segment a batch; images that lack the categories they need cost nothing.
+
+        Returns:
+            What waits for the result of the batch's i-th image.
+        """
+        named = [
+            index
+            for index, item in enumerate(batch)
+            if item.categories or not self.segmenter.needs_categories
+        ]
+        pending: Pending = list
         if named:
             try:
-                segmented = self.segmenter.segment_batch(
-                    np.stack([item.pixels for item in named]),
-                    [item.categories for item in named],
-                    [item.size for item in named],
+                pending = self.segmenter.begin_batch(
+                    np.stack([batch[index].pixels for index in named]),
+                    [batch[index].categories for index in named],
+                    [batch[index].size for index in named],
                     self.label_set,
                 )
             except torch.OutOfMemoryError:
@@ -193,8 +207,13 @@ class Job:
                     f"{self.segmenter.model.device}; pass a smaller --batch-size (finished masks "
                     "stay, with --overwrite they are made again)"
                 ) from None
-            results = {id(item): one for item, one in zip(named, segmented, strict=True)}
-        return [results.get(id(item)) or self._nothing(item) for item in batch]
+
+        def result(index: int) -> Segmentation:
+            if index not in named:
+                return self._nothing(batch[index])
+            return pending()[named.index(index)]
+
+        return result
 
     def _nothing(self, item: _Prepared) -> Segmentation:
         """Return the mask of an image without categories: all background."""
@@ -206,8 +225,15 @@ class Job:
             (),
         )
 
-    def _write(self, item: _Prepared, result: Segmentation, deliver: Deliver) -> None:
+    def _write(
+        self,
+        item: _Prepared,
+        pending: Callable[[int], Segmentation],
+        index: int,
+        deliver: Deliver,
+    ) -> None:
         """Write an image's files, its mask last, and deliver its record: it says all is there."""
+        result = pending(index)
         image_id = item.sample.image_id
         has_nothing = self.segmenter.needs_categories and not item.categories
         try:

@@ -14,6 +14,7 @@ from iseg_cli.clip.tagging import background_prompts
 from iseg_cli.config import Settings, load_settings
 from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
+from iseg_cli.diffusion.transfers import HostCopies, to_device
 from iseg_cli.errors import ImageError, SettingsError
 from iseg_cli.maps import ClipMaps
 from iseg_cli.readers.crop import middle_square
@@ -21,7 +22,7 @@ from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.images import load_image
 from iseg_cli.samples import IGNORE, Category, LabelSet, Mask
 from iseg_cli.segmenter import category_maps, labels
-from iseg_cli.workflows.segmentation import Segmentation
+from iseg_cli.workflows.segmentation import Pending, Segmentation
 
 
 class Segmenter:
@@ -127,7 +128,10 @@ class Segmenter:
         if self._dense is not None:
             self._dense.check(category.prompt for category in categories)
 
-    @torch.inference_mode()
+    def announce(self, categories: Sequence[Sequence[Category]]) -> None:
+        """Note the categories of images that will come soon, so that their texts go together."""
+        self.extractor.announce(categories)
+
     def segment_batch(
         self,
         images: UInt8[np.ndarray, "batch side side 3"],
@@ -143,23 +147,41 @@ class Segmenter:
             sizes: the original (height, width) of each image, which its mask will have.
             label_set: whose labels the masks hold.
         """
+        return self.begin_batch(images, categories, sizes, label_set)()
+
+    @torch.inference_mode()
+    def begin_batch(
+        self,
+        images: UInt8[np.ndarray, "batch side side 3"],
+        categories: Sequence[Sequence[Category]],
+        sizes: Sequence[tuple[int, int]],
+        label_set: LabelSet,
+    ) -> Pending:
+        """Begin to segment a batch, as `segment_batch`; what is returned waits for the device."""
         attention = self.extractor.extract(images, categories)
         maps = category_maps(attention, self.settings)
         clip = self._see_with_clip(images, categories, label_set)
         assigned = labels(maps, attention.valid, sizes, self.settings, clip)
-        grid = [own[: len(named)] for own, named in zip(maps.scores, categories, strict=True)]
+        grids = [own[: len(named)] for own, named in zip(maps.scores, categories, strict=True)]
         if clip is not None:
-            grids = [(attention.side, attention.side)] * len(images)
-            fused = labels(maps, attention.valid, grids, self.settings, clip)
-            grid = [scores for _, scores in fused]
-        return [
-            Segmentation(
-                Mask(label_values(own, label_set)[label.cpu().numpy()]),
-                grid[index].to("cpu", torch.float16).numpy(),
-                tuple(category.id for category in own),
-            )
-            for index, (own, (label, _)) in enumerate(zip(categories, assigned, strict=True))
-        ]
+            sides = [(attention.side, attention.side)] * len(images)
+            fused = labels(maps, attention.valid, sides, self.settings, clip)
+            grids = [scores for _, scores in fused]
+        values = torch.from_numpy(np.stack([label_values(own, label_set) for own in categories]))
+        tables = to_device(values, self.model.device)
+        masks = [table[label] for table, (label, _) in zip(tables, assigned, strict=True)]
+        copies = HostCopies([*masks, *(grid.to(torch.float16) for grid in grids)])
+
+        def finish() -> list[Segmentation]:
+            arrays = copies.arrays()
+            return [
+                Segmentation(Mask(mask), scores, tuple(category.id for category in own))
+                for mask, scores, own in zip(
+                    arrays[: len(masks)], arrays[len(masks) :], categories, strict=True
+                )
+            ]
+
+        return finish
 
     def _see_with_clip(
         self,

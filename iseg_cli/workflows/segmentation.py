@@ -1,6 +1,6 @@
 """What every segmenter gives for an image, and what the loop over images needs of one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +28,10 @@ class Segmentation:
     score_labels: tuple[int, ...]
 
 
+Pending = Callable[[], list[Segmentation]]
+"""A batch under way: called, it waits until the device is done; any thread may call it."""
+
+
 class BatchSegmenter(Protocol):
     """What the loop over images needs of a segmenter.
 
@@ -46,11 +50,17 @@ class BatchSegmenter(Protocol):
     def check(self, categories: Sequence[Category]) -> None:
         """Raise PromptError for categories that the text encoder cannot hold."""
 
-    def segment_batch(
+    def announce(self, categories: Sequence[Sequence[Category]]) -> None:
+        """Note the categories of images that will come soon."""
+
+    def begin_batch(
         self,
         images: UInt8[np.ndarray, "batch side side 3"],
         categories: Sequence[Sequence[Category]],
         sizes: Sequence[tuple[int, int]],
         label_set: LabelSet,
-    ) -> list[Segmentation]:
-        """Segment at most `batch_size` images, each with categories of its own."""
+    ) -> Pending:
+        """Segment at most `batch_size` images, each with categories of its own.
+
+        Returns as soon as the device knows what to do, so that it never waits for the next batch.
+        """

@@ -31,3 +31,13 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     waiting = iter(items)
     while batch := list(itertools.islice(waiting, size)):
         yield batch
+
+
+def ahead_of(items: Iterable[T], count: int) -> Iterator[T]:
+    """Yield the items, each after `count` more of them have been taken, so far as there are any."""
+    waiting = iter(items)
+    taken = deque(itertools.islice(waiting, count))
+    for item in waiting:
+        taken.append(item)
+        yield taken.popleft()
+    yield from taken

@@ -11,9 +11,10 @@ from jaxtyping import UInt8
 from iseg_cli.config import Settings
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.diffusion.self_maps import SelfExtractor
+from iseg_cli.diffusion.transfers import HostCopies
 from iseg_cli.samples import Category, LabelSet, Mask
 from iseg_cli.segments import MOST_SEGMENTS, find_segments
-from iseg_cli.workflows.segmentation import Segmentation
+from iseg_cli.workflows.segmentation import Pending, Segmentation
 
 _GOLDEN = 0.618034
 """Steps of this share of the circle keep hues apart, however many there are."""
@@ -33,15 +34,18 @@ class UnsupervisedSegmenter:
     def check(self, categories: Sequence[Category]) -> None:
         """Accept any image: no prompt is written."""
 
+    def announce(self, categories: Sequence[Sequence[Category]]) -> None:
+        """Do nothing: no text is read."""
+
     @torch.inference_mode()
-    def segment_batch(
+    def begin_batch(
         self,
         images: UInt8[np.ndarray, "batch side side 3"],
         categories: Sequence[Sequence[Category]],
         sizes: Sequence[tuple[int, int]],
         label_set: LabelSet,
-    ) -> list[Segmentation]:
-        """Segment at most `batch_size` images.
+    ) -> Pending:
+        """Begin to segment at most `batch_size` images.
 
         Args:
             images: RGB at the model's size, as `fit_image` makes them.
@@ -49,15 +53,18 @@ class UnsupervisedSegmenter:
             sizes: the (height, width) of each image's mask.
             label_set: not looked at: labels are the segments' numbers, from 0.
         """
-        maps = self.extractor.extract(images)
-        return [
-            Segmentation(
-                Mask(segments.labels.to("cpu", torch.uint8).numpy()),
-                segments.scores.to("cpu", torch.float16).numpy(),
-                tuple(range(len(segments.scores))),
-            )
-            for segments in find_segments(maps, sizes, self.settings)
-        ]
+        found = find_segments(self.extractor.extract(images), sizes, self.settings)
+        masks = [segments.labels.to(torch.uint8) for segments in found]
+        copies = HostCopies([*masks, *(segments.scores.to(torch.float16) for segments in found)])
+
+        def finish() -> list[Segmentation]:
+            arrays = copies.arrays()
+            return [
+                Segmentation(Mask(mask), scores, tuple(range(len(scores))))
+                for mask, scores in zip(arrays[: len(masks)], arrays[len(masks) :], strict=True)
+            ]
+
+        return finish
 
 
 @cache
