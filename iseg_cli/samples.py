@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, Integer, UInt8
 
 from iseg_cli.errors import DataError, suggestion
 
@@ -153,3 +153,23 @@ class Mask:
         """(height, width) in pixels."""
         height, width = self.labels.shape
         return height, width
+
+    def present(self) -> list[int]:
+        """Return the labels that some pixel has, in ascending order."""
+        flat = self.labels.ravel()
+        found: list[int] = np.flatnonzero(np.bincount(flat[run_starts(flat)])).tolist()
+        return found
+
+
+def run_starts(*labels: Integer[np.ndarray, " pixels"]) -> Int64[np.ndarray, " runs"]:
+    """Return where runs of equal pixels begin.
+
+    That is at the first pixel, and at each that differs in any of the arrays from the one before.
+    A mask of areas has a hundredth as many runs as pixels, so that what is asked of every run is
+    answered far sooner than what is asked of every pixel.
+    """
+    changes = np.zeros(labels[0].size, dtype=bool)
+    changes[:1] = True
+    for flat in labels:
+        changes[1:] |= flat[1:] != flat[:-1]
+    return np.flatnonzero(changes)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from iseg_cli.cli.options import batch_size as number_or_auto
 from iseg_cli.evaluation import FORMATS, MATCHINGS
 
 EXAMPLES = """\b
@@ -11,6 +12,7 @@ Examples:
   iseg evaluate predictions/voc-train
   iseg evaluate predictions/voc-train --format html --out report.html
   iseg evaluate predictions/voc-train --fail-under 0.48
+  iseg evaluate predictions/coco-train2014 --workers 16
   iseg evaluate masks/ --dataset voc --split val --root VOCdevkit/VOC2012
 
 Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
@@ -67,6 +69,14 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
     metavar="MIOU",
     help="End with exit code 1 when the mIoU is lower; a fraction such as 0.48.",
 )
+@click.option(
+    "--workers",
+    metavar="N|auto",
+    default="auto",
+    show_default=True,
+    callback=number_or_auto,
+    help="Processes that score; auto: as many as there is work for, up to the cores.",
+)
 @click.pass_context
 def evaluate(
     context: click.Context,
@@ -83,6 +93,7 @@ def evaluate(
     confusion: bool,
     allow_missing: bool,
     fail_under: float | None,
+    workers: int | str,
 ) -> None:
     """Score masks against ground truth: IoU by class, mIoU, accuracies.
 
@@ -106,6 +117,7 @@ def evaluate(
             truth=truth,
             matching=matching,
             allow_missing=allow_missing,
+            workers=None if isinstance(workers, str) else workers,
         )
         for run in find_runs(predictions)
     }

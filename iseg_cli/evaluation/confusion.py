@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
 from iseg_cli.errors import DataError
+from iseg_cli.samples import run_starts
 
 
 class ConfusionMatrix:
@@ -26,6 +27,20 @@ class ConfusionMatrix:
         self.counts: Int64[np.ndarray, "classes classes"]
         self.counts = np.zeros((num_classes, num_classes), dtype=np.int64)
         self.undecided: Int64[np.ndarray, " classes"] = np.zeros(num_classes, dtype=np.int64)
+
+    @classmethod
+    def of_pairs(
+        cls, pairs: Int64[np.ndarray, "classes classes+1"], ignore_index: int = 255
+    ) -> "ConfusionMatrix":
+        """Return the matrix of counts whose last column is the undecided pixels."""
+        matrix = cls(len(pairs), ignore_index)
+        matrix.counts, matrix.undecided = pairs[:, :-1].copy(), pairs[:, -1].copy()
+        return matrix
+
+    @property
+    def pairs(self) -> Int64[np.ndarray, "classes classes+1"]:
+        """The counts with the undecided pixels as their last column."""
+        return np.column_stack((self.counts, self.undecided))
 
     def update(
         self, prediction: Integer[np.ndarray, "*shape"], truth: Integer[np.ndarray, "*shape"]
@@ -97,18 +112,24 @@ def count_pairs(
         raise DataError(
             f"the prediction's size {prediction.shape} is not the ground truth's {truth.shape}"
         )
-    counted = truth != ignore_index
-    row, column = truth[counted], prediction[counted]
+    # Masks hold areas: a row of equal pixels is looked at once, and counts as often as it is long.
+    truth, prediction = truth.ravel(), prediction.ravel()
+    starts = run_starts(truth, prediction)
+    lengths = np.diff(starts, append=truth.size)
+    row, column = truth[starts], prediction[starts]
+    counted = row != ignore_index
+    row, column, lengths = row[counted], column[counted], lengths[counted]
     undecided = column == ignore_index
     _require_labels("ground truth", row, rows)
     _require_labels("prediction", column[~undecided], columns)
     column = np.where(undecided, columns, column.astype(np.int64))
     flat = row.astype(np.int64) * (columns + 1) + column
-    pairs = np.bincount(flat, minlength=rows * (columns + 1)).reshape(rows, columns + 1)
-    return pairs.astype(np.int64, copy=False)
+    # The sums are of floats, but exact: integers below 2^53.
+    pairs = np.bincount(flat, weights=lengths, minlength=rows * (columns + 1))
+    return pairs.astype(np.int64).reshape(rows, columns + 1)
 
 
-def _require_labels(what: str, labels: Integer[np.ndarray, " pixels"], number: int) -> None:
+def _require_labels(what: str, labels: Integer[np.ndarray, " runs"], number: int) -> None:
     if labels.dtype.kind not in "iu":
         raise DataError(f"the {what} holds {labels.dtype} values; labels are integers")
     if labels.size and (labels.min() < 0 or labels.max() >= number):

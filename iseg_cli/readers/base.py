@@ -1,9 +1,10 @@
 """What every dataset offers: ids, samples, and truth behind its own method."""
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,6 +15,8 @@ from iseg_cli.samples import IGNORE, Category, LabelSet, Mask, Sample
 
 DOCS = "see docs/datasets.md"
 """How the sentence of an error about a folder's layout ends."""
+
+R = TypeVar("R", bound="Reader")
 
 
 class Reader(ABC):
@@ -74,18 +77,30 @@ class Reader(ABC):
         """
         self._require(image_id)
         labels, source = self._read_truth(image_id)
-        outside = sorted(set(np.unique(labels).tolist()) - set(self.label_set.names) - {IGNORE})
+        mask, image = Mask(labels), self.image_path(image_id)
+        outside = sorted(set(mask.present()) - set(self.label_set.names) - {IGNORE})
         if outside:
             raise DataError(
                 f"{source} has label {outside[0]}, which label set {self.label_set.name} lacks"
             )
-        mask, image = Mask(labels), self.image_path(image_id)
         if image.is_file() and (size := image_size(image)) != mask.size:
             raise DataError(
                 f"the mask from {source} is {mask.size[1]} wide and {mask.size[0]} high, "
                 f"but its image {image} is {size[1]} wide and {size[0]} high"
             )
         return mask
+
+    def part(self: R, image_ids: Sequence[str]) -> R:
+        """Return a reader of some of the images alone, small enough to be sent to a process.
+
+        DataError for an image that is not of the split.
+        """
+        for image_id in image_ids:
+            self._require(image_id)
+        part = copy.copy(self)
+        part.image_ids = tuple(image_ids)
+        part._known = frozenset(image_ids)
+        return part
 
     def annotated(self, image_id: str) -> tuple[Category, ...]:
         """Return an image's categories from the dataset's annotations, in the order of their ids.
@@ -154,8 +169,8 @@ def relabel(
     unknown = source_ids[(source_ids > last) & (source_ids != IGNORE)]
     if unknown.size:
         raise DataError(f"{path} has label id {unknown[0]}; those of {name} end at {last}")
-    labels: np.ndarray = label_set.from_source[source_ids]
-    return labels
+    # Every id is within the table of 256; `clip` leaves out the check of it.
+    return np.take(label_set.from_source, source_ids, mode="clip")
 
 
 def first_existing(*candidates: Path) -> Path:

@@ -5,9 +5,9 @@ import io
 import json
 import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -18,6 +18,8 @@ from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, 
 from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.samples import IGNORE, Category
+
+C = TypeVar("C", bound="CocoReader")
 
 SPLITS = ("train2014", "val2014", "train2017", "val2017")
 
@@ -86,6 +88,18 @@ class CocoReader(Reader):
     def image_path(self, image_id: str) -> Path:
         """Return the file that the annotations name for an image."""
         return self._images / self._files[image_id]
+
+    def part(self: C, image_ids: Sequence[str]) -> C:
+        """Return a reader of some of the images with their annotations alone, not all the JSON."""
+        part = super().part(image_ids)
+        part._files = {image_id: self._files[image_id] for image_id in image_ids}
+        if self._coco is not None:
+            part._records = {image_id: self._records[image_id] for image_id in image_ids}
+            part._coco = COCO()
+            for number in part._records.values():
+                part._coco.imgs[number] = self._coco.imgs[number]
+                part._coco.imgToAnns[number] = self._coco.imgToAnns.get(number, [])
+        return part
 
     def annotated(self, image_id: str) -> tuple[Category, ...]:
         """Return the categories of an image's objects, crowds left out as they are in its mask."""

@@ -68,6 +68,12 @@ class FolderReader(Reader):
         """Return the file whose path without ending is the id."""
         return self._files[image_id]
 
+    def part(self, image_ids: Sequence[str]) -> "FolderReader":
+        """Return a reader of some of the images, which knows the files of these alone."""
+        part = super().part(image_ids)
+        part._files = {image_id: self._files[image_id] for image_id in image_ids}
+        return part
+
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self._truth_folder is None:
             raise DataError(f"the folder {self.root} came without a folder of masks")

@@ -76,12 +76,14 @@ def load_labels(path: Path) -> UInt8[np.ndarray, "height width"]:
                     f"{path} holds colours ({image.mode}), not labels; "
                     "masks must be palette or grey PNG files"
                 )
-            values = np.asarray(image, dtype=np.int64) // _grey_step(path)
+            values = np.array(image)
+            if (step := _grey_step(path)) != 1:
+                values = values // step
     except ImageError as error:
         raise DataError(f"{error}") from error
     if values.max(initial=0) > 255:
         raise DataError(f"{path} has label {values.max()}; a label is at most 255")
-    return values.astype(np.uint8)
+    return values.astype(np.uint8, copy=False)
 
 
 @contextmanager

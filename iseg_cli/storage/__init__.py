@@ -4,7 +4,7 @@ from iseg_cli.storage.exports import RleSummary, read_scores, write_rle, write_s
 from iseg_cli.storage.files import write_atomically
 from iseg_cli.storage.folder import PredictionFolder, list_masks
 from iseg_cli.storage.layout import Layout
-from iseg_cli.storage.masks import encode_mask, encode_picture, is_whole_png, read_mask
+from iseg_cli.storage.masks import encode_mask, encode_picture, is_whole_png, png_size, read_mask
 from iseg_cli.storage.records import SYNTHESIS, Drawing, ImageRecord, RunInfo
 from iseg_cli.storage.synthetic import SyntheticFolder
 
@@ -21,6 +21,7 @@ __all__ = [
     "encode_picture",
     "is_whole_png",
     "list_masks",
+    "png_size",
     "read_mask",
     "read_scores",
     "write_atomically",

@@ -84,9 +84,21 @@ def is_whole_png(path: Path, size: tuple[int, int]) -> bool:
             tail = file.read()
     except OSError:  # missing, or shorter than an end
         return False
+    return _size_in(head) == size and tail == _END
+
+
+def png_size(path: Path) -> tuple[int, int] | None:
+    """Return a PNG's (height, width) from its first bytes; None for what is no PNG."""
+    try:
+        with path.open("rb") as file:
+            return _size_in(file.read(_HEADER.size))
+    except OSError:
+        return None
+
+
+def _size_in(head: bytes) -> tuple[int, int] | None:
+    """Return (height, width) as the first bytes of a PNG have it; None for those of no PNG."""
     if len(head) < _HEADER.size:
-        return False
+        return None
     signature, _, name, width, height, _, _ = _HEADER.unpack(head)
-    return bool(
-        signature == _SIGNATURE and name == b"IHDR" and (height, width) == size and tail == _END
-    )
+    return (height, width) if signature == _SIGNATURE and name == b"IHDR" else None

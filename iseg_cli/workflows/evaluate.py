@@ -13,8 +13,15 @@ from iseg_cli.evaluation.report import Report
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.samples import IGNORE
-from iseg_cli.storage import SYNTHESIS, PredictionFolder, RunInfo, list_masks, write_atomically
-from iseg_cli.workflows.scoring import score
+from iseg_cli.storage import (
+    SYNTHESIS,
+    PredictionFolder,
+    RunInfo,
+    list_masks,
+    png_size,
+    write_atomically,
+)
+from iseg_cli.workflows.scoring import score, suitable_workers
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ def evaluate(
     truth: Path | None = None,
     matching: str | None = None,
     allow_missing: bool = False,
+    workers: int | None = 1,
 ) -> Report:
     """Score a folder of masks, and leave report.json in it where it can be written.
 
@@ -67,6 +75,9 @@ def evaluate(
         matching: `none`: labels are classes; `image` or `dataset`: labels are segments that are
             matched to classes, per image or once. None: `image` for an unsupervised run.
         allow_missing: score the masks that exist; otherwise an incomplete run is refused.
+        workers: how many processes score; None: as many as there is work for, up to the cores.
+            More than one import the main module: a program that asks for them needs
+            `if __name__ == "__main__":`.
 
     Raises:
         PredictionsError: no predictions, an incomplete run, a mask that is damaged, of another
@@ -101,8 +112,15 @@ def evaluate(
         raise PredictionsError(_incomplete(predictions, masks))
     if not masks.paths:
         raise PredictionsError(f"{predictions} has no mask of split {reader.split}")
+    matrix = score(
+        masks.paths,
+        reader,
+        matching,
+        crop_side=info.crop_side if info else None,
+        workers=workers or _suitable_workers(masks),
+    )
     report = Report.of_labels(
-        score(masks.paths, reader, matching, crop_side=info.crop_side if info else None),
+        matrix,
         reader.label_set.names,
         images=len(masks.paths),
         protocol=_protocol(masks, reader, matching),
@@ -177,6 +195,12 @@ def _find_masks(predictions: Path, folder: PredictionFolder | None, reader: Read
         missing=missing,
         failed=[image_id for image_id in missing if image_id in failed],
     )
+
+
+def _suitable_workers(masks: _Masks) -> int:
+    """Return how many processes are worth their start; all masks are taken for as large as one."""
+    size = png_size(next(iter(masks.paths.values())))
+    return suitable_workers(len(masks.paths), size) if size else 1
 
 
 def _incomplete(predictions: Path, masks: _Masks) -> str:

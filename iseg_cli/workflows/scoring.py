@@ -1,95 +1,156 @@
-"""Adds up masks against ground truth, in threads: decoding leaves Python's lock to the others."""
+"""Adds up masks against ground truth, in as many processes as are asked for.
 
-import threading
-from collections.abc import Mapping, Sequence
+A worker is handed a few images at a time with all that their truth needs, and hands back counts:
+neither the number of images nor the size of a dataset's annotations decides what it holds. Counts
+are integers, so that their sum is the same whoever counted what.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64
 from tqdm import tqdm
 
 from iseg_cli.errors import PredictionsError
-from iseg_cli.evaluation.confusion import ConfusionMatrix
-from iseg_cli.evaluation.matching import count_overlaps, match
+from iseg_cli.evaluation.confusion import ConfusionMatrix, count_pairs
+from iseg_cli.evaluation.matching import NUM_SEGMENTS, count_overlaps, match
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import crop_truth
-from iseg_cli.samples import IGNORE
+from iseg_cli.samples import IGNORE, Mask
 from iseg_cli.storage import read_mask
+from iseg_cli.workflows.processes import Processes, available_cores
+from iseg_cli.workflows.streams import batches, map_ahead
 
-_THREADS = 4
+PART = 16
+"""Images that a worker is handed at a time: enough to be worth the way, few enough to wait for."""
+
+WORTH_A_PROCESS = 64_000_000
+"""Pixels that take longer to score than a process takes to start."""
+
+_THREADS = 4  # of a single process: decoding leaves Python's lock to the others
 
 
-class _Tally:
-    """Adds up images under one way of matching; tallies of parts add up to that of the whole."""
+@dataclass(frozen=True)
+class Part:
+    """Some of the images to score, with all that it takes to score them.
 
-    def __init__(self, reader: Reader, matching: str, crop_side: int | None) -> None:
-        self._reader = reader
-        self._matching = matching
-        self._crop_side = crop_side
-        self._labels = np.isin(np.arange(256), [*reader.label_set.names, IGNORE])
-        self._classes = reader.label_set.num_classes
-        self.matrix = ConfusionMatrix(self._classes)
-        self.overlaps = np.zeros((self._classes, 256), dtype=np.int64)
+    Attributes:
+        reader: knows the truth of these images.
+        paths: their masks by image id.
+        matching: `none`, `image` or `dataset`.
+        crop_side: masks are compared with the middle square of the truth, brought to this side;
+            None: with all of it.
+    """
 
-    def add(self, image_id: str, path: Path) -> None:
-        """Add the mask at `path` of an image; PredictionsError where it does not fit its truth."""
-        whole = self._reader.truth(image_id)
-        truth = (crop_truth(whole, self._crop_side) if self._crop_side else whole).labels
-        prediction = read_mask(path).labels
-        if prediction.shape != truth.shape:
-            raise PredictionsError(
-                f"{path} is {prediction.shape[1]} wide and {prediction.shape[0]} high, but its "
-                f"ground truth is {truth.shape[1]} wide and {truth.shape[0]} high"
-            )
-        if self._matching == "none":
-            self._require_labels(prediction, path)
-            self.matrix.update(prediction, truth)
-            return
-        overlaps = count_overlaps(prediction, truth, num_classes=self._classes)
-        if self._matching == "image":
-            self.matrix += match(overlaps)
-        else:
-            self.overlaps += overlaps
-
-    def _require_labels(self, prediction: UInt8[np.ndarray, "height width"], path: Path) -> None:
-        known = self._labels[prediction]
-        if not known.all():
-            raise PredictionsError(
-                f"{path} has label {prediction[~known][0]}, which label set "
-                f"{self._reader.label_set.name} lacks; are these masks of another dataset, or "
-                "segments that need --matching?"
-            )
+    reader: Reader
+    paths: Mapping[str, Path]
+    matching: str
+    crop_side: int | None
 
 
 def score(
-    paths: Mapping[str, Path], reader: Reader, matching: str, *, crop_side: int | None = None
+    paths: Mapping[str, Path],
+    reader: Reader,
+    matching: str,
+    *,
+    crop_side: int | None = None,
+    workers: int = 1,
 ) -> ConfusionMatrix:
     """Return the confusion matrix of the masks at `paths` by image id, matched as `matching` says.
 
     With `crop_side` they are compared with the middle square of the truth, brought to this side.
-    PredictionsError or DataError, naming the file, for the first mask or truth that does not fit.
+    More than one of `workers` are processes. PredictionsError or DataError, naming the file, for
+    the first mask or truth that does not fit, whatever the number of workers.
     """
-    image_ids = list(paths)
-    stop = threading.Event()
+    parts = (
+        Part(reader.part(ids), {i: paths[i] for i in ids}, matching, crop_side)
+        for ids in batches(paths, PART)
+    )
+    total = np.zeros(_shape(reader, matching), dtype=np.int64)
     # disable=None: no bar where standard error is no terminal
     with tqdm(total=len(paths), unit="image", disable=None) as bar:
+        for pairs in _map_parts(parts, workers):
+            total += pairs
+            bar.update(min(PART, len(paths) - bar.n))
+    return match(total) if matching == "dataset" else ConfusionMatrix.of_pairs(total)
 
-        def tally_part(part: Sequence[str]) -> _Tally:
-            tally = _Tally(reader, matching, crop_side)
-            for image_id in part:
-                if stop.is_set():
-                    break
-                tally.add(image_id, paths[image_id])
-                bar.update()
-            return tally
 
-        with ThreadPoolExecutor(_THREADS) as pool:
-            try:
-                parts = [image_ids[start::_THREADS] for start in range(_THREADS)]
-                tallies = list(pool.map(tally_part, parts))
-            finally:
-                stop.set()  # an error or Ctrl-C in one part ends the others
-    if matching == "dataset":
-        return match(sum((t.overlaps for t in tallies[1:]), start=tallies[0].overlaps))
-    return sum((t.matrix for t in tallies[1:]), start=tallies[0].matrix)
+def count_part(part: Part) -> Int64[np.ndarray, "classes columns+1"]:
+    """Return how often each true class met each class, or each segment that waits for a match.
+
+    The last column is of pixels that were left undecided. The error is of the first image that
+    does not fit.
+    """
+    classes, columns = _shape(part.reader, part.matching)
+    total = np.zeros((classes, columns), dtype=np.int64)
+    for image_id, path in part.paths.items():
+        whole = part.reader.truth(image_id)
+        truth = crop_truth(whole, part.crop_side) if part.crop_side else whole
+        prediction = read_mask(path)
+        _require_size(prediction, truth, path)
+        if part.matching == "none":
+            _require_labels(prediction, part.reader, path)
+            total += count_pairs(
+                truth.labels,
+                prediction.labels,
+                rows=classes,
+                columns=classes,
+                ignore_index=IGNORE,
+            )
+            continue
+        overlaps = count_overlaps(prediction.labels, truth.labels, num_classes=classes)
+        total += overlaps if part.matching == "dataset" else match(overlaps).pairs
+    return total
+
+
+def suitable_workers(images: int, size: tuple[int, int]) -> int:
+    """Return how many processes score some images of (height, width) `size` soonest.
+
+    One for as long as another would take longer to start than to do its share; at most one for
+    every core.
+    """
+    height, width = size
+    return max(1, min(available_cores(), images * height * width // WORTH_A_PROCESS))
+
+
+def _map_parts(parts: Iterable[Part], workers: int) -> Iterator[Int64[np.ndarray, "..."]]:
+    """Yield the counts of the parts in their order, so that the first error is the first one's."""
+    if workers == 1:
+        with ThreadPoolExecutor(_THREADS) as threads:
+            yield from map_ahead(threads, count_part, parts, ahead=2 * _THREADS)
+        return
+    try:
+        with Processes(workers) as processes:
+            yield from map_ahead(processes, count_part, parts, ahead=2 * workers)
+    except BrokenProcessPool as error:
+        raise PredictionsError(
+            "a process that scored masks was ended from outside, perhaps for want of memory; "
+            f"pass fewer than --workers {workers}"
+        ) from error
+
+
+def _shape(reader: Reader, matching: str) -> tuple[int, int]:
+    """Return the shape of the counts: classes against classes or segments, and the undecided."""
+    classes = reader.label_set.num_classes
+    return classes, (NUM_SEGMENTS if matching == "dataset" else classes) + 1
+
+
+def _require_size(prediction: Mask, truth: Mask, path: Path) -> None:
+    if prediction.size != truth.size:
+        raise PredictionsError(
+            f"{path} is {prediction.size[1]} wide and {prediction.size[0]} high, but its "
+            f"ground truth is {truth.size[1]} wide and {truth.size[0]} high"
+        )
+
+
+def _require_labels(prediction: Mask, reader: Reader, path: Path) -> None:
+    unknown = set(prediction.present()) - set(reader.label_set.names) - {IGNORE}
+    if unknown:
+        raise PredictionsError(
+            f"{path} has label {min(unknown)}, which label set {reader.label_set.name} lacks; are "
+            "these masks of another dataset, or segments that need --matching?"
+        )

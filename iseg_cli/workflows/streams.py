@@ -1,9 +1,9 @@
-"""Items through threads and batches, in order, with bounded queues between."""
+"""Items through workers and batches, in order, with bounded queues between."""
 
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,9 +11,9 @@ R = TypeVar("R")
 
 
 def map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
+    pool: Executor, function: Callable[[T], R], items: Iterable[T], ahead: int
 ) -> Iterator[R]:
-    """Map in threads, in order, at most `ahead` results at a time, so that memory is bounded."""
+    """Map in a pool, in order, at most `ahead` results at a time, so that memory is bounded."""
     waiting = iter(items)
     futures = deque(pool.submit(function, item) for item in itertools.islice(waiting, ahead))
     try:

@@ -1,0 +1,92 @@
+"""Masks of streets that nobody drove through: areas one above the other, objects before them.
+
+Scoring and decoding are as fast as masks are smooth, so that noise would measure something else.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float64, UInt8
+from PIL import Image
+
+from iseg_cli.readers.tables import voc_color
+from iseg_cli.samples import IGNORE, Mask
+from iseg_cli.storage import encode_mask
+
+AREAS, OBJECTS = 5, 60
+"""How many areas a scene is laid in, and how many objects stand before them."""
+
+_CORNERS = 40  # of an outline
+
+
+@dataclass(frozen=True, eq=False)
+class _Shape:
+    """One area of a mask: its label and its outline as (x, y) in heights of the mask."""
+
+    label: int
+    outline: Float64[np.ndarray, "corners 2"]
+
+
+def write_masks(folder: Path, *, masks: int, size: tuple[int, int], labels: int, seed: int) -> None:
+    """Write truth/<number>.png, grey as Cityscapes has it, and predictions/<number>.png, as ours.
+
+    Args:
+        folder: an empty one.
+        masks: how many pairs.
+        size: their (height, width) in pixels.
+        labels: they hold 0 to `labels - 1`.
+        seed: the same one gives the same masks.
+    """
+    palette = np.array([voc_color(label) for label in range(IGNORE + 1)], dtype=np.uint8)
+    for name in ("truth", "predictions"):
+        (folder / name).mkdir()
+    for number in range(masks):
+        truth, prediction = mask_pair(np.random.default_rng([seed, number]), size, labels)
+        Image.fromarray(truth).save(folder / "truth" / f"{number:06}.png")
+        encoded = encode_mask(Mask(prediction), palette)
+        (folder / "predictions" / f"{number:06}.png").write_bytes(encoded)
+
+
+def mask_pair(
+    rng: np.random.Generator, size: tuple[int, int], labels: int
+) -> tuple[UInt8[np.ndarray, "height width"], UInt8[np.ndarray, "height width"]]:
+    """Return a scene and what a fair segmenter makes of it: outlines are off, some labels wrong."""
+    height, width = size
+    shapes = [_area(rng, top / AREAS, width / height, labels) for top in range(AREAS)]
+    shapes += [_object(rng, width / height, labels) for _ in range(OBJECTS)]
+    return _paint(shapes, size), _paint([_mistaken(rng, shape, labels) for shape in shapes], size)
+
+
+def _area(rng: np.random.Generator, top: float, width: float, labels: int) -> _Shape:
+    """Everything below a wavy line."""
+    x = np.linspace(0, width, _CORNERS)
+    waves = sum(np.sin(rng.uniform(0.5, 8) * x + rng.uniform(0, 6)) for _ in range(3))
+    line = np.column_stack((x, top + 0.02 * waves if top else np.zeros_like(x)))
+    corners = np.array([[width, 1.1], [0, 1.1]])
+    return _Shape(int(rng.integers(labels)), np.concatenate((line, corners)))
+
+
+def _object(rng: np.random.Generator, width: float, labels: int) -> _Shape:
+    """A rough ellipse; most are small."""
+    angle = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
+    radius = 0.03 * rng.lognormal(sigma=0.7) * (1 + 0.1 * rng.standard_normal(_CORNERS))
+    middle = rng.uniform((0, 0.2), (width, 0.9))
+    extent = rng.uniform(0.6, 1.6, size=2)
+    circle = np.column_stack((np.cos(angle), np.sin(angle)))
+    return _Shape(int(rng.integers(labels)), middle + radius[:, None] * extent * circle)
+
+
+def _mistaken(rng: np.random.Generator, shape: _Shape, labels: int) -> _Shape:
+    moved = shape.outline + 0.002 * rng.standard_normal(shape.outline.shape)
+    label = int(rng.integers(labels)) if rng.random() < 0.15 else shape.label
+    return replace(shape, label=label, outline=moved)
+
+
+def _paint(shapes: list[_Shape], size: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
+    labels = np.zeros(size, dtype=np.uint8)
+    for shape in shapes:
+        corners = np.rint(shape.outline * size[0]).astype(np.int32)
+        cv2.fillPoly(labels, [corners], shape.label)
+    return labels
