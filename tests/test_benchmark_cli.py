@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from iseg_cli.benchmark import report, run
 from iseg_cli.benchmark.run import ARCHITECTURE, Plan, benchmark_settings, measure_masks
+from iseg_cli.benchmark.scoring import OtherSpeed, ScoringResult
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings
 from iseg_cli.errors import SettingsError
@@ -95,6 +96,34 @@ def test_wrong_usage_ends_with_2(tmp_path, arguments, words):
     assert result.exit_code == 2, result.output
     assert words in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_scoring_alone(tmp_path, monkeypatch):
+    asked = []
+
+    def measured(**options):
+        asked.append(options)
+        others = (
+            OtherSpeed("scikit-learn", 3.0, 8.0, True, ""),
+            OtherSpeed("cityscapesScripts", 1.0, None, None, "not installed"),
+        )
+        return ScoringResult(50, (1024, 2048), 2, 10**6, 0.5, 2.0, others)
+
+    monkeypatch.setattr(report, "measure_scoring", measured)
+    result = iseg("benchmark", "--part=scoring", f"--out={tmp_path}")
+    assert result.exit_code == 0, result.output
+    assert asked == [{}]
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["iseg", "evaluate", "2.00", "25.0", "-", "-"] in rows
+    assert ["scikit-learn", "8.00", "6.2", "4.00", "times", "yes"] in rows
+    assert ["cityscapesScripts", *"----"] in rows
+    assert "cityscapesScripts: not installed." in result.stdout
+    found = json.loads((tmp_path / "benchmark.json").read_text())
+    assert found["masks"] is None
+    assert found["scoring"]["ratios"] == {"scikit-learn": 4.0, "cityscapesScripts": None}
+    assert found["scoring"]["masks_per_second"] == 25.0
+    assert found["scoring"]["others"][0]["seconds"] == 8.0
+    assert not (tmp_path / "benchmark.png").exists()
 
 
 def test_help_has_an_example():

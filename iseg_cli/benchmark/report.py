@@ -8,7 +8,9 @@ from pathlib import Path
 from iseg_cli.benchmark import plot
 from iseg_cli.benchmark.result import MaskSpeed, masks_to_dict
 from iseg_cli.benchmark.run import Plan, measure_masks
+from iseg_cli.benchmark.scoring import ScoringResult, measure_scoring
 from iseg_cli.benchmark.text import masks_as_text
+from iseg_cli.benchmark.text_scoring import scoring_as_text, scoring_to_dict
 from iseg_cli.storage import write_atomically
 
 
@@ -17,6 +19,7 @@ class Report:
     """What was measured; None for what was not asked for."""
 
     masks: MaskSpeed | None
+    scoring: ScoringResult | None = None
 
 
 def measure(plan: Plan | None, *, with_scoring: bool, tell: Callable[[str], None]) -> Report:
@@ -30,17 +33,29 @@ def measure(plan: Plan | None, *, with_scoring: bool, tell: Callable[[str], None
     Raises:
         IsegError: a plan that cannot be carried out.
     """
-    return Report(None if plan is None else measure_masks(plan, tell=tell))
+    masks = None if plan is None else measure_masks(plan, tell=tell)
+    if not with_scoring:
+        return Report(masks)
+    tell("scoring, beside scikit-learn and cityscapesScripts")
+    return Report(masks, measure_scoring())
 
 
 def as_text(report: Report) -> str:
     """Return the report for a terminal."""
-    return "\n\n".join([masks_as_text(report.masks)] if report.masks is not None else [])
+    parts = []
+    if report.masks is not None:
+        parts.append(masks_as_text(report.masks))
+    if report.scoring is not None:
+        parts.append(scoring_as_text(report.scoring))
+    return "\n\n".join(parts)
 
 
 def write(report: Report, folder: Path) -> list[str]:
     """Write benchmark.json and, of masks, benchmark.png; return a line to say of each."""
-    content = {"masks": None if report.masks is None else masks_to_dict(report.masks)}
+    content = {
+        "masks": None if report.masks is None else masks_to_dict(report.masks),
+        "scoring": None if report.scoring is None else scoring_to_dict(report.scoring),
+    }
     path = folder / "benchmark.json"
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
     lines = [f"wrote {path}"]

@@ -17,7 +17,7 @@ def masks_as_text(speed: MaskSpeed) -> str:
         f"({setup.device_name}), {setup.dtype}, threads {setup.threads}, "
         f"torch {setup.versions['torch']}, median of {setup.rounds} rounds",
         "",
-        *_table([HEADINGS, *_rows(speed)]),
+        *as_table([HEADINGS, *_rows(speed)]),
         "",
         "Stages are milliseconds an image, each alone; images/s is the whole loop, in which some "
         "of them overlap.",
@@ -73,7 +73,7 @@ def _share(equal: float | None) -> str:
     return f"{int(equal * 100_000) / 1000:.3f}%"
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def as_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows with their columns to the right, one beside the other."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
