@@ -248,7 +248,7 @@ def _model_of(settings: Settings, folder: Path, tell: Callable[[str], None]) -> 
 
 def _images(plan: Plan, device: torch.device, side: int) -> int:
     """Return how many images go through each loop, at most what the split has."""
-    suiting = 256 if device.type == "cuda" else 64 if side <= 256 else 4
+    suiting = 256 if device.type == "cuda" else 128 if side <= 256 else 4
     return min(plan.images or suiting, len(open_reader(plan.settings)))
 
 

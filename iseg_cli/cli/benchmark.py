@@ -53,7 +53,7 @@ def batch_sizes(
 @click.option(
     "--images",
     type=click.IntRange(min=2),
-    help="How many go through each loop.  [default: 256 on CUDA, else 64, or 4 for a large model]",
+    help="How many go through each loop.  [default: 256 on CUDA, else 128, or 4 for a large model]",
 )
 @click.option(
     "--batch-size",
