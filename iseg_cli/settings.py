@@ -322,6 +322,14 @@ class Settings(Section):
         "none", description="clip-entropy: maps are fused with CLIP's, weighted by entropy"
     )
     model: str = Field("sd2.1-base", description="tiny, sd2.1-base, a hub id or a folder")
+    vae: str = Field(
+        "own",
+        description="own: the model's autoencoder; taesd, a hub id or a folder: a tiny one, which "
+        "is faster and whose masks may differ",
+    )
+    compile: bool = Field(
+        False, description="compile the model: minutes at the start, faster afterwards"
+    )
     seed: int = Field(1101, ge=0, lt=2**63, description="of the noise, the same for every image")
     prompt: PromptSettings = PromptSettings()
     cat_cross: CatCrossSettings = CatCrossSettings()

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_json
+from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from iseg_cli import hub
 from iseg_cli.diffusion import loading
+from iseg_cli.diffusion.latents import encode
 from iseg_cli.diffusion.loading import LAYOUT, choose_device, choose_dtype, load_model
 from iseg_cli.errors import ModelNotFoundError, SettingsError
 
@@ -337,3 +339,45 @@ def test_json_of_another_kind_is_refused(folder):
     write_json(folder / "unet" / "config.json", {"_class_name": "AutoencoderKL"})
     with pytest.raises(ModelNotFoundError, match="could not be loaded"):
         load(folder)
+
+
+# --- Another autoencoder ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tiny_vae_folder(tmp_path_factory):
+    """The class of TAESD, with random weights: it divides by 4 as the random model's own does."""
+    folder = tmp_path_factory.mktemp("taesd")
+    torch.manual_seed(3)
+    channels = {"encoder_block_out_channels": (8,) * 3, "decoder_block_out_channels": (8,) * 3}
+    blocks = {"num_encoder_blocks": (1, 1, 1), "num_decoder_blocks": (1, 1, 1)}
+    AutoencoderTiny(**channels, **blocks).save_pretrained(folder)
+    return folder
+
+
+def test_a_tiny_autoencoder_takes_the_place_of_the_models_own(random_model_folder, tiny_vae_folder):
+    model = load_model(
+        str(random_model_folder), device=CPU, dtype=torch.float32, vae=str(tiny_vae_folder)
+    )
+    own = load(random_model_folder)
+    assert (model.vae_factor, model.image_size) == (own.vae_factor, own.image_size)
+    assert model.fingerprint() != own.fingerprint()
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        latents = encode(model, images, batch_size=2)
+        pixels = torch.tensor(images, dtype=torch.float32).permute(0, 3, 1, 2) / 127.5 - 1
+        expected = AutoencoderTiny.from_pretrained(tiny_vae_folder).eval().encode(pixels).latents
+    assert latents.shape == (2, 4, 16, 16)
+    torch.testing.assert_close(latents, expected)
+
+
+def test_taesd_is_looked_for_on_the_hub(random_model_folder):
+    with pytest.raises(
+        ModelNotFoundError, match=r"autoencoder taesd .*madebyollin/taesd.*--vae own"
+    ):
+        load_model(str(random_model_folder), device=CPU, dtype=torch.float32, vae="taesd")
+
+
+def test_convolutions_have_their_channels_last(random_model):
+    for layer in (random_model.unet.conv_in, random_model.vae.encoder.conv_in):
+        assert layer.weight.is_contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,9 @@ from conftest import random_unet
 from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from iseg_cli.config import validate
 from iseg_cli.diffusion.capture import AttentionCapture, CapturePlan
+from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.truncation import Place, last_place, truncate
 from iseg_cli.settings import CROSS_LAYERS, SELF_LAYER
 
@@ -118,7 +120,8 @@ def test_places_are_passed_in_this_order():
         Place("up_blocks.3.attentions.0", "attn2"),
         Place("up_blocks.3.attentions.1", "attn1"),
     ]
-    assert sorted(reversed(places), key=Place.order) == places
+    shuffled = [places[index] for index in (4, 0, 6, 2, 5, 1, 3)]
+    assert sorted(shuffled, key=Place.order) == places
     assert last_place(places[::-1]) == places[-1]
     assert PLAN.last == Place(SELF_LAYER, "attn1")
 
@@ -149,3 +152,29 @@ def test_what_sd21_saves_at_its_true_size():
     short = truncate(unet, PLAN.last)
     assert gflop(short, PLAN) == pytest.approx(716, abs=1)  # with the maps that are kept
     assert gflop(short, replace(PLAN, self_heads=(1, 2))) == pytest.approx(709, abs=1)
+
+
+def test_a_compiled_forward_is_one_graph_and_reads_the_same(unet, inputs):
+    plan = replace(PLAN, self_heads=(1,), cross_heads={4: (3, 17)})
+    eager = read(truncate(unet, plan.last), unet, inputs, plan, to_end=False)
+    short = truncate(unet, plan.last)
+    short.compile(backend="eager", fullgraph=True)  # an error where Python would have to step in
+    capture = AttentionCapture(unet, plan, side=SIDE, to_end=False)
+    for _ in range(2):
+        with torch.inference_mode(), capture.attached() as captured:
+            short(*inputs)
+        assert captured.heads == eager.heads
+        for side, cross in eager.cross.items():
+            assert torch.equal(captured.cross[side], cross)
+        assert torch.equal(captured.self_attention, eager.self_attention)
+
+
+def test_the_setting_compiles_what_is_run_and_nothing_else(random_model, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    extractor = Extractor(random_model, validate({"compile": True}))
+    assert len(compiled) == 2
+    assert random_model.vae.encoder in compiled
+    assert random_model.unet not in compiled
+    assert any(isinstance(module, UNet2DConditionModel) for module in compiled)
+    assert extractor.settings.compile

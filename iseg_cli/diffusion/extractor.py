@@ -53,6 +53,8 @@ class Extractor:
         self._timestep = torch.tensor([settings.capture.timestep], device=model.device)
         self._noise = draw_noise(model, seed=settings.seed)
         self._reader = AttentionReader(model, settings)
+        if settings.compile:
+            model.vae.encoder.compile()
         self._prompts = lru_cache(maxsize=TEXTS_KEPT)(self._build_prompts)
 
     def prompts(self, categories: Sequence[Category]) -> tuple[Prompt, ...]:

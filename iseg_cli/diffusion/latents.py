@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -42,8 +43,11 @@ def encode(
     """
     pixels = to_device(torch.from_numpy(_fill(images, batch_size)), model.device)
     pixels = pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(model.dtype)
-    posterior = model.vae.encode(pixels).latent_dist
-    latents: Tensor = posterior.mean.float() * model.vae.config.scaling_factor
+    encoded = model.vae.encode(pixels)
+    if isinstance(model.vae, AutoencoderTiny):  # its latents are scaled already
+        tiny: Tensor = encoded.latents.float()
+        return tiny
+    latents: Tensor = encoded.latent_dist.mean.float() * model.vae.config.scaling_factor
     return latents
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from iseg_cli.errors import ModelNotFoundError, SettingsError
@@ -24,6 +24,12 @@ LAYOUT = Layout(
     needed=("tokenizer/*", "scheduler/*", *(f"{part}/config.json" for part in PARTS)),
 )
 """The files of a model in diffusers format that are needed here."""
+
+TAESD = "madebyollin/taesd"
+"""A tiny autoencoder for the latents of Stable Diffusion 1 and 2."""
+
+TAESD_LAYOUT = Layout(weights=("diffusion_pytorch_model",), needed=("config.json",))
+"""The files of a tiny autoencoder that are needed here."""
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """The floating types that a model can be asked to compute in."""
@@ -131,6 +137,7 @@ def load_model(
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
     decoder: bool = False,
+    vae: str = "own",
 ) -> DiffusionModel:
     """Load a model from safetensors files: half-precision ones if there are any, else full ones.
 
@@ -140,20 +147,21 @@ def load_model(
         device: where to put it; None as `choose_device("auto")`.
         dtype: its floating type; None as `choose_dtype("auto", device)`.
         decoder: keep the part of the autoencoder that turns latents into pictures.
+        vae: `own`, or `taesd`, a hub id or a folder of an AutoencoderTiny to take in its place.
 
     Raises:
         ModelNotFoundError: it is nowhere to be had; the message says what was tried.
     """
     device = device or choose_device()
     dtype = dtype or choose_dtype("auto", device)
+    tiny_vae = None if vae == "own" else _load_tiny_vae(vae, dtype)
     tried = []
     for source in _sources(name):
         try:
-            repository, _, revision = source.partition("@")
-            folder = Path(source)
-            if not folder.is_dir():
-                folder = find_snapshot(repository, LAYOUT, revision=revision or None)
-            return _load(name, folder, device, dtype, decoder)
+            folder = _find(source, LAYOUT)
+            with quietly():
+                own_vae = tiny_vae or _load_vae(folder / "vae", dtype, decoder)
+                return _load_parts(name, folder, own_vae, device, dtype)
         except (OSError, ValueError) as error:
             tried.append(f"{source} ({first_line(error)})")
     raise ModelNotFoundError(
@@ -177,21 +185,24 @@ def _sources(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-def _load(
-    name: str, folder: Path, device: torch.device, dtype: torch.dtype, decoder: bool
-) -> DiffusionModel:
-    with quietly():
-        return _load_parts(name, folder, device, dtype, decoder)
+def _find(source: str, layout: Layout) -> Path:
+    """Return the folder that a source is, or that the hub has for it."""
+    repository, _, revision = source.partition("@")
+    folder = Path(source)
+    if folder.is_dir():
+        return folder
+    return find_snapshot(repository, layout, revision=revision or None)
 
 
 def _load_parts(
-    name: str, folder: Path, device: torch.device, dtype: torch.dtype, decoder: bool
+    name: str, folder: Path, vae: Any, device: torch.device, dtype: torch.dtype
 ) -> DiffusionModel:
-    vae = _load_vae(folder / "vae", dtype, decoder)
     text_encoder = load_part(CLIPTextModel, folder / "text_encoder", dtype=dtype)
     unet = load_part(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
     for module in (vae, text_encoder, unet):
         module.to(device).eval().requires_grad_(False)
+    for module in (vae, unet):  # convolutions are faster so, on a GPU and on a CPU
+        module.to(memory_format=torch.channels_last)
     return DiffusionModel(
         name=name,
         source=str(folder),
@@ -214,3 +225,16 @@ def _load_vae(folder: Path, dtype: torch.dtype, decoder: bool) -> Any:
         return load_part(AutoencoderKL, folder, torch_dtype=dtype)
     except OSError as error:
         raise OSError(f"drawing takes the decoder as well: {error}") from None
+
+
+def _load_tiny_vae(name: str, dtype: torch.dtype) -> Any:
+    """Load an AutoencoderTiny by name; ModelNotFoundError says what was tried."""
+    source = TAESD if name == "taesd" else name
+    try:
+        with quietly():
+            return load_part(AutoencoderTiny, _find(source, TAESD_LAYOUT), torch_dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise ModelNotFoundError(
+            f"the autoencoder {name} could not be loaded: {source} ({first_line(error)}); pass "
+            f"--vae own, or a folder of an AutoencoderTiny with safetensors weights"
+        ) from None

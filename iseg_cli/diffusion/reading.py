@@ -69,7 +69,11 @@ class AttentionReader:
             model.unet, self._plan, side=model.latent_side, to_end=to_end
         )
         self._to_end = to_end
-        self._unet = model.unet if to_end else truncate(model.unet, self._plan.last)
+        self._unet = model.unet
+        if not to_end:
+            self._unet = truncate(model.unet, self._plan.last)
+            if settings.compile:
+                self._unet.compile()
 
     def embeddings(self, prompts: Sequence[Prompt]) -> Float[Tensor, "rows tokens channels"]:
         """Return what the text encoder makes of the prompts' texts, each embedded once."""

@@ -87,10 +87,9 @@ class Segmenter:
             SettingsError: no such device.
         """
         chosen = choose_device(device)
-        return cls(
-            load_model(model, device=chosen, dtype=choose_dtype(dtype, chosen)),
-            settings or load_settings("emoji-voc" if model == "tiny" else "voc"),
-        )
+        settings = settings or load_settings("emoji-voc" if model == "tiny" else "voc")
+        own = choose_dtype(dtype, chosen)
+        return cls(load_model(model, device=chosen, dtype=own, vae=settings.vae), settings)
 
     def segment(
         self,

@@ -63,7 +63,10 @@ def open_job(
     given = None if asks_clip(settings) else label_source(settings, reader)
     device = choose_device(settings.runtime.device)
     model = load_model(
-        settings.model, device=device, dtype=choose_dtype(settings.runtime.dtype, device)
+        settings.model,
+        device=device,
+        dtype=choose_dtype(settings.runtime.dtype, device),
+        vae=settings.vae,
     )
     batch_size = choose_batch_size(settings.runtime.batch_size, model, None)
     if device.type == "cpu":

@@ -89,7 +89,7 @@ def synthesize(
     orders = plan(label_set, settings.synthesis, per_category=per_category, seed=settings.seed)
     device = choose_device(settings.runtime.device)
     dtype = choose_dtype(settings.runtime.dtype, device)
-    model = load_model(settings.model, device=device, dtype=dtype, decoder=True)
+    model = load_model(settings.model, device=device, dtype=dtype, decoder=True, vae=settings.vae)
     batch_size = choose_batch_size(settings.runtime.batch_size, model, None if overwrite else out)
     if device.type == "cpu":
         torch.set_num_threads(whole_image_threads(batch_size, torch.get_num_threads()))
