@@ -60,6 +60,31 @@ def test_without_the_plain_path(tmp_path, quick):
     assert found["setup"]["settings"]["refine"]["iterations"] == 2
 
 
+def test_options_become_settings(tmp_path, monkeypatch):
+    plans = []
+
+    def measured(plan, *, with_scoring, tell):
+        plans.append((plan, with_scoring))
+        return report.Report(None)
+
+    monkeypatch.setattr(report, "measure", measured)
+    result = iseg(
+        "benchmark", "--model=tiny", "--compile", "--vae=taesd", "--split=train",
+        "--dtype=bfloat16", "--batch-size=4,2,4", "--config=paper/voc", f"--out={tmp_path}",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    [(plan, with_scoring)] = plans
+    settings = plan.settings
+    assert (settings.compile, settings.vae, settings.split) == (True, "taesd", "train")
+    assert (settings.dataset, settings.runtime.dtype) == ("emoji-voc", "bfloat16")
+    assert settings.ent_self.log == "natural"  # the paper's
+    assert (plan.images, plan.batch_sizes, plan.rounds, plan.with_plain) == (None, (2, 4), 3, True)
+    assert with_scoring
+    iseg("benchmark", "--model=tiny", "--part=masks", f"--out={tmp_path}")
+    plan, with_scoring = plans[-1]
+    assert (plan.settings.compile, plan.batch_sizes, with_scoring) == (False, None, False)
+
+
 @pytest.mark.parametrize(("bar", "code"), [(1.99, 0), (2.0, 0), (2.01, 1)])
 def test_a_ratio_under_the_bar_ends_with_1(tmp_path, monkeypatch, bar, code):
     from test_benchmark import made_up

@@ -44,6 +44,7 @@ def run_generate(settings: Settings, *, batch_size: int, images: int, out: Path)
     runtime = settings.runtime.model_copy(update={"batch_size": batch_size})
     device = choose_device(settings.runtime.device)
     reset_peak_memory(device)
+    forget_compiled(settings)
     with _all_threads():
         summary = generate(settings.model_copy(update={"runtime": runtime}), out=out, limit=images)
     if summary.failed:
@@ -55,6 +56,8 @@ def run_generate(settings: Settings, *, batch_size: int, images: int, out: Path)
 
 def run_plain(settings: Settings, *, images: int, out: Path) -> Loop:
     """Run the plain path over the same images; what it decodes ahead, it decodes in threads.
+
+    It is never compiled, and always takes the model's own autoencoder.
 
     Args:
         settings: as for `generate`.
@@ -85,6 +88,12 @@ def run_plain(settings: Settings, *, images: int, out: Path) -> Loop:
             write_atomically(out / f"{image_id}.png", encode_mask(mask, palette))
     rate = _rate(sorted(out.rglob("*.png")), first=1)
     return Loop(len(chosen), rate, peak_memory(device))
+
+
+def forget_compiled(settings: Settings) -> None:
+    """Let every batch size be compiled for its own shapes, as in a run of its own."""
+    if settings.compile:
+        torch.compiler.reset()
 
 
 def equal_pixels(one: Path, other: Path) -> float:

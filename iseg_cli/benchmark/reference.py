@@ -3,7 +3,8 @@
 It does what the authors' released code does (github.com/linsun449/iseg.code), and nothing to be
 slow. What it does otherwise than the fast path:
 
-- one image at a time, from its file to its mask;
+- one image at a time, from its file to its mask, with weights in PyTorch's usual layout and nothing
+  compiled;
 - the whole UNet runs, also what lies behind the last attention that is read;
 - every layer that is read computes its attention step by step and keeps the scores of all its
   heads; their softmax is taken again afterwards, layers are put side by side, and only then are

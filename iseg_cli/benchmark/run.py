@@ -14,7 +14,7 @@ import torch
 
 from iseg_cli.benchmark.architecture import write_sd21_architecture
 from iseg_cli.benchmark.limits import Arithmetic, count_arithmetic, matrix_product_rate
-from iseg_cli.benchmark.loops import equal_pixels, run_generate, run_plain
+from iseg_cli.benchmark.loops import equal_pixels, forget_compiled, run_generate, run_plain
 from iseg_cli.benchmark.result import BatchResult, Loop, MaskSpeed, Setup, Stages
 from iseg_cli.benchmark.stages import time_stages
 from iseg_cli.config import Settings, to_dict
@@ -212,6 +212,7 @@ def _time_all_stages(
         tell(f"stages, batch size {size}")
         if model.device.type == "cpu":
             torch.set_num_threads(whole_image_threads(size, threads))
+        forget_compiled(settings)
         segmenter = Segmenter(model, settings, background_words=words, batch_size=size)
         try:
             found[size] = time_stages(segmenter, reader, source, folder=folder / "stages")
@@ -230,9 +231,8 @@ def _count(settings: Settings) -> tuple[Arithmetic, int]:
 
 def _load(settings: Settings) -> DiffusionModel:
     device = choose_device(settings.runtime.device)
-    return load_model(
-        settings.model, device=device, dtype=choose_dtype(settings.runtime.dtype, device)
-    )
+    dtype = choose_dtype(settings.runtime.dtype, device)
+    return load_model(settings.model, device=device, dtype=dtype, vae=settings.vae)
 
 
 @contextmanager

@@ -17,6 +17,9 @@ docs/performance.md explains every figure.
 Exit codes: 0 done; 1 below --fail-under-speedup; 2 wrong usage or input.
 """
 
+SETTINGS = ("model", "dataset", "root", "split", "vae", "compile")
+"""The options that are settings of the same name."""
+
 
 def batch_sizes(
     context: click.Context, parameter: click.Parameter, value: str
@@ -78,6 +81,14 @@ def batch_sizes(
     help="Number format of the model.  [default: auto]",
 )
 @click.option(
+    "--vae",
+    help="own, or taesd, a hub id or a folder: a tiny autoencoder, but not for the plain path, so "
+    "that masks may differ.  [default: own]",
+)
+@click.option(
+    "--compile", is_flag=True, default=None, help="Compile the model, but not the plain path."
+)
+@click.option(
     "--config",
     "configs",
     multiple=True,
@@ -128,7 +139,7 @@ def benchmark(
     plan = None
     if part != "scoring":
         named = {
-            **{name: options[name] for name in ("model", "dataset", "root", "split")},
+            **{name: options[name] for name in SETTINGS},
             **{f"runtime.{name}": options[name] for name in ("device", "dtype")},
         }
         settings = benchmark_settings(configs, assignments, named)
