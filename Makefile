@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := predictions/emoji-voc-val
 
-.PHONY: demo test lint docs train-tiny clean
+.PHONY: demo test lint docs benchmark train-tiny clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -18,7 +18,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
-	$(PIP) install --editable ".[dev,train]"
+	$(PIP) install --editable ".[dev,train,plots]"
 	@touch $@
 
 demo: $(VENV)/.installed  ## masks for the embedded dataset with the embedded model, evaluated
@@ -39,8 +39,11 @@ lint: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev  ## docs/cli.md and docs/settings.md from the program
 	$(BIN)/python scripts/docs.py
 
+benchmark: $(VENV)/.installed-dev  ## how fast masks are made and scored here (docs/performance.md)
+	$(BIN)/iseg benchmark
+
 train-tiny: $(VENV)/.installed-dev  ## makes the embedded dataset and model again, from a seed
 	$(BIN)/python scripts/train_tiny.py
 
 clean:
-	rm -rf $(VENV) build dist predictions
+	rm -rf $(VENV) build dist predictions benchmarks

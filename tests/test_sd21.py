@@ -11,11 +11,9 @@ import time
 
 import numpy as np
 import pytest
-import torch
-from conftest import WORDS, write_json, write_scheduler, write_tokenizer
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
-from transformers import CLIPTextConfig, CLIPTextModel
+
+from iseg_cli.benchmark.architecture import write_sd21_architecture
 
 pytestmark = pytest.mark.slow
 
@@ -26,17 +24,17 @@ CHILD = """
 import json, resource, sys, time
 from pathlib import Path
 from iseg_cli.config import load_settings
-from iseg_cli.diffusion import extractor
+from iseg_cli.diffusion import reading
 from iseg_cli.workflows.generate import generate
 
 captured = []
-check = extractor.check_captured
+check = reading.check_captured
 
 def remember(one, plan, *, side):
     captured.append((one.seen, one.heads, list(one.self_attention.shape), side))
     check(one, plan, side=side)
 
-extractor.check_captured = remember
+reading.check_captured = remember
 folder, images, out = map(Path, sys.argv[1:])
 settings = load_settings("folder", overrides={
     "root": images, "model": str(folder), "categories": ("dog", "potted plant"),
@@ -52,65 +50,10 @@ print(json.dumps({
 """
 
 
-def save_half(folder, part, build):
-    """Write a part with random weights in float16, without ever holding it in more."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float16)
-    try:
-        module = build()
-    finally:
-        torch.set_default_dtype(before)
-    assert {parameter.dtype for parameter in module.parameters()} == {torch.float16}
-    module.save_pretrained(folder / part, safe_serialization=True, variant="fp16")
-
-
 @pytest.fixture(scope="module")
 def sd21_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sd21")
-    torch.manual_seed(0)
-    size = write_tokenizer(folder / "tokenizer", words=WORDS)
-    write_scheduler(folder / "scheduler")
-    write_json(folder / "model_index.json", {"_class_name": "StableDiffusionPipeline"})
-    assert size < 49408
-    save_half(
-        folder,
-        "unet",
-        lambda: UNet2DConditionModel(
-            sample_size=64,
-            block_out_channels=(320, 640, 1280, 1280),
-            attention_head_dim=(5, 10, 20, 20),
-            cross_attention_dim=1024,
-            use_linear_projection=True,
-        ),
-    )
-    save_half(
-        folder,
-        "vae",
-        lambda: AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
-            latent_channels=4,
-            sample_size=768,
-        ),
-    )
-    save_half(
-        folder,
-        "text_encoder",
-        lambda: CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=49408,
-                hidden_size=1024,
-                intermediate_size=4096,
-                projection_dim=512,
-                num_hidden_layers=23,
-                num_attention_heads=16,
-                max_position_embeddings=77,
-                hidden_act="gelu",
-            )
-        ),
-    )
+    write_sd21_architecture(folder)
     return folder
 
 

@@ -12,7 +12,7 @@ import click
 
 from iseg_cli.errors import IsegError
 
-COMMANDS = ("generate", "evaluate", "sweep", "tag", "synthesize", "info")
+COMMANDS = ("generate", "evaluate", "sweep", "tag", "synthesize", "benchmark", "info")
 """The commands in the order of the help: each a function in a module, both of its name."""
 
 EPILOG = """\b

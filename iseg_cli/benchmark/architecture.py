@@ -1,0 +1,100 @@
+"""Stable Diffusion 2.1's architecture with random weights, written without downloading anything.
+
+What such a model costs does not depend on what it has learned; its masks mean nothing.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from iseg_cli.resources import TINY_MODEL
+from iseg_cli.weights import quietly
+
+UNET: dict[str, Any] = {
+    "sample_size": 64,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "attention_head_dim": (5, 10, 20, 20),
+    "cross_attention_dim": 1024,
+    "use_linear_projection": True,
+}
+VAE: dict[str, Any] = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "sample_size": 768,
+    "scaling_factor": 0.18215,
+}
+TEXT_ENCODER: dict[str, Any] = {
+    "vocab_size": 49408,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "projection_dim": 512,
+    "num_hidden_layers": 23,
+    "num_attention_heads": 16,
+    "max_position_embeddings": 77,
+    "hidden_act": "gelu",
+}
+SCHEDULER: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "clip_sample": False,
+}
+"""The configurations of stable-diffusion-2-1-base; what they leave out is diffusers' default."""
+
+SPREAD = 1.5
+"""Queries and keys of the UNet are drawn this wide, so that attention is far from uniform."""
+
+
+def write_sd21_architecture(folder: Path, *, seed: int = 0) -> None:
+    """Write a model of SD 2.1's architecture in diffusers format, 2.5 GB in half precision.
+
+    The same seed gives the same weights. The tokenizer is the embedded model's, whose smaller
+    vocabulary spells some words with more tokens.
+
+    Args:
+        folder: where to; made if missing.
+        seed: of the weights.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        _save_half(folder / "unet", _spread_unet)
+        _save_half(folder / "vae", lambda: AutoencoderKL(**VAE))
+        _save_half(folder / "text_encoder", lambda: CLIPTextModel(CLIPTextConfig(**TEXT_ENCODER)))
+    tokenizer = CLIPTokenizer.from_pretrained(
+        TINY_MODEL / "tokenizer", model_max_length=77, local_files_only=True
+    )
+    tokenizer.save_pretrained(folder / "tokenizer")
+    DDIMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
+    index = json.dumps({"_class_name": "StableDiffusionPipeline"})
+    (folder / "model_index.json").write_text(index, "utf-8")
+
+
+def _spread_unet() -> Any:
+    unet = UNet2DConditionModel(**UNET)
+    for name, weight in unet.named_parameters():
+        if name.endswith(("to_q.weight", "to_k.weight")):
+            torch.nn.init.normal_(weight, std=SPREAD * weight.shape[1] ** -0.5)
+    return unet
+
+
+def _save_half(folder: Path, build: Callable[[], Any]) -> None:
+    """Write a part in float16 as it is published, without ever holding it in more."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float16)
+    try:
+        module = build()
+    finally:
+        torch.set_default_dtype(before)
+    with quietly():
+        module.save_pretrained(folder, safe_serialization=True, variant="fp16")

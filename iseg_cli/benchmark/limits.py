@@ -1,0 +1,121 @@
+"""What the arithmetic of an image is, and how fast the device can do arithmetic at all.
+
+A floating-point operation is an addition or a multiplication: a product of matrices m x k and k x n
+takes 2 m k n of them. Only convolutions, matrix products and attention are counted; all else is
+memory traffic beside them.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+from torch.utils.flop_counter import FlopCounterMode
+
+from iseg_cli.benchmark.timing import best_seconds
+from iseg_cli.config import Settings
+from iseg_cli.diffusion.loading import DiffusionModel
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Floating-point operations for one image with one prompt.
+
+    Attributes:
+        vae: of the autoencoder's encoder.
+        unet: of the whole UNet.
+        unet_needed: of the UNet up to the scores of the last attention that is read.
+    """
+
+    vae: int
+    unet: int
+    unet_needed: int
+
+    @property
+    def needed(self) -> int:
+        """What an image cannot do without: the prompts' embeddings are kept between images."""
+        return self.vae + self.unet_needed
+
+
+def count_arithmetic(model: DiffusionModel, settings: Settings) -> Arithmetic:
+    """Count the operations of a model for one image of its own size; nothing is computed.
+
+    Args:
+        model: whose configuration says what its parts do; its weights are not touched.
+        settings: which attention is read.
+    """
+    with torch.device("meta"), torch.inference_mode():
+        vae = type(model.vae).from_config(model.vae.config)
+        pixels = torch.empty(1, vae.config.in_channels, model.image_size, model.image_size)
+        with FlopCounterMode(display=False) as of_vae:
+            vae.encode(pixels)
+        unet = type(model.unet).from_config(model.unet.config)
+        with FlopCounterMode(display=False) as of_unet:
+            _forward(unet, model)
+        return Arithmetic(
+            vae=of_vae.get_total_flops(),
+            unet=of_unet.get_total_flops(),
+            unet_needed=_count_needed(unet, model, settings),
+        )
+
+
+def matrix_product_rate(device: torch.device, dtype: torch.dtype, *, side: int) -> float:
+    """Return the floating-point operations a second of a product of two large matrices, at best.
+
+    Args:
+        device: where.
+        dtype: of the matrices.
+        side: of the square matrices; large enough to keep the device busy.
+    """
+    left = torch.randn(side, side, device=device, dtype=dtype)
+    right = torch.randn(side, side, device=device, dtype=dtype)
+    with torch.inference_mode():
+        seconds = best_seconds(lambda: left @ right, device)
+    return 2 * side**3 / seconds
+
+
+def _forward(unet: Any, model: DiffusionModel) -> None:
+    latents = torch.empty(1, unet.config.in_channels, model.latent_side, model.latent_side)
+    text = torch.empty(1, model.max_tokens, unet.config.cross_attention_dim)
+    unet(latents, torch.empty(1, dtype=torch.int64), encoder_hidden_states=text)
+
+
+class _LastRead(Exception):  # noqa: N818 - it ends a count and is no error
+    """The last attention that is read has its scores."""
+
+
+class _StopAtLast(AttnProcessor):  # type: ignore[misc]
+    """Ends the forward in the layer after which nothing is read any more, at its scores."""
+
+    def __init__(self, waiting: list[int], heads: int | None) -> None:
+        super().__init__()
+        self.waiting, self.heads = waiting, heads
+
+    def __call__(self, attn: Any, hidden_states: Any, *args: Any, **kwargs: Any) -> Any:
+        self.waiting[0] -= 1
+        if self.waiting[0]:
+            return super().__call__(attn, hidden_states, *args, **kwargs)
+        context = args[0] if args else kwargs.get("encoder_hidden_states")
+        query = attn.to_q(hidden_states)
+        key = attn.to_k(hidden_states if context is None else context)
+        heads = self.heads or attn.heads
+        query, key = (x[..., : x.shape[-1] // attn.heads * heads] for x in (query, key))
+        query, key = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key))
+        torch.matmul(query, key.transpose(-1, -2))
+        raise _LastRead
+
+
+def _count_needed(unet: Any, model: DiffusionModel, settings: Settings) -> int:
+    """Count up to the scores of the last layer of the settings' `capture` that the model runs."""
+    capture = settings.capture
+    names = [f"{layer}.transformer_blocks.0.attn2" for layer in capture.cross_layers]
+    own = f"{capture.self_layer}.transformer_blocks.0.attn1"
+    waiting = [len(names) + 1]
+    for name in names:
+        unet.get_submodule(name).set_processor(_StopAtLast(waiting, None))
+    heads = None if capture.self_heads is None else len(capture.self_heads)
+    unet.get_submodule(own).set_processor(_StopAtLast(waiting, heads))
+    with FlopCounterMode(display=False) as counter, suppress(_LastRead):
+        _forward(unet, model)
+    return int(counter.get_total_flops())

@@ -1,0 +1,127 @@
+"""Whole loops over images, timed by the files that they leave.
+
+Both are timed alike and from outside: from the moment when the masks of the first batch lie there
+to the moment when the last ones do. Loading and warming up, compiling too, are not counted;
+decoding and writing are.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from iseg_cli.benchmark.reference import PlainSegmenter
+from iseg_cli.benchmark.result import Loop
+from iseg_cli.benchmark.timing import peak_memory, reset_peak_memory
+from iseg_cli.config import Settings
+from iseg_cli.diffusion.loading import choose_device, choose_dtype, load_model
+from iseg_cli.errors import DataError
+from iseg_cli.readers.images import load_image
+from iseg_cli.samples import Category
+from iseg_cli.storage import encode_mask, read_mask, write_atomically
+from iseg_cli.workflows.generate import generate
+from iseg_cli.workflows.inputs import fitting_background, label_source, open_reader
+from iseg_cli.workflows.pipeline import fit_input
+from iseg_cli.workflows.streams import map_ahead
+
+
+def run_generate(settings: Settings, *, batch_size: int, images: int, out: Path) -> Loop:
+    """Run `iseg generate` itself.
+
+    Args:
+        settings: as for `generate`; the batch size is put in.
+        batch_size: images at a time.
+        images: how many, a multiple of the batch size and two batches at least.
+        out: the folder of its masks.
+
+    Raises:
+        DataError: an image that failed.
+        SettingsError: a batch that does not fit into memory.
+    """
+    runtime = settings.runtime.model_copy(update={"batch_size": batch_size})
+    device = choose_device(settings.runtime.device)
+    reset_peak_memory(device)
+    forget_compiled(settings)
+    with _all_threads():
+        summary = generate(settings.model_copy(update={"runtime": runtime}), out=out, limit=images)
+    if summary.failed:
+        image_id, reason = next(iter(summary.failed.items()))
+        raise DataError(f"image {image_id} cannot be measured: {reason}")
+    rate = _rate(sorted(out.rglob("*.png")), first=batch_size)
+    return Loop(images, rate, peak_memory(device))
+
+
+def run_plain(settings: Settings, *, images: int, out: Path) -> Loop:
+    """Run the plain path over the same images; what it decodes ahead, it decodes in threads.
+
+    It is never compiled, and always takes the model's own autoencoder.
+
+    Args:
+        settings: as for `generate`.
+        images: how many, two at least.
+        out: the folder of its masks.
+    """
+    reader = open_reader(settings)
+    settings = fitting_background(settings, reader.label_set)
+    source = label_source(settings, reader)
+    device = choose_device(settings.runtime.device)
+    reset_peak_memory(device)
+    model = load_model(
+        settings.model, device=device, dtype=choose_dtype(settings.runtime.dtype, device)
+    )
+    segmenter = PlainSegmenter(model, settings, reader.label_set)
+
+    def prepare(image_id: str) -> tuple[str, np.ndarray, tuple[int, int], tuple[Category, ...]]:
+        sample = reader.sample(image_id)
+        pixels, size = fit_input(load_image(sample.image_path), settings, model.image_size)
+        return image_id, pixels, size, source(sample)
+
+    palette = reader.label_set.palette
+    workers = settings.runtime.workers
+    with _all_threads(), ThreadPoolExecutor(workers, "decode") as decoders:
+        chosen = reader.image_ids[:images]
+        for image_id, pixels, size, named in map_ahead(decoders, prepare, chosen, 2 * workers):
+            mask = segmenter.segment(pixels, named, size)
+            write_atomically(out / f"{image_id}.png", encode_mask(mask, palette))
+    rate = _rate(sorted(out.rglob("*.png")), first=1)
+    return Loop(len(chosen), rate, peak_memory(device))
+
+
+def forget_compiled(settings: Settings) -> None:
+    """Let every batch size be compiled for its own shapes, as in a run of its own."""
+    if settings.compile:
+        torch.compiler.reset()
+
+
+def equal_pixels(one: Path, other: Path) -> float:
+    """Return the share of equal pixels in the masks that two folders share."""
+    equal = total = 0
+    for path in one.rglob("*.png"):
+        twin = other / path.relative_to(one)
+        if not twin.exists():
+            continue
+        same = read_mask(path).labels == read_mask(twin).labels
+        equal += int(same.sum())
+        total += same.size
+    if not total:
+        raise ValueError(f"{one} and {other} share no mask")
+    return equal / total
+
+
+def _rate(files: Sequence[Path], *, first: int) -> float:
+    """Return files written per second, from when the `first` ones were there to the last."""
+    written = sorted(path.stat().st_mtime_ns for path in files)
+    return (len(written) - first) / (1e-9 * (written[-1] - written[first - 1]))
+
+
+@contextmanager
+def _all_threads() -> Iterator[None]:
+    """Leave the number of threads as it was, whatever a run makes of it."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,69 @@
+"""All that `iseg benchmark` measures in one value, as text and as files."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from iseg_cli.benchmark import plot
+from iseg_cli.benchmark.result import MaskSpeed, masks_to_dict
+from iseg_cli.benchmark.run import Plan, measure_masks
+from iseg_cli.benchmark.scoring import ScoringResult, measure_scoring
+from iseg_cli.benchmark.text import masks_as_text
+from iseg_cli.benchmark.text_scoring import scoring_as_text, scoring_to_dict
+from iseg_cli.storage import write_atomically
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured; None for what was not asked for."""
+
+    masks: MaskSpeed | None
+    scoring: ScoringResult | None = None
+
+
+def measure(plan: Plan | None, *, with_scoring: bool, tell: Callable[[str], None]) -> Report:
+    """Measure what is asked for.
+
+    Args:
+        plan: for making masks; None leaves them out.
+        with_scoring: whether to measure `iseg evaluate`.
+        tell: is given a line at the start of each part.
+
+    Raises:
+        IsegError: a plan that cannot be carried out.
+    """
+    masks = None if plan is None else measure_masks(plan, tell=tell)
+    if not with_scoring:
+        return Report(masks)
+    tell("scoring, beside scikit-learn and cityscapesScripts")
+    return Report(masks, measure_scoring())
+
+
+def as_text(report: Report) -> str:
+    """Return the report for a terminal."""
+    parts = []
+    if report.masks is not None:
+        parts.append(masks_as_text(report.masks))
+    if report.scoring is not None:
+        parts.append(scoring_as_text(report.scoring))
+    return "\n\n".join(parts)
+
+
+def write(report: Report, folder: Path) -> list[str]:
+    """Write benchmark.json and, of masks, benchmark.png; return a line to say of each."""
+    content = {
+        "masks": None if report.masks is None else masks_to_dict(report.masks),
+        "scoring": None if report.scoring is None else scoring_to_dict(report.scoring),
+    }
+    path = folder / "benchmark.json"
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+    lines = [f"wrote {path}"]
+    if report.masks is not None:
+        if plot.can_plot():
+            picture = folder / "benchmark.png"
+            write_atomically(picture, plot.masks_as_png(report.masks))
+            lines.append(f"wrote {picture}")
+        else:
+            lines.append(plot.MISSING)
+    return lines

@@ -1,0 +1,50 @@
+"""What scoring masks took, for a terminal and as JSON."""
+
+from dataclasses import asdict
+from typing import Any
+
+from iseg_cli.benchmark.scoring import OtherSpeed, ScoringResult
+from iseg_cli.benchmark.text import as_table
+
+
+def scoring_as_text(result: ScoringResult) -> str:
+    """Return who took how long to score the same masks."""
+    height, width = result.size
+    rows = [
+        ("scored by", "seconds", "masks/s", "iseg is faster", "same counts"),
+        _row("iseg evaluate", result.seconds, result, "-", "-"),
+        *(_other_row(result, other) for other in result.others),
+        _row("reading the files", result.reading, result, "-", "-"),
+    ]
+    notes = [f"{other.name}: {other.note}." for other in result.others if other.note]
+    return "\n".join(
+        [
+            f"{result.masks} masks of {width} x {height}, processes of iseg: {result.workers}",
+            "",
+            *as_table(rows),
+            *(["", *notes] if notes else []),
+        ]
+    )
+
+
+def scoring_to_dict(result: ScoringResult) -> dict[str, Any]:
+    """Return all that was measured, and what follows from it, as plain JSON values."""
+    ratios = {other.name: result.ratio(other) for other in result.others}
+    return {
+        **asdict(result),
+        "masks_per_second": result.masks_per_second,
+        "ratios": ratios,
+        "passed": result.passed,
+    }
+
+
+def _other_row(result: ScoringResult, other: OtherSpeed) -> tuple[str, ...]:
+    ratio = result.ratio(other)
+    if other.seconds is None or ratio is None:
+        return (other.name, *["-"] * 4)
+    same = "yes" if other.equal else "NO"
+    return _row(other.name, other.seconds, result, f"{ratio:.2f} times", same)
+
+
+def _row(name: str, seconds: float, result: ScoringResult, *rest: str) -> tuple[str, ...]:
+    return (name, f"{seconds:.2f}", f"{result.masks / seconds:.1f}", *rest)
