@@ -16,6 +16,14 @@ class SettingsError(IsegError):
     """A setting, preset or option that is unknown or out of range."""
 
 
+class BatchMemoryError(SettingsError):
+    """A batch that does not fit into the memory of the device; `batch_size` images of it."""
+
+    def __init__(self, message: str, batch_size: int) -> None:
+        super().__init__(message)
+        self.batch_size = batch_size
+
+
 class DatasetNotFoundError(IsegError):
     """A dataset's root, split or folder that is not where it was looked for."""
 

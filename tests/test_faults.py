@@ -751,6 +751,54 @@ def test_a_batch_that_finds_no_memory(
     assert_nothing_is_half(out, undisturbed)
 
 
+def batches_of_auto(root: Path, out: Path) -> list[object]:
+    arguments = generate(root, out)
+    arguments[arguments.index("--batch-size") + 1] = "auto"
+    return arguments
+
+
+def test_a_batch_size_that_was_not_asked_for_is_halved_until_memory_suffices(
+    root: Path, out: Path, tmp_path: Path
+) -> None:
+    with out_of_memory(over=2) as asked:
+        done = iseg(*batches_of_auto(root, out))
+        assert done.code == 0, done.said
+        assert asked[:3] == [8, 4, 2]
+        assert set(asked[2:]) == {2}
+        assert "Memory did not suffice for more than 2 images" in done.said
+        passes = len(asked)
+        again = iseg(*batches_of_auto(root, out))  # a resumed run starts with what fitted
+    assert again.code == 0
+    assert len(asked) == passes
+    assert json.loads((out / "run.json").read_text())["batch_size"] == 2
+    in_twos = generate(root, tmp_path / "twos")
+    in_twos[in_twos.index("--batch-size") + 1] = 2
+    assert iseg(*in_twos).code == 0
+    for path in sorted((tmp_path / "twos").glob("*.png")):
+        assert (out / path.name).read_bytes() == path.read_bytes()
+
+
+def test_masks_from_before_memory_ran_out_stay(root: Path, out: Path) -> None:
+    """Another process may take the memory in the middle of a run."""
+    limited = [*batches_of_auto(root, out), "--limit", "8"]
+    assert iseg(*limited).code == 0
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    assert len(before) == 8
+    with out_of_memory(over=4) as asked:
+        done = iseg(*batches_of_auto(root, out))
+    assert done.code == 0, done.said
+    assert asked[:2] == [8, 4]
+    assert before.items() <= {p.name: p.stat().st_mtime_ns for p in out.glob("*.png")}.items()
+    assert len(list(out.glob("*.png"))) > 8
+
+
+def test_where_not_one_image_fits_it_is_said(root: Path, out: Path) -> None:
+    with out_of_memory(over=0) as asked:
+        refused = iseg(*batches_of_auto(root, out))
+    assert asked == [8, 4, 2, 1]
+    assert_one_sentence(refused, "not even one image at a time", "--dtype float16")
+
+
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     """Images of three megabytes, of which three times as many would show if they were kept."""
     peaks = []

@@ -107,6 +107,18 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
     metavar="I/N",
     help="Only the I-th of N parts of the images; all parts may go to one folder at one time.",
 )
+@click.option(
+    "--vae",
+    metavar="own|taesd|HUB_ID|FOLDER",
+    help="taesd: a tiny autoencoder, faster; masks may differ.  [default: own]",
+)
+@click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    default=None,
+    help="Compile the model first: some minutes that a long run on a GPU gains back.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
 @click.option("--overlays", is_flag=True, help="Also write pictures of image and mask.")
 @click.option("--scores", is_flag=True, help="Also write each category's map (float16 .npz).")
@@ -155,6 +167,8 @@ def generate(
             "labels": options["labels"],
             "label_set": options["label_set"],
             "categories": categories and [name.strip() for name in categories.split(",")],
+            "vae": options["vae"],
+            "compile": options["compiled"],
             "runtime.batch_size": options["batch_size"],
             "runtime.device": options["device"],
             "runtime.dtype": options["dtype"],
@@ -172,6 +186,12 @@ def generate(
     )
     resumed = f", {summary.resumed} were there already" if summary.resumed else ""
     click.echo(f"{summary.written} masks written to {summary.folder}{resumed}.")
+    if summary.smaller_batches is not None:
+        click.echo(
+            f"Memory did not suffice for more than {summary.smaller_batches} images at a time; "
+            "masks from before stayed.",
+            err=True,
+        )
     if overlays:
         click.echo(f"Overlays: {summary.folder / 'overlays'}")
     for image_id, reason in summary.failed.items():

@@ -153,6 +153,12 @@ class PredictionFolder(Layout):
             self._journal.append(record)
             self.records[record.image_id] = record
 
+    def note_batch_size(self, batch_size: int) -> None:
+        """Note that images go through the model fewer at a time from here on."""
+        with self._threads:
+            self.info = dataclasses.replace(self.info, batch_size=batch_size)
+            self._write_info()
+
     def finish(self, image_ids: Sequence[str]) -> None:
         """Mark the run finished, its records in the order of `image_ids`, those of the whole run.
 

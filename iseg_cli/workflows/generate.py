@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from iseg_cli.config import Settings, declared, load_settings
-from iseg_cli.errors import SettingsError
+from iseg_cli.errors import BatchMemoryError, SettingsError
 from iseg_cli.readers.registry import DATASETS, dataset_info
 from iseg_cli.storage import ImageRecord, PredictionFolder, Shard, write_rle
 from iseg_cli.workflows.engines import Engine, LocalEngine
@@ -29,6 +29,8 @@ class Summary:
         resumed: how many of these an earlier run had finished.
         written: how many masks this run wrote.
         failed: image id -> what is wrong with it.
+        smaller_batches: images at a time from where memory did not suffice for more; None where it
+            did.
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class Summary:
     resumed: int
     written: int
     failed: dict[str, str]
+    smaller_batches: int | None = None
 
 
 class _Ledger:
@@ -91,25 +94,39 @@ def generate(
         )
     reader = open_reader(settings)
     image_ids = reader.image_ids[:limit]
+    mine = image_ids if shard is None else shard.select(image_ids)
+    is_free = settings.runtime.batch_size == "auto" and shard is None
     if not overwrite:
         settings = _as_before(settings, out)
-    plan = RunPlan(settings, out, extras, images=len(image_ids), limit=limit)
-    with (
-        (engine or LocalEngine()).open(plan, reader) as crew,
-        PredictionFolder.start(out, crew.info, overwrite=overwrite, shard=shard) as folder,
-    ):
-        mine = image_ids if shard is None else shard.select(image_ids)
-        todo = _unfinished(folder, mine, extras)
-        resumed = len(mine) - len(todo)
-        bar: tqdm[NoReturn] = tqdm(total=len(mine), initial=resumed, unit="image", disable=None)
-        with bar:
+    resumed: int | None = None
+    smaller: int | None = None
+    while True:
+        plan = RunPlan(settings, out, extras, images=len(image_ids), limit=limit)
+        with (
+            (engine or LocalEngine()).open(plan, reader) as crew,
+            PredictionFolder.start(out, crew.info, overwrite=overwrite, shard=shard) as folder,
+        ):
+            todo = _unfinished(folder, mine, extras)
+            resumed = len(mine) - len(todo) if resumed is None else resumed
+            bar: tqdm[NoReturn] = tqdm(
+                total=len(mine), initial=len(mine) - len(todo), unit="image", disable=None
+            )
             ledger = _Ledger(folder, bar)
-            crew.work(todo, ledger.enter)
-        folder.finish(image_ids)
-        if extras.rle is not None:
-            write_rle(extras.rle, folder, mask_labels(settings, reader))
-    failed = ledger.failed
-    return Summary(out, len(mine), resumed, len(todo) - len(failed), failed)
+            try:
+                with bar:
+                    crew.work(todo, ledger.enter)
+            except BatchMemoryError as error:
+                if not is_free or error.batch_size == 1:
+                    raise
+                smaller, overwrite = error.batch_size // 2, False
+                settings = _with_batches_of(settings, smaller)
+                folder.note_batch_size(smaller)
+                continue
+            folder.finish(image_ids)
+            if extras.rle is not None:
+                write_rle(extras.rle, folder, mask_labels(settings, reader))
+        written = len(mine) - resumed - len(ledger.failed)
+        return Summary(out, len(mine), resumed, written, ledger.failed, smaller)
 
 
 def resolve_settings(
@@ -160,9 +177,11 @@ def default_folder(settings: Settings) -> Path:
 def _as_before(settings: Settings, out: Path) -> Settings:
     """Return the settings with the batch size of the run which is resumed, unless one is given."""
     earlier = earlier_batch_size(out) if settings.runtime.batch_size == "auto" else None
-    if earlier is None:
-        return settings
-    runtime = settings.runtime.model_copy(update={"batch_size": earlier})
+    return settings if earlier is None else _with_batches_of(settings, earlier)
+
+
+def _with_batches_of(settings: Settings, batch_size: int) -> Settings:
+    runtime = settings.runtime.model_copy(update={"batch_size": batch_size})
     return settings.model_copy(update={"runtime": runtime})
 
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import UInt8
 
 from iseg_cli.clip.tagging import Shown, Tagger
-from iseg_cli.errors import DataError, PromptError, SettingsError
+from iseg_cli.errors import BatchMemoryError, DataError, PromptError
 from iseg_cli.labels import LabelSource
 from iseg_cli.overlays import draw_overlay
 from iseg_cli.readers.base import Reader
@@ -203,11 +203,7 @@ class Job:
                     self.label_set,
                 )
             except torch.OutOfMemoryError:
-                raise SettingsError(
-                    f"{self.segmenter.batch_size} images do not fit into the memory of "
-                    f"{self.segmenter.model.device}; pass a smaller --batch-size (finished masks "
-                    "stay, with --overwrite they are made again)"
-                ) from None
+                raise BatchMemoryError(self._without_memory(), self.segmenter.batch_size) from None
 
         def result(index: int) -> Segmentation:
             if index not in named:
@@ -215,6 +211,18 @@ class Job:
             return pending()[named.index(index)]
 
         return result
+
+    def _without_memory(self) -> str:
+        size, device = self.segmenter.batch_size, self.segmenter.model.device
+        if size == 1:
+            return (
+                f"not even one image at a time fits into the memory of {device}; free some, pass "
+                "--dtype float16 or another --device"
+            )
+        return (
+            f"{size} images do not fit into the memory of {device}; pass a smaller --batch-size "
+            "and, since another one rounds otherwise, --overwrite or another --out"
+        )
 
     def _nothing(self, item: _Prepared) -> Segmentation:
         """Return the mask of an image without categories: all background."""
