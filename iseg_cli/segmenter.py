@@ -16,7 +16,7 @@ from iseg_cli.ops.ent_self import reduce_entropy
 from iseg_cli.ops.refine import refine, refine_adaptively
 
 COLUMNS = 16
-"""Categories refined together: sums and products of one width round alike in every batch."""
+"""Categories refined together on a GPU: there products of one width round alike in every batch."""
 
 
 def category_maps(attention: AttentionMaps, settings: Settings) -> CategoryMaps:
@@ -90,8 +90,7 @@ def _refine(attention: AttentionMaps, index: int, count: int, settings: Settings
     """Refine the categories of one image, Float[pixels count].
 
     Image by image, so that no second copy of a batch's self-attention is ever in memory, one that
-    fits stays in the caches of a CPU, and nobody else's columns count. COLUMNS categories at a
-    time, the last ones filled up with zeros.
+    fits stays in the caches of a CPU, and nobody else's columns count.
     """
     refining, own = settings.refine, slice(index, index + 1)
     maps, spread = _fill(attention.cross[own, :, :count]), attention.self_attention[own]
@@ -115,5 +114,5 @@ def _refine(attention: AttentionMaps, index: int, count: int, settings: Settings
 
 
 def _fill(maps: Tensor) -> Tensor:
-    """Add columns of zeros up to the next multiple of COLUMNS."""
-    return pad(maps, (0, -maps.shape[-1] % COLUMNS))
+    """Add columns of zeros up to the next multiple of COLUMNS; on a CPU none count for another."""
+    return maps if maps.is_cpu else pad(maps, (0, -maps.shape[-1] % COLUMNS))
