@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from iseg_cli.cli.options import batch_size as number_or_auto
+from iseg_cli.cli.options import number_or_auto
 from iseg_cli.evaluation import FORMATS, MATCHINGS
 
 EXAMPLES = """\b

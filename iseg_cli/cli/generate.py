@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from iseg_cli.cli.options import batch_size
+from iseg_cli.cli import options
 
 if TYPE_CHECKING:
     from iseg_cli.storage import Shard
@@ -39,27 +39,17 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--dataset", help="A dataset's name, as iseg info lists them.")
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The dataset's folder; else ISEG_<DATASET>_ROOT, then the usual places.",
-)
-@click.option("--split", help="By default the dataset's usual one.")
+@options.dataset
+@options.root
+@options.split
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the masks.  [default: predictions/<dataset>-<split>, and the task if unusual]",
 )
-@click.option(
-    "--config",
-    "configs",
-    multiple=True,
-    metavar="FILE|PRESET",
-    help="Settings laid over the dataset's own (a YAML file), or a preset in their place.",
-)
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting.")
-@click.option("--model", help="tiny, sd2.1-base, a hub id or a folder in diffusers format.")
+@options.configs
+@options.assignments
+@options.model
 @click.option(
     "--task",
     type=click.Choice(["wsss", "open-vocabulary", "unsupervised"]),
@@ -70,19 +60,10 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
 )
 @click.option("--label-set", help="Which of the dataset's category tables; any for folder.")
 @click.option("--categories", help="What to segment, with commas; for --dataset folder.")
-@click.option(
-    "--batch-size",
-    callback=batch_size,
-    metavar="N|auto",
-    help="Images at a time.  [default: auto]",
-)
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of the split.")
-@click.option("--device", help="auto, cpu, mps, cuda or cuda:<i>.  [default: auto]")
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
-    help="Number format of the model.  [default: auto]",
-)
+@options.batch_size
+@options.limit
+@options.device
+@options.dtype
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -107,18 +88,8 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
     metavar="I/N",
     help="Only the I-th of N parts of the images; all parts may go to one folder at one time.",
 )
-@click.option(
-    "--vae",
-    metavar="own|taesd|HUB_ID|FOLDER",
-    help="taesd: a tiny autoencoder, faster; masks may differ.  [default: own]",
-)
-@click.option(
-    "--compile",
-    "compiled",
-    is_flag=True,
-    default=None,
-    help="Compile the model first: some minutes that a long run on a GPU gains back.",
-)
+@options.vae
+@options.compiled
 @click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
 @click.option("--overlays", is_flag=True, help="Also write pictures of image and mask.")
 @click.option("--scores", is_flag=True, help="Also write each category's map (float16 .npz).")
@@ -144,7 +115,7 @@ def generate(
     workers: int | None,
     ray_address: str | None,
     shard: "Shard | None",
-    **options: object,
+    **given: object,
 ) -> None:
     """Write a pixel mask for every image of a dataset.
 
@@ -159,19 +130,19 @@ def generate(
         configs,
         assignments,
         {
-            "dataset": options["dataset"],
-            "root": options["root"],
-            "split": options["split"],
-            "model": options["model"],
-            "task": options["task"],
-            "labels": options["labels"],
-            "label_set": options["label_set"],
+            "dataset": given["dataset"],
+            "root": given["root"],
+            "split": given["split"],
+            "model": given["model"],
+            "task": given["task"],
+            "labels": given["labels"],
+            "label_set": given["label_set"],
             "categories": categories and [name.strip() for name in categories.split(",")],
-            "vae": options["vae"],
-            "compile": options["compiled"],
-            "runtime.batch_size": options["batch_size"],
-            "runtime.device": options["device"],
-            "runtime.dtype": options["dtype"],
+            "vae": given["vae"],
+            "compile": given["compiled"],
+            "runtime.batch_size": given["batch_size"],
+            "runtime.device": given["device"],
+            "runtime.dtype": given["dtype"],
             "runtime.workers": workers if engine == "local" else None,
         },
     )

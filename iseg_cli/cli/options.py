@@ -1,12 +1,64 @@
-"""What several commands read from their options in the same way."""
+"""Options that several commands have in common, and how their texts are read.
+
+Each is a decorator: `@options.root` adds `--root` to a command.
+"""
+
+from pathlib import Path
 
 import click
 
 
-def batch_size(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    """Return a number of images, `auto` or None; a usage error for anything else."""
+def number_or_auto(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    """Return a number, `auto` or None; a usage error for anything else."""
     if value is None or value == "auto":
         return value
     if not value.isdecimal() or int(value) < 1:
         raise click.BadParameter(f"{value} is neither auto nor a number from 1 on")
     return int(value)
+
+
+dataset = click.option("--dataset", help="A dataset's name, as iseg info lists them.")
+root = click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The dataset's folder; else ISEG_<DATASET>_ROOT, then the usual places.",
+)
+split = click.option("--split", help="By default the dataset's usual one.")
+configs = click.option(
+    "--config",
+    "configs",
+    multiple=True,
+    metavar="FILE|PRESET",
+    help="Settings laid over the dataset's own (a YAML file), or a preset in their place.",
+)
+assignments = click.option(
+    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting."
+)
+model = click.option("--model", help="tiny, sd2.1-base, a hub id or a folder in diffusers format.")
+vae = click.option(
+    "--vae",
+    metavar="own|taesd|HUB_ID|FOLDER",
+    help="taesd: a tiny autoencoder, faster; masks may differ.  [default: own]",
+)
+compiled = click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    default=None,
+    help="Compile the model first: some minutes that a long run on a GPU gains back.",
+)
+batch_size = click.option(
+    "--batch-size",
+    callback=number_or_auto,
+    metavar="N|auto",
+    help="Images at a time.  [default: auto]",
+)
+limit = click.option(
+    "--limit", type=click.IntRange(min=1), help="Only the first N images of the split."
+)
+device = click.option("--device", help="auto, cpu, mps, cuda or cuda:<i>.  [default: auto]")
+dtype = click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
+    help="Number format of the model.  [default: auto]",
+)

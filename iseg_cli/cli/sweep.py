@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from iseg_cli.cli.options import batch_size
+from iseg_cli.cli import options
 
 EXAMPLES = """\b
 Examples:
@@ -21,7 +21,7 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--dataset", help="A dataset's name, as iseg info lists them.")
+@options.dataset
 @click.option(
     "--grid",
     "grids",
@@ -34,29 +34,19 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
     type=click.IntRange(min=1),
     help="Score every setting with the seeds 0 to N - 1: mean and standard deviation.",
 )
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The dataset's folder; else ISEG_<DATASET>_ROOT, then the usual places.",
-)
-@click.option("--split", help="By default the dataset's usual one.")
+@options.root
+@options.split
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of counts and results.  [default: sweeps/<dataset>-<split>, and the task if "
     "unusual]",
 )
-@click.option(
-    "--config",
-    "configs",
-    multiple=True,
-    metavar="FILE|PRESET",
-    help="Settings laid over the dataset's own (a YAML file), or a preset in their place.",
-)
+@options.configs
 @click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting, not varied."
 )
-@click.option("--model", help="tiny, sd2.1-base, a hub id or a folder in diffusers format.")
+@options.model
 @click.option(
     "--task",
     type=click.Choice(["wsss", "open-vocabulary"]),
@@ -64,19 +54,10 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 )
 @click.option("--labels", help="Image-level labels: masks, annotations, file:PATH or prompts:PATH.")
 @click.option("--label-set", help="Which of the dataset's category tables.")
-@click.option(
-    "--batch-size",
-    callback=batch_size,
-    metavar="N|auto",
-    help="Images at a time.  [default: auto]",
-)
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of the split.")
-@click.option("--device", help="auto, cpu, mps, cuda or cuda:<i>.  [default: auto]")
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
-    help="Number format of the model.  [default: auto]",
-)
+@options.batch_size
+@options.limit
+@options.device
+@options.dtype
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -103,7 +84,7 @@ def sweep(
     limit: int | None,
     overwrite: bool,
     style: str,
-    **options: object,
+    **given: object,
 ) -> None:
     """Score every setting of a grid on a split with ground truth.
 
@@ -121,17 +102,17 @@ def sweep(
         configs,
         assignments,
         {
-            "dataset": options["dataset"],
-            "root": options["root"],
-            "split": options["split"],
-            "model": options["model"],
-            "task": options["task"],
-            "labels": options["labels"],
-            "label_set": options["label_set"],
-            "runtime.batch_size": options["batch_size"],
-            "runtime.device": options["device"],
-            "runtime.dtype": options["dtype"],
-            "runtime.workers": options["workers"],
+            "dataset": given["dataset"],
+            "root": given["root"],
+            "split": given["split"],
+            "model": given["model"],
+            "task": given["task"],
+            "labels": given["labels"],
+            "label_set": given["label_set"],
+            "runtime.batch_size": given["batch_size"],
+            "runtime.device": given["device"],
+            "runtime.dtype": given["dtype"],
+            "runtime.workers": given["workers"],
         },
     )
     folder = out or default_sweep_folder(base)

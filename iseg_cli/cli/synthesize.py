@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from iseg_cli.cli.options import batch_size
+from iseg_cli.cli import options
 
 EXAMPLES = """\b
 Examples:
@@ -71,21 +71,12 @@ def _objects(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     metavar="FILE|PRESET",
     help="Settings laid over the model's own (a YAML file), or a preset in their place.",
 )
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting.")
-@click.option("--model", help="tiny, sd2.1-base, a hub id or a folder in diffusers format.")
+@options.assignments
+@options.model
 @click.option("--label-set", help="The table that names are looked up in.  [default: voc]")
-@click.option(
-    "--batch-size",
-    callback=batch_size,
-    metavar="N|auto",
-    help="Images at a time.  [default: auto]",
-)
-@click.option("--device", help="auto, cpu, mps, cuda or cuda:<i>.  [default: auto]")
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
-    help="Number format of the model.  [default: auto]",
-)
+@options.batch_size
+@options.device
+@options.dtype
 @click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
 @click.pass_context
 def synthesize(
@@ -99,7 +90,7 @@ def synthesize(
     configs: tuple[str, ...],
     assignments: tuple[str, ...],
     overwrite: bool,
-    **options: object,
+    **given: object,
 ) -> None:
     """Draw images of some categories, with pixel masks from the attention that drew them.
 
@@ -114,13 +105,13 @@ def synthesize(
         assignments,
         {
             "categories": [name.strip() for name in categories.split(",")],
-            "model": options["model"],
-            "label_set": options["label_set"],
+            "model": given["model"],
+            "label_set": given["label_set"],
             "synthesis.objects": objects,
             "filter.enabled": filtered,
-            "runtime.batch_size": options["batch_size"],
-            "runtime.device": options["device"],
-            "runtime.dtype": options["dtype"],
+            "runtime.batch_size": given["batch_size"],
+            "runtime.device": given["device"],
+            "runtime.dtype": given["dtype"],
         },
     )
     summary = synthesize(settings, out=out, per_category=per_category, overwrite=overwrite)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from iseg_cli.cli.options import batch_size
+from iseg_cli.cli import options
 
 EXAMPLES = """\b
 Examples:
@@ -23,25 +23,15 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 @click.command(epilog=EXAMPLES)
 @click.argument("images", required=False, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--dataset", help="A dataset's name, as iseg info lists them; else IMAGES, a folder.")
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The dataset's folder; else ISEG_<DATASET>_ROOT, then the usual places.",
-)
-@click.option("--split", help="By default the dataset's usual one.")
+@options.root
+@options.split
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     help="File of the labels, its scores beside it.  [default: labels/<dataset>-<split>.json]",
 )
-@click.option(
-    "--config",
-    "configs",
-    multiple=True,
-    metavar="FILE|PRESET",
-    help="Settings laid over the dataset's own (a YAML file), or a preset in their place.",
-)
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting.")
+@options.configs
+@options.assignments
 @click.option("--clip", help="tiny-clip, a hub id or a folder in transformers format.")
 @click.option("--label-set", help="Which of the dataset's category tables; any for a folder.")
 @click.option("--categories", help="What to look for, with commas; for a folder of images.")
@@ -60,17 +50,13 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 )
 @click.option(
     "--batch-size",
-    callback=batch_size,
+    callback=options.number_or_auto,
     metavar="N|auto",
     help="Images or crops at a time.  [default: auto]",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of the split.")
-@click.option("--device", help="auto, cpu, mps, cuda or cuda:<i>.  [default: auto]")
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
-    help="Number format of the model.  [default: auto]",
-)
+@options.limit
+@options.device
+@options.dtype
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Threads that decode images.  [default: 4]"
 )
@@ -88,7 +74,7 @@ def tag(
     truth: str | None,
     style: str,
     categories: str | None,
-    **options: object,
+    **given: object,
 ) -> None:
     """Find the classes in each image with CLIP.
 
@@ -100,23 +86,23 @@ def tag(
     from iseg_cli.workflows.generate import resolve_settings
     from iseg_cli.workflows.tag import default_file, tag
 
-    if images is not None and (options["dataset"] or options["root"]):
+    if images is not None and (given["dataset"] or given["root"]):
         raise click.UsageError("IMAGES is a folder of images; pass it or --dataset, not both")
-    dataset = "folder" if images is not None else options["dataset"]
+    dataset = "folder" if images is not None else given["dataset"]
     settings = resolve_settings(
         configs,
         assignments,
         {
             "dataset": dataset,
-            "root": images or options["root"],
-            "split": options["split"],
-            "label_set": options["label_set"],
+            "root": images or given["root"],
+            "split": given["split"],
+            "label_set": given["label_set"],
             "categories": categories and [name.strip() for name in categories.split(",")],
-            "clip.model": options["clip"],
-            "runtime.batch_size": options["batch_size"],
-            "runtime.device": options["device"],
-            "runtime.dtype": options["dtype"],
-            "runtime.workers": options["workers"],
+            "clip.model": given["clip"],
+            "runtime.batch_size": given["batch_size"],
+            "runtime.device": given["device"],
+            "runtime.dtype": given["dtype"],
+            "runtime.workers": given["workers"],
         },
         prefer="open-vocabulary",
     )

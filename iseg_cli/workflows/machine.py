@@ -8,13 +8,39 @@ from typing import Literal, TypeVar
 
 import torch
 
-from iseg_cli.diffusion.loading import DiffusionModel
+from iseg_cli.config import Settings
+from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.errors import SettingsError
 from iseg_cli.storage.records import read_info
 
 T = TypeVar("T")
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of mallopt, in glibc's malloc.h
+
+
+def open_model(settings: Settings, *, decoder: bool = False) -> DiffusionModel:
+    """Load the model of the settings, on the device and in the type that they ask for.
+
+    Raises:
+        ModelNotFoundError: it is nowhere to be had.
+        SettingsError: no such device or type.
+    """
+    device = choose_device(settings.runtime.device)
+    dtype = choose_dtype(settings.runtime.dtype, device)
+    return load_model(settings.model, device=device, dtype=dtype, decoder=decoder, vae=settings.vae)
+
+
+def settle(model: DiffusionModel, batch_size: int, *, threads: int | None = None) -> None:
+    """Make this process ready to work with a model in batches; on a GPU nothing is to be done.
+
+    Args:
+        model: the model.
+        batch_size: images at a time.
+        threads: for PyTorch on a CPU, at most; None for as many as it takes by itself.
+    """
+    if model.device.type == "cpu":
+        keep_freed_memory()
+        torch.set_num_threads(whole_image_threads(batch_size, threads or torch.get_num_threads()))
 
 
 def choose_batch_size(

@@ -7,23 +7,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from iseg_cli.clip.loading import ClipModel
 from iseg_cli.config import Settings, to_dict
-from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
+from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.readers.base import Reader
 from iseg_cli.samples import LabelSet
 from iseg_cli.storage import Layout, RunInfo
 from iseg_cli.workflows.clip import describe_clip, open_clip, open_tagger
 from iseg_cli.workflows.inputs import asks_clip, fitting_background, label_source, open_reader
 from iseg_cli.workflows.job import Extras, Job
-from iseg_cli.workflows.machine import (
-    choose_batch_size,
-    fit_batch,
-    keep_freed_memory,
-    whole_image_threads,
-)
+from iseg_cli.workflows.machine import choose_batch_size, fit_batch, open_model, settle
 from iseg_cli.workflows.pipeline import Segmenter
 from iseg_cli.workflows.segmentation import BatchSegmenter
 from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter, segment_label_set
@@ -67,22 +61,14 @@ def open_job(
     reader = reader or open_reader(plan.settings)
     settings = fitting_background(plan.settings, reader.label_set)
     given = None if asks_clip(settings) else label_source(settings, reader)
-    device = choose_device(settings.runtime.device)
-    model = load_model(
-        settings.model,
-        device=device,
-        dtype=choose_dtype(settings.runtime.dtype, device),
-        vae=settings.vae,
-    )
+    model = open_model(settings)
     clip = open_clip(settings) if asks_clip(settings) or settings.fusion != "none" else None
     batch_size = choose_batch_size(settings.runtime.batch_size, model, None)
-    if device.type == "cpu":
-        keep_freed_memory()
-        torch.set_num_threads(whole_image_threads(batch_size, threads or torch.get_num_threads()))
+    settle(model, batch_size, threads=threads)
 
     def attempt(size: int) -> BatchSegmenter:
         segmenter = _open_segmenter(settings, model, reader.label_set, batch_size=size, clip=clip)
-        if settings.runtime.batch_size == "auto" and device.type == "cuda":
+        if settings.runtime.batch_size == "auto" and model.device.type == "cuda":
             _try_out(segmenter, reader.label_set)
         return segmenter
 

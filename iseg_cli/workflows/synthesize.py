@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from iseg_cli.config import Settings, declared, to_dict
-from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
+from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.errors import SettingsError
 from iseg_cli.readers.registry import dataset_info
 from iseg_cli.readers.tables import load_label_set
@@ -29,7 +29,7 @@ from iseg_cli.storage import (
 )
 from iseg_cli.workflows.drawing import Painter, Picture
 from iseg_cli.workflows.generate import resolve_settings
-from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
+from iseg_cli.workflows.machine import choose_batch_size, open_model, settle
 from iseg_cli.workflows.orders import Order, label_set_for, plan
 from iseg_cli.workflows.plan import VERSIONS
 from iseg_cli.workflows.streams import batches
@@ -87,12 +87,9 @@ def synthesize(
         )
     label_set = label_set_for(_names(settings), _known(settings))
     orders = plan(label_set, settings.synthesis, per_category=per_category, seed=settings.seed)
-    device = choose_device(settings.runtime.device)
-    dtype = choose_dtype(settings.runtime.dtype, device)
-    model = load_model(settings.model, device=device, dtype=dtype, decoder=True, vae=settings.vae)
+    model = open_model(settings, decoder=True)
     batch_size = choose_batch_size(settings.runtime.batch_size, model, None if overwrite else out)
-    if device.type == "cpu":
-        torch.set_num_threads(whole_image_threads(batch_size, torch.get_num_threads()))
+    settle(model, batch_size)
     painter = Painter(model, settings, label_set, batch_size=batch_size)
     for order in orders:
         painter.prompt(order)  # one that is too long is told before hours are spent

@@ -8,11 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-import torch
 from tqdm import tqdm
 
 from iseg_cli.config import Settings, to_dict
-from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
+from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.evaluation.confusion import ConfusionMatrix
 from iseg_cli.evaluation.report import Report
@@ -23,7 +22,7 @@ from iseg_cli.storage.records import RunInfo
 from iseg_cli.storage.sweeps import SweepFolder, earlier_batch_size
 from iseg_cli.workflows.generate import default_folder
 from iseg_cli.workflows.inputs import fitting_background, label_source, open_reader
-from iseg_cli.workflows.machine import choose_batch_size, whole_image_threads
+from iseg_cli.workflows.machine import choose_batch_size, open_model, settle
 from iseg_cli.workflows.plan import VERSIONS
 from iseg_cli.workflows.sweep.grid import Grid, Point
 from iseg_cli.workflows.sweep.loop import Failed, SettingsScorer
@@ -73,11 +72,9 @@ def sweep(
     ]
     source = label_source(base, reader)
     image_ids = reader.image_ids[:limit]
-    device = choose_device(base.runtime.device)
-    model = load_model(base.model, device=device, dtype=choose_dtype(base.runtime.dtype, device))
+    model = open_model(base)
     batch_size = _batch_size(base, model, None if overwrite else out)
-    if device.type == "cpu":
-        torch.set_num_threads(whole_image_threads(batch_size, torch.get_num_threads()))
+    settle(model, batch_size)
     info = _run_info(
         base, reader, source.name, model, images=len(image_ids), limit=limit, batch_size=batch_size
     )
