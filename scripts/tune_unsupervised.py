@@ -29,8 +29,8 @@ from iseg_cli.workflows.pipeline import fit_image
 PRESET = "emoji-voc-unsupervised"
 TIMESTEPS = (100, 200, 300, 500, 700)
 THRESHOLDS = (0.15, 0.175, 0.2, 0.225, 0.25, 0.275)
-STEP_SIZES = (0.0, 0.05, 0.1, 0.2)
-ITERATIONS = (1, 2, 4, 8)
+STEP_SIZES = (0.0, 0.05, 0.1)
+ITERATIONS = (2, 4, 8, 16)
 TRIED = 24  # images that every candidate is tried on
 KEPT = 4  # candidates that are tried on all
 BATCH_SIZE = 4

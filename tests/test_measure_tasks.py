@@ -32,7 +32,8 @@ def test_every_row_of_the_page_is_read(script) -> None:
     assert all(row.names for row in rows)
     for row in rows:
         said = re.search(rf"\| `{re.escape(row.command)}` \| [^|]+ \| ([^|]+) \|", SECTION)[1]
-        assert len(said.split(", ")) == len(row.names), row.command
+        if said != "not measured yet":
+            assert len(said.split(", ")) == len(row.names), row.command
 
 
 def test_a_row_is_written_with_its_figures(script) -> None:
