@@ -286,7 +286,7 @@ def plan(out: Path, **options: object) -> RunPlan:
 
 
 def rows(worker: Worker, *image_ids: str) -> list[tuple[dict[str, object] | None, str]]:
-    answer = worker({"image_id": list(image_ids)})
+    answer = worker({ray_worker.TASK: [json.dumps(image_ids)]})
     lines, errors = answer[ray_worker.LINE], answer[ray_worker.ERROR]
     return [(json.loads(x) if x else None, e) for x, e in zip(lines, errors, strict=True)]
 

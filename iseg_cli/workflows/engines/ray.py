@@ -24,9 +24,10 @@ from iseg_cli.errors import IsegError, SettingsError
 from iseg_cli.readers.base import Reader
 from iseg_cli.storage import ImageRecord, RunInfo
 from iseg_cli.workflows.engines.base import Crew
-from iseg_cli.workflows.engines.ray_worker import ERROR, LINE, Assignment, Worker, survey
+from iseg_cli.workflows.engines.ray_worker import ERROR, LINE, TASK, Assignment, Worker, survey
 from iseg_cli.workflows.job import Deliver
 from iseg_cli.workflows.plan import RunPlan, open_job
+from iseg_cli.workflows.streams import batches
 
 MOST_BATCHES = 8
 """Of a task: enough that decoding and writing go on beside the model, few enough to lose one."""
@@ -84,15 +85,14 @@ class _Pool:
     def work(self, image_ids: Sequence[str], deliver: Deliver) -> None:
         if not image_ids:
             return
-        blocks = _blocks(len(image_ids), int(self.info.batch_size), self.workers)
-        items = ray.data.from_items(
-            [{"image_id": image_id} for image_id in image_ids], override_num_blocks=blocks
-        )
+        size = _task_size(len(image_ids), int(self.info.batch_size), self.workers)
+        tasks = [{TASK: json.dumps(task)} for task in batches(image_ids, size)]
+        items = ray.data.from_items(tasks, override_num_blocks=len(tasks))
         rows = items.map_batches(
             Worker,
             fn_constructor_args=(self.assignment, self.info, _Begin()),
-            batch_size=None,
-            compute=ray.data.ActorPoolStrategy(size=min(self.workers, blocks)),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(tasks))),
             **self.needs,
         )
         with _told():
@@ -126,11 +126,10 @@ class _Begin:
         return count
 
 
-def _blocks(images: int, batch_size: int, workers: int) -> int:
-    """Return into how many tasks to cut the images: whole batches, no task of too many."""
-    batches = -(-images // batch_size)
-    a_task = min(max(batches // (TASKS_A_WORKER * workers), 1), MOST_BATCHES)
-    return -(-batches // a_task)
+def _task_size(images: int, batch_size: int, workers: int) -> int:
+    """Return how many images a task has: whole batches, and as many as are worth a call."""
+    share = -(-images // batch_size) // (TASKS_A_WORKER * workers)
+    return batch_size * min(max(share, 1), MOST_BATCHES)
 
 
 @contextmanager

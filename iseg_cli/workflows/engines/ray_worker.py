@@ -1,5 +1,6 @@
 """What runs in Ray's processes: a job of its own in each. Ray itself is not needed here."""
 
+import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,9 @@ THREADS = 1
 
 MOST_ATTEMPTS = 6
 """At a task whose worker dies each time: one of its images may be what kills it."""
+
+TASK = "task"
+"""The column of the rows that come: the ids of a task's images, as JSON."""
 
 LINE, ERROR = "line", "error"
 """The columns of the rows that go back: an image's record, or what ends the run."""
@@ -79,11 +83,12 @@ class Worker:
             self._failure = str(error)
 
     def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """Make the files of the images of a column `image_id`; return their rows."""
+        """Make the files of the images of some tasks; return a row for each image."""
         records: list[ImageRecord] = []
         if not self._failure:
             try:
-                self._make([str(image_id) for image_id in batch["image_id"]], records.append)
+                for task in batch[TASK]:
+                    self._make(json.loads(task), records.append)
             except IsegError as error:
                 self._failure = str(error)
         lines = [record_line(record) for record in records]
