@@ -45,7 +45,7 @@ def find_segments(
     return decide_segments(find_proposals(maps, settings), maps, sizes, settings)
 
 
-def find_proposals(maps: SelfMaps, settings: Settings) -> list[Float[Tensor, "proposals pixels"]]:
+def find_proposals(maps: SelfMaps, settings: Settings) -> list[Float[Tensor, "_ pixels"]]:
     """Return DiffSeg's proposals for the segments of each image: distributions over the grid."""
     rule = settings.diffseg
     return [
@@ -61,7 +61,7 @@ def find_proposals(maps: SelfMaps, settings: Settings) -> list[Float[Tensor, "pr
 
 
 def decide_segments(
-    proposals: Sequence[Float[Tensor, "proposals pixels"]],
+    proposals: Sequence[Float[Tensor, "_ pixels"]],
     maps: SelfMaps,
     sizes: Sequence[tuple[int, int]],
     settings: Settings,

@@ -37,6 +37,9 @@ def clip_options(random_clip_folder: Path) -> list[str]:
     return [
         *("--set", f"clip.model={random_clip_folder}", "--set", "clip.side=64"),
         *("--set", 'clip.templates=["a photograph of {}"]', "--batch-size", BATCH),
+        # The defaults in place of what suits the embedded CLIP.
+        *("--set", "clip.scales=[1.0]", "--set", "clip.last_block=whole"),
+        *("--set", "clip.likely=0.5", "--set", "clip.threshold=0.5", "--set", "clip.min_score=0"),
     ]
 
 
