@@ -8,6 +8,7 @@ from conftest import random_unet
 from diffusers import UNet2DConditionModel
 from listening import attention_of, listen, softmax
 
+from iseg_cli.benchmark.architecture import UNET
 from iseg_cli.diffusion.capture import CapturePlan, capture_attention, check_captured
 from iseg_cli.errors import SettingsError
 from iseg_cli.settings import CROSS_LAYERS, SELF_LAYER
@@ -193,13 +194,7 @@ def test_what_a_model_lacks_is_named(unet, inputs, changes, message):
 def test_the_heads_of_sd21_at_its_true_size():
     """Shapes alone: nothing is computed on the device `meta`."""
     with torch.device("meta"):
-        unet = UNet2DConditionModel(
-            sample_size=64,
-            block_out_channels=(320, 640, 1280, 1280),
-            attention_head_dim=(5, 10, 20, 20),
-            cross_attention_dim=1024,
-            use_linear_projection=True,
-        )
+        unet = UNet2DConditionModel(**UNET)
         inputs = (torch.empty(1, 4, 64, 64), torch.empty(1), torch.empty(1, 77, 1024))
     assert sum(parameter.numel() for parameter in unet.parameters()) == 865_910_724
     order = []

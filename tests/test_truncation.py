@@ -6,6 +6,7 @@ from conftest import random_unet
 from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from iseg_cli.benchmark.architecture import UNET
 from iseg_cli.config import validate
 from iseg_cli.diffusion.capture import AttentionCapture, CapturePlan
 from iseg_cli.diffusion.extractor import Extractor
@@ -129,13 +130,7 @@ def test_places_are_passed_in_this_order():
 def test_what_sd21_saves_at_its_true_size():
     """The figures of the docs: GFLOP of multiplications and additions, an image of 512 px."""
     with torch.device("meta"):
-        unet = UNet2DConditionModel(
-            sample_size=64,
-            block_out_channels=(320, 640, 1280, 1280),
-            attention_head_dim=(5, 10, 20, 20),
-            cross_attention_dim=1024,
-            use_linear_projection=True,
-        )
+        unet = UNet2DConditionModel(**UNET)
         inputs = (torch.empty(1, 4, 64, 64), torch.empty(1), torch.empty(1, 77, 1024))
 
     def gflop(model, plan):

@@ -17,13 +17,14 @@ from iseg_cli.benchmark.reference import PlainSegmenter
 from iseg_cli.benchmark.result import Loop
 from iseg_cli.benchmark.timing import peak_memory, reset_peak_memory
 from iseg_cli.config import Settings
-from iseg_cli.diffusion.loading import choose_device, choose_dtype, load_model
+from iseg_cli.diffusion.loading import choose_device
 from iseg_cli.errors import DataError
 from iseg_cli.readers.images import load_image
 from iseg_cli.samples import Category
 from iseg_cli.storage import encode_mask, read_mask, write_atomically
 from iseg_cli.workflows.generate import generate
 from iseg_cli.workflows.inputs import fitting_background, label_source, open_reader
+from iseg_cli.workflows.machine import open_model
 from iseg_cli.workflows.pipeline import fit_input
 from iseg_cli.workflows.streams import map_ahead
 
@@ -69,9 +70,7 @@ def run_plain(settings: Settings, *, images: int, out: Path) -> Loop:
     source = label_source(settings, reader)
     device = choose_device(settings.runtime.device)
     reset_peak_memory(device)
-    model = load_model(
-        settings.model, device=device, dtype=choose_dtype(settings.runtime.dtype, device)
-    )
+    model = open_model(settings.model_copy(update={"vae": "own"}))
     segmenter = PlainSegmenter(model, settings, reader.label_set)
 
     def prepare(image_id: str) -> tuple[str, np.ndarray, tuple[int, int], tuple[Category, ...]]:

@@ -18,11 +18,11 @@ from iseg_cli.benchmark.loops import equal_pixels, forget_compiled, run_generate
 from iseg_cli.benchmark.result import BatchResult, Loop, MaskSpeed, Setup, Stages
 from iseg_cli.benchmark.stages import time_stages
 from iseg_cli.config import Settings, to_dict
-from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
+from iseg_cli.diffusion.loading import choose_device, choose_dtype
 from iseg_cli.errors import SettingsError
 from iseg_cli.workflows.generate import resolve_settings
 from iseg_cli.workflows.inputs import fitting_background, label_source, open_reader
-from iseg_cli.workflows.machine import whole_image_threads
+from iseg_cli.workflows.machine import open_model, whole_image_threads
 from iseg_cli.workflows.pipeline import Segmenter
 
 ARCHITECTURE = "sd2.1-architecture"
@@ -201,7 +201,7 @@ def _time_all_stages(
     settings: Settings, sizes: Sequence[int], folder: Path, tell: Callable[[str], None]
 ) -> dict[int, Stages | None]:
     """Time the stages of each batch size, with as many threads as generate would use."""
-    model = _load(settings)
+    model = open_model(settings)
     reader = open_reader(settings)
     settings = fitting_background(settings, reader.label_set)
     source = label_source(settings, reader)
@@ -225,14 +225,8 @@ def _time_all_stages(
 
 def _count(settings: Settings) -> tuple[Arithmetic, int]:
     """Return the arithmetic of an image, and the side of the square that the model takes."""
-    model = _load(settings)
+    model = open_model(settings)
     return count_arithmetic(model, settings), model.image_size
-
-
-def _load(settings: Settings) -> DiffusionModel:
-    device = choose_device(settings.runtime.device)
-    dtype = choose_dtype(settings.runtime.dtype, device)
-    return load_model(settings.model, device=device, dtype=dtype, vae=settings.vae)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from iseg_cli.cli import options
+
 EXAMPLES = """\b
 Examples:
   iseg benchmark
@@ -47,12 +49,8 @@ def batch_sizes(
     "or a folder.  [default: sd2.1-architecture on CUDA, else tiny]",
 )
 @click.option("--dataset", help="Whose images are segmented.  [default: emoji-voc]")
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The dataset's folder; else ISEG_<DATASET>_ROOT, then the usual places.",
-)
-@click.option("--split", help="By default the dataset's usual one.")
+@options.root
+@options.split
 @click.option(
     "--images",
     type=click.IntRange(min=2),
@@ -74,12 +72,8 @@ def batch_sizes(
     show_default=True,
     help="How often each loop runs; the median counts.",
 )
-@click.option("--device", help="auto, cpu, mps, cuda or cuda:<i>.  [default: auto]")
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
-    help="Number format of the model.  [default: auto]",
-)
+@options.device
+@options.dtype
 @click.option(
     "--vae",
     help="own, or taesd, a hub id or a folder: a tiny autoencoder, but not for the plain path, so "
@@ -95,7 +89,7 @@ def batch_sizes(
     metavar="FILE|PRESET",
     help="Settings laid over the model's usual ones (a YAML file), or a preset in their place.",
 )
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting.")
+@options.assignments
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -123,7 +117,7 @@ def benchmark(
     out: Path,
     skip_reference: bool,
     fail_under_speedup: float | None,
-    **options: object,
+    **given: object,
 ) -> None:
     """Measure how fast this machine makes masks and scores them.
 
@@ -139,8 +133,8 @@ def benchmark(
     plan = None
     if part != "scoring":
         named = {
-            **{name: options[name] for name in SETTINGS},
-            **{f"runtime.{name}": options[name] for name in ("device", "dtype")},
+            **{name: given[name] for name in SETTINGS},
+            **{f"runtime.{name}": given[name] for name in ("device", "dtype")},
         }
         settings = benchmark_settings(configs, assignments, named)
         plan = Plan(settings, images, sizes, rounds, with_plain=not skip_reference)

@@ -18,7 +18,7 @@ from iseg_cli.errors import DatasetNotFoundError
 from iseg_cli.hub import is_downloaded
 from iseg_cli.readers.registry import DATASETS, find_root
 from iseg_cli.resources import TINY_CLIP, TINY_MODEL
-from iseg_cli.workflows.plan import VERSIONS
+from iseg_cli.workflows.origin import VERSIONS
 
 Lines = list[tuple[str, str]]
 

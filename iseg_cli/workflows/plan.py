@@ -1,15 +1,12 @@
 """What a run is to do, and a job made ready from that in any process, on any machine."""
 
-import datetime
-import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from iseg_cli.clip.loading import ClipModel
-from iseg_cli.config import Settings, to_dict
+from iseg_cli.config import Settings
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.readers.base import Reader
 from iseg_cli.samples import LabelSet
@@ -18,12 +15,10 @@ from iseg_cli.workflows.clip import describe_clip, open_clip, open_tagger
 from iseg_cli.workflows.inputs import asks_clip, fitting_background, label_source, open_reader
 from iseg_cli.workflows.job import Extras, Job
 from iseg_cli.workflows.machine import choose_batch_size, fit_batch, open_model, settle
+from iseg_cli.workflows.origin import describe_run
 from iseg_cli.workflows.pipeline import Segmenter
 from iseg_cli.workflows.segmentation import BatchSegmenter
 from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter, segment_label_set
-
-VERSIONS = ("iseg-cli", "torch", "diffusers", "transformers", "numpy", "pillow")
-"""The distributions whose versions go into run.json."""
 
 
 @dataclass(frozen=True)
@@ -123,31 +118,16 @@ def _try_out(segmenter: BatchSegmenter, label_set: LabelSet) -> None:
 
 
 def _describe(job: Job, clip: ClipModel | None, plan: RunPlan) -> RunInfo:
-    reader, segmenter = job.reader, job.segmenter
-    settings, model = segmenter.settings, segmenter.model
-    own = settings.dataset == "folder" and settings.label_set is None
-    chosen = reader.label_set.categories if own else None
-    return RunInfo(
-        dataset=settings.dataset,
-        root=str(reader.root.resolve()),
-        split=reader.split,
+    settings = job.segmenter.settings
+    is_own = settings.dataset == "folder" and settings.label_set is None
+    return describe_run(
+        settings,
+        job.segmenter.model,
+        job.reader,
         label_source=job.source.name,
-        task=settings.task,
-        model={
-            "name": settings.model,
-            "revision": model.revision,
-            "fingerprint": model.fingerprint(),
-            **({} if clip is None else {"clip": describe_clip(clip)}),
-        },
-        settings=to_dict(settings),
-        seed=settings.seed,
-        batch_size=segmenter.batch_size,
-        dtype=str(model.dtype).removeprefix("torch."),
-        device=str(model.device),
+        batch_size=job.segmenter.batch_size,
         images=plan.images,
         limit=plan.limit,
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
-        categories=tuple(category.name for category in chosen) if chosen else None,
-        crop_side=model.image_size if settings.input == "center-crop" else None,
+        categories=(job.reader.label_set.categories or None) if is_own else None,
+        clip=None if clip is None else describe_clip(clip),
     )

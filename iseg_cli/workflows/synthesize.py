@@ -1,28 +1,22 @@
 """`iseg synthesize`: images drawn by the model, with masks from the attention that drew them."""
 
-import datetime
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from tqdm import tqdm
 
-from iseg_cli.config import Settings, declared, to_dict
-from iseg_cli.diffusion.loading import DiffusionModel
+from iseg_cli.config import Settings, declared
 from iseg_cli.errors import SettingsError
 from iseg_cli.readers.registry import dataset_info
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.samples import LabelSet
 from iseg_cli.settings import FilterSettings
 from iseg_cli.storage import (
-    SYNTHESIS,
     Drawing,
     ImageRecord,
-    RunInfo,
     SyntheticFolder,
     encode_mask,
     encode_picture,
@@ -31,7 +25,7 @@ from iseg_cli.workflows.drawing import Painter, Picture
 from iseg_cli.workflows.generate import resolve_settings
 from iseg_cli.workflows.machine import choose_batch_size, open_model, settle
 from iseg_cli.workflows.orders import Order, label_set_for, plan
-from iseg_cli.workflows.plan import VERSIONS
+from iseg_cli.workflows.origin import describe_run
 from iseg_cli.workflows.streams import batches
 
 PRESETS = {"tiny": "emoji-voc-synthesize"}
@@ -93,7 +87,15 @@ def synthesize(
     painter = Painter(model, settings, label_set, batch_size=batch_size)
     for order in orders:
         painter.prompt(order)  # one that is too long is told before hours are spent
-    run = _run_info(settings, label_set, painter, images=len(orders))
+    run = describe_run(
+        settings,
+        model,
+        None,
+        label_source="prompts",
+        batch_size=batch_size,
+        images=len(orders),
+        categories=label_set.categories,
+    )
     with SyntheticFolder.start(out, run, overwrite=overwrite) as folder:
         finished = folder.finished()
         todo = [order for order in orders if order.image_id not in finished]
@@ -211,29 +213,3 @@ def _implausible(folder: SyntheticFolder, bounds: FilterSettings) -> dict[str, s
         return {}
     reasons = {i: implausible(folder.records[i], bounds) for i in sorted(folder.finished())}
     return {image_id: reason for image_id, reason in reasons.items() if reason is not None}
-
-
-def _run_info(settings: Settings, label_set: LabelSet, painter: Painter, *, images: int) -> RunInfo:
-    model: DiffusionModel = painter.model
-    return RunInfo(
-        dataset=settings.dataset,
-        root=None,
-        split="train",
-        label_source="prompts",
-        task=SYNTHESIS,
-        model={
-            "name": settings.model,
-            "revision": model.revision,
-            "fingerprint": model.fingerprint(),
-        },
-        settings=to_dict(settings),
-        seed=settings.seed,
-        batch_size=painter.batch_size,
-        dtype=str(model.dtype).removeprefix("torch."),
-        device=str(model.device),
-        images=images,
-        limit=None,
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
-        categories=tuple(category.name for category in label_set.categories),
-    )

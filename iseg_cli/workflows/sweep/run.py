@@ -1,16 +1,13 @@
 """`iseg sweep`: every setting of a grid scored on a split, each image's attention read once."""
 
-import datetime
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
 from tqdm import tqdm
 
-from iseg_cli.config import Settings, to_dict
+from iseg_cli.config import Settings
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.evaluation.confusion import ConfusionMatrix
@@ -23,7 +20,7 @@ from iseg_cli.storage.sweeps import SweepFolder, earlier_batch_size
 from iseg_cli.workflows.generate import default_folder
 from iseg_cli.workflows.inputs import fitting_background, label_source, open_reader
 from iseg_cli.workflows.machine import choose_batch_size, open_model, settle
-from iseg_cli.workflows.plan import VERSIONS
+from iseg_cli.workflows.origin import describe_run
 from iseg_cli.workflows.sweep.grid import Grid, Point
 from iseg_cli.workflows.sweep.loop import Failed, SettingsScorer
 from iseg_cli.workflows.sweep.plan import plan_captures
@@ -75,8 +72,14 @@ def sweep(
     model = open_model(base)
     batch_size = _batch_size(base, model, None if overwrite else out)
     settle(model, batch_size)
-    info = _run_info(
-        base, reader, source.name, model, images=len(image_ids), limit=limit, batch_size=batch_size
+    info = describe_run(
+        base,
+        model,
+        reader,
+        label_source=source.name,
+        batch_size=batch_size,
+        images=len(image_ids),
+        limit=limit,
     )
     with SweepFolder.start(out, info, overwrite=overwrite) as folder:
         job = _Job(model, reader, source, {p.key: p.settings for p in points}, folder)
@@ -274,38 +277,3 @@ def _result(
         for point in points
     )
     return SweepResult(grid.axes, scores, protocol, job.failed)
-
-
-def _run_info(
-    base: Settings,
-    reader: Reader,
-    label_source: str,
-    model: DiffusionModel,
-    *,
-    images: int,
-    limit: int | None,
-    batch_size: int,
-) -> RunInfo:
-    """Return what all settings of a sweep have in common."""
-    return RunInfo(
-        dataset=base.dataset,
-        root=str(reader.root.resolve()),
-        split=reader.split,
-        label_source=label_source,
-        task=base.task,
-        model={
-            "name": base.model,
-            "revision": model.revision,
-            "fingerprint": model.fingerprint(),
-        },
-        settings=to_dict(base),
-        seed=base.seed,
-        batch_size=batch_size,
-        dtype=str(model.dtype).removeprefix("torch."),
-        device=str(model.device),
-        images=images,
-        limit=limit,
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
-        crop_side=model.image_size if base.input == "center-crop" else None,
-    )
