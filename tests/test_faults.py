@@ -14,6 +14,7 @@ import struct
 import threading
 import time
 import zlib
+from contextlib import closing
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -27,8 +28,8 @@ from PIL import Image
 from iseg_cli.cli import main
 from iseg_cli.errors import PredictionsError
 from iseg_cli.samples import Mask
-from iseg_cli.storage import encode_mask, is_whole_png, read_mask
-from iseg_cli.storage.files import append
+from iseg_cli.storage import encode_mask, files, is_whole_png, read_mask
+from iseg_cli.storage.files import LineFile
 from iseg_cli.storage.lock import FolderLock
 
 COUNT, BATCH = 16, 4
@@ -294,13 +295,14 @@ class FullFor(FileIO):
         return super().write(data[:10] if self.tries == 1 else data)
 
 
-def test_half_a_line_is_taken_back(tmp_path: Path) -> None:
+def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another thread may write the next line as soon as the disk has room again."""
     (tmp_path / "file").write_bytes(b"first line\n")
-    with FullFor(tmp_path / "file", "a") as file:
-        with pytest.raises(OSError, match="No space left"):
-            append(file, b"second line\n")
-        append(file, b"third line\n")
+    monkeypatch.setattr(files, "FileIO", FullFor)
+    with closing(LineFile(tmp_path / "file")) as file:
+        with pytest.raises(PredictionsError, match=r"cannot write .*file: No space left"):
+            file.append(b"second line\n")
+        file.append(b"third line\n")
     assert (tmp_path / "file").read_bytes() == b"first line\nthird line\n"
 
 

@@ -68,17 +68,42 @@ def write_atomically(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def append(file: FileIO, line: bytes) -> None:
-    """Append a line to a file, whole or not at all, however much of it the disk takes; OSError."""
-    size = os.fstat(file.fileno()).st_size
-    left = memoryview(line)
-    try:
-        while left:
-            left = left[file.write(left) :]
-    except OSError:
-        with suppress(OSError):
-            file.truncate(size)  # else the next line would follow half of this one
-        raise
+class LineFile:
+    """A file that grows by whole lines, however much of one the disk takes.
+
+    Attributes:
+        path: the file; it is made with its first line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: FileIO | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something was appended since the file was last closed."""
+        return self._file is not None
+
+    def append(self, lines: bytes) -> None:
+        """Add lines, all of them or nothing; PredictionsError where they cannot be written."""
+        with naming_faults("write", self.path):
+            if self._file is None:
+                self._file = FileIO(self.path, "a")
+            size = os.fstat(self._file.fileno()).st_size
+            left = memoryview(lines)
+            try:
+                while left:
+                    left = left[self._file.write(left) :]
+            except OSError:
+                with suppress(OSError):
+                    self._file.truncate(size)  # else the next line would follow half of this one
+                raise
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
 
 
 def remove_temporaries(folder: Path) -> None:

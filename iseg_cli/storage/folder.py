@@ -150,7 +150,7 @@ class PredictionFolder(Layout):
             if not self._journal.is_open:  # a report describes other masks from here on
                 with naming_faults("remove", self.report_path):
                     self.report_path.unlink(missing_ok=True)
-            self._journal.append(record)
+            self._journal.record(record)
             self.records[record.image_id] = record
 
     def note_batch_size(self, batch_size: int) -> None:

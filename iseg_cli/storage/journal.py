@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from io import FileIO
 from pathlib import Path
 
 from iseg_cli.errors import PredictionsError
-from iseg_cli.storage.files import append, naming_faults, write_atomically
+from iseg_cli.storage.files import LineFile, write_atomically
 from iseg_cli.storage.records import NOT_OURS, ImageRecord, json_text
 from iseg_cli.storage.shards import Shard
 
 RECORDS_NAME = "images.jsonl"
 
 
-class Journal:
+class Journal(LineFile):
     """The records of a run, or of one shard of it, on their way to disk.
 
     Attributes:
@@ -21,32 +20,16 @@ class Journal:
     """
 
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
-        name = RECORDS_NAME if shard is None else f"images.{shard.name}.jsonl"
-        self.path = folder / name
-        self._file: FileIO | None = None
+        super().__init__(folder / (RECORDS_NAME if shard is None else f"images.{shard.name}.jsonl"))
 
-    @property
-    def is_open(self) -> bool:
-        """Whether something was appended since the file was last closed."""
-        return self._file is not None
-
-    def append(self, record: ImageRecord) -> None:
-        """Add a record, all of its line or nothing; PredictionsError where it cannot be written."""
-        with naming_faults("write", self.path):
-            if self._file is None:
-                self._file = FileIO(self.path, "a")
-            append(self._file, record_line(record).encode())
+    def record(self, record: ImageRecord) -> None:
+        """Add a record; PredictionsError where it cannot be written."""
+        self.append(record_line(record).encode())
 
     def replace(self, records: Iterable[ImageRecord]) -> None:
         """Put these records in the place of the file's, all or none of them."""
         self.close()
         write_atomically(self.path, "".join(record_line(r) for r in records).encode())
-
-    def close(self) -> None:
-        """Close the file; the next record opens it again."""
-        if self._file is not None:
-            file, self._file = self._file, None
-            file.close()
 
 
 def record_line(record: ImageRecord) -> str:

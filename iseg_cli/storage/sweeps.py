@@ -5,13 +5,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from iseg_cli.errors import PredictionsError
-from iseg_cli.storage.files import TEMPORARY_SUFFIX, remove_temporaries, write_atomically
+from iseg_cli.storage.files import (
+    TEMPORARY_SUFFIX,
+    LineFile,
+    remove_temporaries,
+    write_atomically,
+)
 from iseg_cli.storage.lock import LOCK_NAME, FolderLock
 from iseg_cli.storage.records import RunInfo
 
@@ -53,7 +58,7 @@ class SweepFolder:
         self.path = path
         self.info = info
         self._lock = lock
-        self._journal: TextIO | None = None
+        self._journal = LineFile(path / COUNTS_NAME)
         self._sets: dict[tuple[str, ...], int] = {}
 
     @classmethod
@@ -136,14 +141,7 @@ class SweepFolder:
         text = "".join(
             json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines
         )
-        path = self.path / COUNTS_NAME
-        try:
-            if self._journal is None:
-                self._journal = path.open("a", encoding="utf-8")
-            self._journal.write(text)
-            self._journal.flush()
-        except OSError as error:
-            raise PredictionsError(f"cannot write {path}: {error.strerror}") from error
+        self._journal.append(text.encode())
         self._sets[counts.settings] = number
 
     def write_results(self, results: Mapping[str, Any]) -> None:
@@ -159,9 +157,7 @@ class SweepFolder:
     def close(self) -> None:
         """Close the counts and let other processes write in the folder."""
         try:
-            if self._journal is not None:
-                self._journal.close()
-                self._journal = None
+            self._journal.close()
         finally:
             self._lock.release()
 

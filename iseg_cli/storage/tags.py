@@ -7,15 +7,15 @@ classes, as `file:labels.json` is read.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from iseg_cli.errors import PredictionsError
-from iseg_cli.storage.files import write_atomically
+from iseg_cli.storage.files import LineFile, write_atomically
 
 
 class TagFile:
@@ -27,7 +27,7 @@ class TagFile:
         scores: image id -> a score for each class, of the images that are finished.
     """
 
-    def __init__(self, path: Path, journal: BinaryIO) -> None:
+    def __init__(self, path: Path, journal: LineFile) -> None:
         self.path, self.scores_path = path, _scores_path(path)
         self.scores: dict[str, Float32[np.ndarray, " classes"]] = {}
         self._journal = journal
@@ -59,7 +59,7 @@ class TagFile:
         kept = [] if overwrite else _finished(path, settings)
         head = _line({"settings": settings, **about})
         write_atomically(_scores_path(path), b"".join([head, *kept]))  # a torn last line ends here
-        with _scores_path(path).open("ab") as journal:
+        with closing(LineFile(_scores_path(path))) as journal:
             file = cls(path, journal)
             file.scores.update(map(_parse, kept))
             yield file
@@ -67,11 +67,7 @@ class TagFile:
     def add(self, scores: Mapping[str, Sequence[float]]) -> None:
         """Keep the scores of some more images, with the decimals that they have."""
         lines = [_line({"image_id": i, "scores": list(own)}) for i, own in scores.items()]
-        try:
-            self._journal.write(b"".join(lines))
-            self._journal.flush()
-        except OSError as error:
-            raise PredictionsError(f"cannot write {self.scores_path}: {error.strerror}") from None
+        self._journal.append(b"".join(lines))
         self.scores.update(map(_parse, lines))
 
     def finish(self, labels: Mapping[str, Sequence[str]]) -> None:
