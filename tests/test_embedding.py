@@ -68,3 +68,12 @@ def test_what_was_asked_for_longest_ago_is_forgotten(listening, monkeypatch):
     assert torch.equal(
         rows[1], by_hand(replace(listening, text_encoder=listening.text_encoder.encoder), "a dog")
     )
+
+
+@torch.inference_mode()
+def test_weights_that_are_lent_for_the_work_give_the_same(random_model):
+    """As on a GPU, where the encoder itself stays on the host."""
+    embed = TextEmbedder(random_model)
+    embed._is_away = True
+    [row] = embed(["a cat and a car"])
+    assert torch.equal(row, by_hand(random_model, "a cat and a car"))

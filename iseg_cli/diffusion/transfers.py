@@ -23,7 +23,8 @@ class HostCopies:
     """Copies of tensors on the host: under way from a GPU until they are asked for."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
-        self._copies = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
+        # Elsewhere than on CUDA nothing would tell when a copy that does not wait is there.
+        self._copies = [tensor.to("cpu", non_blocking=tensor.is_cuda) for tensor in tensors]
         self._arrived = None
         if any(tensor.is_cuda for tensor in tensors):
             self._arrived = torch.cuda.Event()
