@@ -17,6 +17,7 @@ from iseg_cli.diffusion.processors import (
     attached,
     attention_layer,
     attention_layers,
+    choose_heads,
     mean_attention,
     probabilities,
     require_self_heads,
@@ -194,7 +195,7 @@ class _CrossCapture(Processor):
         if not heads:
             return
         if len(heads) < attn.heads:
-            query, key = query[:, heads], key[:, heads]
+            query, key = choose_heads(query, heads), choose_heads(key, heads)
         total = probabilities(query, key, attn).sum(dim=1)
         if grid in captured.cross:
             captured.cross[grid] += total
@@ -216,6 +217,6 @@ class _SelfCapture(Processor):
 
     def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
         if not self.is_last and self.heads is not None:
-            chosen = list(require_self_heads(self.heads, attn))
-            query, key = query[:, chosen], key[:, chosen]
+            chosen = require_self_heads(self.heads, attn)
+            query, key = choose_heads(query, chosen), choose_heads(key, chosen)
         self.capture.captured.self_attention = mean_attention(query, key, attn)

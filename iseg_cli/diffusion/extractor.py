@@ -15,6 +15,7 @@ from iseg_cli.diffusion.latents import add_noise, check_timestep, draw_noise, en
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.diffusion.prompts import Prompt, build_prompts
 from iseg_cli.diffusion.reading import AttentionReader
+from iseg_cli.diffusion.transfers import to_device
 from iseg_cli.maps import AttentionMaps
 from iseg_cli.ops.aggregate import join_prompts
 from iseg_cli.samples import Category
@@ -122,7 +123,7 @@ class Extractor:
             # Filled up to the batch size, so that every forward has the same shape.
             filled = [*group, *[group[-1]] * (self.batch_size - len(group))]
             reading = self._reader.read(
-                noisy[[row.image for row in filled]],
+                _take(noisy, [row.image for row in filled]),
                 self._timestep,
                 [row.prompt for row in filled],
             )
@@ -151,6 +152,13 @@ class Extractor:
             background_words=self.background_words,
             max_tokens=self.model.max_tokens,
         )
+
+
+def _take(latents: Tensor, images: list[int]) -> Tensor:
+    """Return the latents of some images; mostly it is all of them, in their order."""
+    if images == list(range(len(latents))):
+        return latents
+    return latents[to_device(torch.tensor(images), latents.device)]
 
 
 def _join(maps: Tensor, rows: Sequence[_Row], count: int, widest: int) -> Tensor:

@@ -109,6 +109,14 @@ def mean_attention(query: Tensor, key: Tensor, attn: Any, *, at_once: int = 1) -
     return mean.div_(heads) if heads > 1 else mean
 
 
+def choose_heads(values: Tensor, heads: Sequence[int]) -> Tensor:
+    """Return some heads of Float[batch heads ...]; an index would have to travel to the device."""
+    first, count = heads[0], len(heads)
+    if list(heads) == list(range(first, first + count)):
+        return values[:, first : first + count]
+    return torch.stack([values[:, head] for head in heads], dim=1)
+
+
 def require_self_heads(heads: Sequence[int] | None, attn: Any) -> Sequence[int]:
     """Return the heads of a layer that `capture.self_heads` asks for; None asks for all.
 
@@ -162,7 +170,8 @@ def _project(linear: Any, hidden: Tensor, heads: Sequence[int] | None, attn: Any
     if heads is None:
         projected = linear(hidden)
     else:
-        weight = linear.weight.unflatten(0, (attn.heads, -1))[list(heads)].flatten(0, 1)
+        of_heads = linear.weight.unflatten(0, (1, attn.heads, -1))
+        weight = choose_heads(of_heads, heads).flatten(0, 2)
         projected = hidden @ weight.t()  # Stable Diffusion's have no bias
     split: Tensor = projected.unflatten(2, (count, -1)).transpose(1, 2)
     return split

@@ -17,6 +17,7 @@ from iseg_cli.diffusion.processors import (
     attached,
     attention_layer,
     attention_layers,
+    choose_heads,
     mean_attention,
     require_self_heads,
 )
@@ -95,8 +96,8 @@ class _SelfCapture(Processor):
         # As many matrices at a time as take no more memory than one at the full grid.
         at_once = max(1, self.side**4 // query.shape[2] ** 2)
         if self.refining is not None:
-            heads = list(require_self_heads(self.refining.heads, attn))
-            chosen = query[:, heads], key[:, heads]
+            heads = require_self_heads(self.refining.heads, attn)
+            chosen = choose_heads(query, heads), choose_heads(key, heads)
             self.captured.refining = mean_attention(*chosen, attn, at_once=at_once)
         if self.is_summed:
             self._add(mean_attention(query, key, attn, at_once=at_once))

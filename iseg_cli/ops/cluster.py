@@ -44,7 +44,7 @@ def cluster_maps(
     shift, log_shift = points.mean(dim=1, keepdim=True), logs.mean(dim=1, keepdim=True)
     points_t, logs_t = (points - shift).transpose(1, 2), (logs - log_shift).transpose(1, 2)
 
-    centres = points[:, _start_positions(side).to(maps.device)]
+    centres = points[:, _start_positions(side, maps.device)]
     empty = torch.zeros_like(centres[..., 0], dtype=torch.bool)
     for _ in range(rounds):
         shifted, log_shifted = centres - shift, centres.log() - log_shift
@@ -63,8 +63,8 @@ def cluster_maps(
     return means.gather(1, nearest[..., None].expand_as(maps))
 
 
-def _start_positions(side: int) -> Int64[Tensor, " clusters"]:
+def _start_positions(side: int, device: torch.device) -> Int64[Tensor, " clusters"]:
     """Return the positions, in row-major order, at which clusters start."""
     step = max(1, math.floor(side / math.sqrt(CLUSTERS)))
-    line = torch.arange(0, side, step)
+    line = torch.arange(0, side, step, device=device)
     return (line[:, None] * side + line).flatten()
