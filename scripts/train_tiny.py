@@ -6,7 +6,7 @@ Example: python scripts/train_tiny.py --work build/tiny
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import torch
@@ -19,6 +19,7 @@ from tiny.store import make_store
 from tiny.text import make_tokenizer
 from tiny.vae import train_vae
 
+P = TypeVar("P", Plan, ClipPlan)
 STAGES = ("scenes", "clip", "vae", "unet", "export")
 
 
@@ -54,6 +55,14 @@ STAGES = ("scenes", "clip", "vae", "unet", "export")
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A model folder to go on from: its dead VAE channels are revived, its UNet adapts.",
 )
+@click.option(
+    "--clip-start",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A CLIP folder to go on from.",
+)
+@click.option("--clip-near-steps", type=int, help="Steps of the CLIP on windows of 64 px.")
+@click.option("--clip-whole-steps", type=int, help="Steps of the CLIP on images of 128 px.")
+@click.option("--clip-peak", type=float, help="Highest learning rate of the CLIP.")
 @click.option("--peak", type=float, help="Highest learning rate of the UNet.")
 @click.option("--last", type=float, help="Learning rate of the UNet's last step.")
 @click.option(
@@ -75,6 +84,10 @@ def main(
     small_steps: int | None,
     large_steps: int | None,
     start: Path | None,
+    clip_start: Path | None,
+    clip_near_steps: int | None,
+    clip_whole_steps: int | None,
+    clip_peak: float | None,
     peak: float | None,
     last: float | None,
     until: str,
@@ -82,13 +95,10 @@ def main(
     """Run the stages up to `until`; each resumes, or is skipped where it is finished."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
-    given: dict[str, Any] = {
-        "small_steps": small_steps,
-        "large_steps": large_steps,
-        "peak": peak,
-        "last": last,
-    }
-    plan = replace(Plan(), **{key: value for key, value in given.items() if value is not None})
+    plan = _changed(Plan(), small_steps=small_steps, large_steps=large_steps, peak=peak, last=last)
+    clip_plan = _changed(
+        ClipPlan(), near_steps=clip_near_steps, whole_steps=clip_whole_steps, peak=clip_peak
+    )
     end = STAGES.index(until)
     if dataset is not None:
         make_dataset(work, dataset, seed=seed)
@@ -99,7 +109,7 @@ def main(
     make_store(work, "fit128", seed=seed, side=128, count=large_scenes)
     make_tokenizer(work, start=start)
     if end >= STAGES.index("clip"):
-        train_clip(work, seed=seed, plan=ClipPlan())
+        train_clip(work, seed=seed, plan=clip_plan, start=clip_start)
     if end >= STAGES.index("vae"):
         train_vae(work, seed=seed, steps=vae_steps, start=start)
     if end >= STAGES.index("unet"):
@@ -107,6 +117,12 @@ def main(
     if end >= STAGES.index("export"):
         export_model(work, target)
         export_clip(work, target.with_name("tiny-clip"))
+
+
+def _changed(plan: P, **values: float | None) -> P:
+    """Return a plan with what was given."""
+    given: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
+    return replace(plan, **given)
 
 
 if __name__ == "__main__":

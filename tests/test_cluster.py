@@ -20,7 +20,8 @@ def attention_maps(batch, side, tokens, seed=0):
 
 def test_start_positions_of_the_true_size():
     rows = [0, 11, 22, 33, 44, 55]
-    assert _start_positions(64, torch.device("cpu")).tolist() == [64 * y + x for y in rows for x in rows]
+    positions = _start_positions(64, torch.device("cpu"))
+    assert positions.tolist() == [64 * y + x for y in rows for x in rows]
 
 
 @pytest.mark.parametrize("side", [1, 4, 8, 11, 12, 16, 32, 48, 96, 128])

@@ -52,18 +52,22 @@ def build_clip_tokenizer() -> CLIPTokenizer:
     return build_tokenizer(more=(*MORE_WORDS, *sorted(frames - {"{}"}), *SURROUNDINGS))
 
 
-def make_clip_tokenizer(work: Path) -> CLIPTokenizer:
+def make_clip_tokenizer(work: Path, *, start: Path | None = None) -> CLIPTokenizer:
     """The tokenizer of `work/clip-tokenizer`, written there unless it is there.
 
-    Training, its resumption and the export must share one, whatever words are added later.
+    Training, its resumption and the export must share one, whatever words are added later; so a
+    training that goes on from the CLIP in the folder `start` goes on with its tokenizer.
     """
     folder = work / "clip-tokenizer"
     if not folder.exists():
         partial = work / "clip-tokenizer.part"
-        build_clip_tokenizer().save_pretrained(partial)
+        tokenizer = (
+            build_clip_tokenizer() if start is None else CLIPTokenizer.from_pretrained(start)
+        )
+        tokenizer.save_pretrained(partial)
         partial.rename(folder)
-    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
-    return tokenizer
+    kept: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
+    return kept
 
 
 class Captions:

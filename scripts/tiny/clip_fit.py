@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
@@ -141,12 +142,19 @@ def judge(clip: CLIPModel, tokenizer: CLIPTokenizer, work: Path) -> dict[str, fl
     }
 
 
-def train_clip(work: Path, *, seed: int, plan: ClipPlan) -> None:
-    """Train from the last checkpoint on; scores go to `work/clip_curve.csv`."""
+def train_clip(work: Path, *, seed: int, plan: ClipPlan, start: Path | None = None) -> None:
+    """Train from the last checkpoint on; scores go to `work/clip_curve.csv`.
+
+    A fresh training begins from the CLIP in the folder `start`, if it is given.
+    """
     torch.manual_seed(seed)
-    tokenizer = make_clip_tokenizer(work)
+    tokenizer = make_clip_tokenizer(work, start=start)
     clip = build_clip(tokenizer)
-    start_patches(clip, open_store(work, "fit128").images[:1000])
+    if start is None:
+        start_patches(clip, open_store(work, "fit128").images[:1000])
+    else:
+        weights = load_file(start / "model.safetensors")
+        clip.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     parameters = list(clip.parameters())
     optimiser = build_optimiser(clip, plan)
     average = Average(parameters, longest=0.998)
