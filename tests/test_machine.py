@@ -3,9 +3,14 @@ import sys
 
 import pytest
 import torch
+from faults import out_of_memory
 
+from iseg_cli.config import validate
 from iseg_cli.errors import SettingsError
+from iseg_cli.readers.folder import label_set_of
 from iseg_cli.workflows.machine import fit_batch, whole_image_threads
+from iseg_cli.workflows.pipeline import Segmenter
+from iseg_cli.workflows.plan import _try_out
 
 
 def attempt_up_to(limit, tried):
@@ -41,6 +46,17 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
 
     with pytest.raises(RuntimeError, match="no kernel image"):
         fit_batch(4, attempt)
+
+
+@pytest.mark.parametrize("word", ["dog", "abcdefghij" * 9])
+def test_a_batch_is_tried_out_in_full(random_model, word):
+    """As on a GPU before a run begins; words that fit no prompt are left to their images."""
+    segmenter = Segmenter(random_model, validate({}), batch_size=3)
+    with out_of_memory(over=3) as asked:
+        _try_out(segmenter, label_set_of([word, "cat"]))
+    assert asked == [3]
+    with out_of_memory(over=2), pytest.raises(torch.OutOfMemoryError):
+        _try_out(segmenter, label_set_of([word, "cat"]))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 from iseg_cli.clip.loading import ClipModel
 from iseg_cli.config import Settings
 from iseg_cli.diffusion.loading import DiffusionModel
+from iseg_cli.errors import PromptError
 from iseg_cli.readers.base import Reader
 from iseg_cli.samples import LabelSet
 from iseg_cli.storage import Layout, RunInfo
@@ -109,9 +110,14 @@ def _open_segmenter(
 def _try_out(segmenter: BatchSegmenter, label_set: LabelSet) -> None:
     """Segment a full batch of black images, with as many categories as images usually have."""
     count, side = segmenter.batch_size, segmenter.model.image_size
+    named = label_set.categories[:4]
+    try:
+        segmenter.check(named)
+    except PromptError:  # images with these will be reported, each by its name
+        named = ()
     segmenter.begin_batch(
         np.zeros((count, side, side, 3), dtype=np.uint8),
-        [label_set.categories[:4]] * count,
+        [named] * count,
         [(side, side)] * count,
         label_set,
     )()
