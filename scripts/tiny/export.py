@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
@@ -11,20 +12,22 @@ from safetensors.torch import load_file
 from tiny.text import make_tokenizer, settle_unseen_words
 from tiny.unet import Model, build_scheduler, set_sharpness
 
+Weights = Literal["best", "last"]
 SHARPNESS = 12.0  # c^2 of the frozen kernel, chosen on emoji-voc train: docs/embedded-model.md
 
 
-def load_model(work: Path) -> Model:
-    """The UNet and text encoder with the averaged weights that scored best."""
+def load_model(work: Path, weights: Weights) -> Model:
+    """The UNet and text encoder with averaged weights: those that scored best, or the last ones."""
+    folder = {"best": "unet-best", "last": "unet-checkpoint"}[weights]
     model = Model(make_tokenizer(work))
-    model.load_state_dict(load_file(work / "unet-best" / "average.safetensors"))
+    model.load_state_dict(load_file(work / folder / "average.safetensors"))
     return model.eval()
 
 
-def export_model(work: Path, target: Path) -> None:
+def export_model(work: Path, target: Path, *, weights: Weights = "best") -> None:
     """Write the whole pipeline in float16 to `target`, replacing what lay there."""
     tokenizer = make_tokenizer(work)
-    model = load_model(work)
+    model = load_model(work, weights)
     settle_unseen_words(model.text, tokenizer)
     set_sharpness(model.unet, SHARPNESS)
     pipeline = StableDiffusionPipeline(

@@ -11,7 +11,7 @@ from transformers import CLIPTokenizer
 
 from tiny.text import WIDTH, build_text_encoder
 
-SHARPNESS = 9.0  # c^2 of the similarity start
+SHARPNESS = 6.0  # c^2 of the similarity start
 
 
 def build_scheduler() -> DDIMScheduler:

@@ -1,6 +1,7 @@
 """The VAE: an AutoencoderKL of 0.23 M weights that divides the side by 4."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,13 @@ def revive_channels(vae: AutoencoderKL, images: Tensor) -> None:
         last.bias[count + channel] = -4.0  # log variance: little noise from the start
         torch.nn.init.normal_(vae.post_quant_conv.weight[:, channel], std=0.3)
     log.info("VAE: channels %s revived", dead.nonzero().flatten().tolist())
+
+
+def keep_vae(work: Path, start: Path) -> None:
+    """Take the VAE of the model folder `start` as it is; training it then has nothing to do."""
+    if not (work / "vae").exists():
+        shutil.copytree(start / "vae", work / "vae.part", dirs_exist_ok=True)
+        (work / "vae.part").rename(work / "vae")
 
 
 def train_vae(work: Path, *, seed: int, steps: int = STEPS, start: Path | None = None) -> None:
