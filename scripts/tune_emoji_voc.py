@@ -2,8 +2,8 @@
 
 First the layers whose cross-attention is read, then the timestep with the step of Ent-Self and the
 number of iterations, then the heads of self-attention, gamma and the background's threshold: each
-with the best of those before. Then heads of cross-attention are left out, one after the other, as
-long as that helps. Prints every score and, at the end, the settings to write into the preset.
+with the best of those before. Prints every score and, at the end, the settings to write into the
+preset.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,6 @@ ITERATIONS = (1, 2, 4, 6, 8, 12, 16)
 SELF_HEADS = (None, [0], [1])
 GAMMAS = (1.0, 1.15, 1.3, 1.6)
 THRESHOLDS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
-HEADS_A_LAYER = {1: 2, 2: 4}  # of the embedded model, at L and at L/2
 
 Changes = dict[str, Any]
 START: Changes = {
@@ -52,21 +51,6 @@ def best_of(
     for name, confusion in counts.items():
         click.echo(f"{confusion.miou():.4f} {name}")
     return choices[max(counts, key=lambda name: counts[name].miou())]
-
-
-def leave_out_heads(model: DiffusionModel, reader: Reader, before: Changes) -> Changes:
-    """Return `before` without the heads of cross-attention that do harm."""
-    (divisor,) = before["capture.cross_weights"]
-    best = before
-    heads = list(range(len(before["capture.cross_layers"]) * HEADS_A_LAYER[divisor]))
-    while len(heads) > 1:
-        fewer = [[head for head in heads if head != left_out] for left_out in heads]
-        candidates = [{"capture.cross_heads": {divisor: chosen}} for chosen in (heads, *fewer)]
-        best = best_of(model, reader, best, candidates)
-        if best["capture.cross_heads"][divisor] == heads:
-            break
-        heads = best["capture.cross_heads"][divisor]
-    return best
 
 
 @click.command()
@@ -97,7 +81,6 @@ def run(name: str) -> None:
     best = START
     for candidates in rounds:
         best = best_of(model, reader, best, candidates)
-    best = leave_out_heads(model, reader, best)
     click.echo(f"best: {best}")
 
 
