@@ -74,6 +74,17 @@ def draw_curves(unet: list[dict[str, str]], clip: list[dict[str, str]]) -> Figur
     return figure
 
 
+def load_pipeline(model: Path, sharpness: float) -> StableDiffusionPipeline:
+    """The model's pipeline with DDIM, its kernel at a sharpness: that of training suits 64 px."""
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        model, safety_checker=None, requires_safety_checker=False
+    )
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    set_sharpness(pipeline.unet, sharpness)
+    return pipeline
+
+
 def sample(pipeline: StableDiffusionPipeline, words: tuple[str, ...], seed: int) -> Image.Image:
     """One image of some categories, drawn by DDIM that adds as much noise as DDPM does."""
     picture: Image.Image = pipeline(
@@ -113,12 +124,7 @@ def main(model: Path) -> None:
     mpl.use("Agg")
     curves = draw_curves(read_rows(UNET_CURVE), read_rows(CLIP_CURVE))
     curves.savefig(DOCS / "images" / "learning-curve.png", dpi=110)
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        model, safety_checker=None, requires_safety_checker=False
-    )
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
-    pipeline.set_progress_bar_config(disable=True)
-    set_sharpness(pipeline.unet, SHARPNESS)  # that of training at 64 px; it ships sharper
+    pipeline = load_pipeline(model, SHARPNESS)
     draw_samples(pipeline).save(DOCS / "images" / "samples.jpg", quality=88)
 
 
