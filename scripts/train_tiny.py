@@ -139,10 +139,18 @@ def main(
     if "unet" in stages:
         train_unet(work, seed=seed, plan=plan, start=start)
     if "export" in stages:
-        if (work / "unet-checkpoint").exists():
-            export_model(work, target, weights=weights)
-        if (work / "clip-checkpoint").exists():
-            export_clip(work, target.with_name("tiny-clip"))
+        _export(work, target, weights)
+
+
+def _export(work: Path, target: Path, weights: Weights) -> None:
+    """Write what was trained: the diffusion model, the CLIP, or both."""
+    has_unet, has_clip = ((work / f"{name}-checkpoint").exists() for name in ("unet", "clip"))
+    if not (has_unet or has_clip):
+        raise click.UsageError(f"nothing was trained in {work} yet: add --stage unet or clip")
+    if has_unet:
+        export_model(work, target, weights=weights)
+    if has_clip:
+        export_clip(work, target.with_name("tiny-clip"))
 
 
 def _changed(plan: P, **values: float | None) -> P:

@@ -43,6 +43,14 @@ def pipeline():
     return pipeline
 
 
+def test_the_self_attention_that_refines_is_a_kernel_of_similarity(pipeline):
+    """Queries and keys are one rotation of their input times the square root of 12."""
+    layer = pipeline.unet.up_blocks[3].attentions[1].transformer_blocks[0].attn1
+    queries, keys = layer.to_q.weight.double(), layer.to_k.weight.double()
+    assert torch.equal(queries, keys)
+    torch.testing.assert_close(queries @ queries.T, 12 * torch.eye(32).double(), atol=0.02, rtol=0)
+
+
 def sample(pipeline, prompt: str) -> torch.Tensor:
     """Eight images of a prompt, [8, 64, 64, 3] in [0, 1]."""
     images = pipeline(
