@@ -151,8 +151,14 @@ def test_an_empty_split_is_named(root: Path) -> None:
 
 @pytest.mark.parametrize("image_id", ["../../secret", "a/../../b", "..", "c\\d"])
 def test_an_id_that_leads_out_of_the_folder_is_refused(root: Path, image_id: str) -> None:
-    (root / "ImageSets" / "Segmentation" / "bad.txt").write_text(f"{image_id}\n", "utf-8")
-    with pytest.raises(DataError, match="no name within the dataset"):
+    listing = root / "ImageSets" / "Segmentation" / "bad.txt"
+    listing.write_text(f"{image_id}\n2007_000032\n", "utf-8")
+    reader = VocReader(root, split="bad")
+    assert reader.image_ids == ("2007_000032",)
+    assert "no name within the dataset" in reader.refused[image_id]
+
+    listing.write_text(f"{image_id}\n", "utf-8")
+    with pytest.raises(DatasetNotFoundError, match="no name within the dataset"):
         VocReader(root, split="bad")
 
 

@@ -165,6 +165,8 @@ def generate(
         )
     if overlays:
         click.echo(f"Overlays: {summary.folder / 'overlays'}")
+    for note in summary.notes:
+        click.echo(f"note: {note}", err=True)
     for image_id, reason in summary.failed.items():
         click.echo(f"failed: {image_id}: {reason}", err=True)
     if summary.failed:

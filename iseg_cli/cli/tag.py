@@ -117,6 +117,8 @@ def tag(
     click.echo(f"{done.asked - len(done.failed)} images labelled in {done.out}{resumed}.", err=True)
     if done.report is not None:
         click.echo(render_tags(done.report, style), nl=False)
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
     for image_id, reason in done.failed.items():
         click.echo(f"failed: {image_id}: {reason}", err=True)
     if done.failed:

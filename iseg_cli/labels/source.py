@@ -16,10 +16,12 @@ class LabelSource:
     Attributes:
         name: what the protocol of a run and of its report says of where the labels came from.
         read: the function behind it; an image without labels gives an empty tuple.
+        notes: what a user should know about the source, a sentence each.
     """
 
     name: str
     read: Callable[[Sample], tuple[Category, ...]]
+    notes: tuple[str, ...] = ()
 
     def __call__(self, sample: Sample) -> tuple[Category, ...]:
         """Return the categories in an image, in the order of their ids."""
@@ -38,9 +40,11 @@ def from_masks(truth: Callable[[str], Mask], label_set: LabelSet) -> LabelSource
     return LabelSource("masks", read)
 
 
-def from_annotations(annotated: Callable[[str], tuple[Category, ...]]) -> LabelSource:
+def from_annotations(
+    annotated: Callable[[str], tuple[Category, ...]], notes: Iterable[str] = ()
+) -> LabelSource:
     """Return the labels that the dataset's annotations give, `annotated` mapping an id to them."""
-    return LabelSource("annotations", lambda sample: annotated(sample.image_id))
+    return LabelSource("annotations", lambda sample: annotated(sample.image_id), tuple(notes))
 
 
 def nowhere() -> LabelSource:

@@ -1,6 +1,6 @@
 """What `--labels` takes, turned into a source."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from iseg_cli.errors import SettingsError, suggestion
@@ -19,6 +19,7 @@ def choose(
     label_set: LabelSet,
     truth: Callable[[str], Mask] | None = None,
     annotated: Callable[[str], tuple[Category, ...]] | None = None,
+    annotation_notes: Iterable[str] = (),
 ) -> LabelSource:
     """Return the source that `--labels` names.
 
@@ -27,6 +28,7 @@ def choose(
         label_set: the classes that the labels are among.
         truth: maps an image id to its ground truth; None where there is none.
         annotated: maps an image id to the categories annotated; None where there are none.
+        annotation_notes: what a user of the annotations should know, a sentence each.
 
     Raises:
         SettingsError: no such source, or the dataset lacks it.
@@ -44,7 +46,7 @@ def choose(
     if spec == "annotations":
         if annotated is None:
             raise SettingsError("there are no annotations to take image labels from; use file:PATH")
-        return from_annotations(annotated)
+        return from_annotations(annotated, annotation_notes)
     if spec == "clip":
         raise SettingsError("labels from CLIP are no truth; use masks, annotations or file:PATH")
     raise SettingsError(

@@ -31,6 +31,9 @@ class Reader(ABC):
         split: which part of it this is.
         label_set: what the labels of its masks mean.
         image_ids: the images of the split; an id may hold `/`, never `..`.
+        refused: names that the dataset lists and that no mask can have, each with what is wrong
+            with it; they are no images of the split, and a run reports them as failed.
+        notes: what a user should know about the dataset's files, a sentence each.
     """
 
     name: ClassVar[str]
@@ -41,12 +44,14 @@ class Reader(ABC):
         self.root = root
         self.split = split
         self.label_set = label_set
-        self.image_ids = tuple(dict.fromkeys(image_ids))
+        listed = tuple(dict.fromkeys(image_ids))
+        self.refused = {i: reason for i in listed if (reason := _fault_of_name(i, root))}
+        self.image_ids = tuple(i for i in listed if i not in self.refused)
+        self.notes: tuple[str, ...] = ()
         self._known = frozenset(self.image_ids)
-        for image_id in self.image_ids:
-            _refuse_path(image_id, root)
         if not self.image_ids:
-            raise DatasetNotFoundError(f"split {split} of {self.name} in {root} has no images")
+            why = next((f": {reason}" for reason in self.refused.values()), "")
+            raise DatasetNotFoundError(f"split {split} of {self.name} in {root} has no images{why}")
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -54,6 +59,11 @@ class Reader(ABC):
     @abstractmethod
     def image_path(self, image_id: str) -> Path:
         """Return the file of an image, whether or not it exists; it is not opened."""
+
+    @property
+    def annotation_notes(self) -> tuple[str, ...]:
+        """What a user should know who takes image-level labels from the annotations."""
+        return ()
 
     @property
     @abstractmethod
@@ -178,8 +188,10 @@ def first_existing(*candidates: Path) -> Path:
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 
-def _refuse_path(image_id: str, root: Path) -> None:
+def _fault_of_name(image_id: str, root: Path) -> str | None:
+    """Return what is wrong with a name that no mask can have; None for one that a mask can."""
     # Masks are written to <image_id>.png: an id must not lead out of the folder of predictions.
     path = PurePosixPath(image_id)
     if path.is_absolute() or ".." in path.parts or "\\" in image_id or not path.name:
-        raise DataError(f"{root} lists an image {image_id!r}, which is no name within the dataset")
+        return f"{root} lists an image {image_id!r}, which is no name within the dataset; rename it"
+    return None

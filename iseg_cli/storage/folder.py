@@ -227,7 +227,7 @@ class PredictionFolder(Layout):
                 path.unlink(missing_ok=True)
 
     def _remove_files(self) -> None:
-        for image_id in self.records:
+        for image_id in filter(self.is_inside, self.records):
             for place in (self.mask_path, self.overlay_path, self.scores_path):
                 place(image_id).unlink(missing_ok=True)
         # The records go last: a killed removal can be done again.

@@ -56,8 +56,13 @@ class Layout:
                 "again to make what is missing"
             )
 
+    @staticmethod
+    def is_inside(name: str) -> bool:
+        """Tell whether a file of this name, without its ending, would lie in the folder."""
+        leads_out = name.startswith("/") or ".." in PurePosixPath(name).parts
+        return not (leads_out or name.endswith("/") or not name or "\0" in name)
+
     def _inside(self, name: str, suffix: str) -> Path:
-        parts = PurePosixPath(name).parts
-        if name.startswith("/") or ".." in parts or name.endswith("/") or "\0" in name:
+        if not self.is_inside(name):
             raise PredictionsError(f"image id {name!r} would be written outside {self.path}")
         return self.path / (name + suffix)

@@ -13,7 +13,7 @@ from iseg_cli.errors import BatchMemoryError, SettingsError
 from iseg_cli.readers.registry import DATASETS, dataset_info
 from iseg_cli.storage import ImageRecord, PredictionFolder, Shard, write_rle
 from iseg_cli.workflows.engines import Engine, LocalEngine
-from iseg_cli.workflows.inputs import open_reader
+from iseg_cli.workflows.inputs import label_notes, open_reader
 from iseg_cli.workflows.job import Extras
 from iseg_cli.workflows.machine import earlier_batch_size
 from iseg_cli.workflows.plan import RunPlan, mask_labels
@@ -29,6 +29,7 @@ class Summary:
         resumed: how many of these an earlier run had finished.
         written: how many masks this run wrote.
         failed: image id -> what is wrong with it.
+        notes: what the user should know about the dataset and the labels, a sentence each.
         smaller_batches: images at a time from where memory did not suffice for more; None where it
             did.
     """
@@ -38,6 +39,7 @@ class Summary:
     resumed: int
     written: int
     failed: dict[str, str]
+    notes: tuple[str, ...] = ()
     smaller_batches: int | None = None
 
 
@@ -93,8 +95,10 @@ def generate(
             "without --shard: only that file is written then"
         )
     reader = open_reader(settings)
+    notes = (*reader.notes, *label_notes(settings, reader))
     image_ids = reader.image_ids[:limit]
     mine = image_ids if shard is None else shard.select(image_ids)
+    refused = [ImageRecord(i, None, (), "failed", reason) for i, reason in reader.refused.items()]
     is_free = settings.runtime.batch_size == "auto" and shard is None
     if not overwrite:
         settings = _as_before(settings, out)
@@ -122,11 +126,15 @@ def generate(
                 settings = _with_batches_of(settings, smaller)
                 folder.note_batch_size(smaller)
                 continue
+            for record in refused:
+                if folder.records.get(record.image_id) != record:
+                    folder.record(record)
             folder.finish(image_ids)
             if extras.rle is not None:
                 write_rle(extras.rle, folder, mask_labels(settings, reader))
         written = len(mine) - resumed - len(ledger.failed)
-        return Summary(out, len(mine), resumed, written, ledger.failed, smaller)
+        failed = ledger.failed | reader.refused
+        return Summary(out, len(mine) + len(refused), resumed, written, failed, notes, smaller)
 
 
 def resolve_settings(

@@ -49,7 +49,13 @@ def label_source(settings: Settings, reader: Reader) -> LabelSource:
         label_set=reader.label_set,
         truth=_seen_truth(settings, reader) if reader.has_truth else None,
         annotated=reader.annotated,
+        annotation_notes=reader.annotation_notes,
     )
+
+
+def label_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
+    """Return what a user should know about where the labels come from, before a model is loaded."""
+    return () if asks_clip(settings) else label_source(settings, reader).notes
 
 
 def fitting_background(settings: Settings, label_set: LabelSet) -> Settings:

@@ -43,6 +43,7 @@ class Tagging:
         asked: how many images were asked for.
         resumed: how many of these an earlier run had finished.
         failed: image id -> what is wrong with it.
+        notes: what the user should know about the dataset and its labels, a sentence each.
         report: how right the labels are; None where no truth is known.
     """
 
@@ -50,6 +51,7 @@ class Tagging:
     asked: int
     resumed: int
     failed: dict[str, str]
+    notes: tuple[str, ...]
     report: TagReport | None
 
 
@@ -123,7 +125,14 @@ def tag(
                 **_chosen_by(settings),
             },
         )
-    return Tagging(out, len(image_ids), len(image_ids) - len(todo), failed, report)
+    return Tagging(
+        out,
+        asked=len(image_ids) + len(reader.refused),
+        resumed=len(image_ids) - len(todo),
+        failed=failed | reader.refused,
+        notes=(*reader.notes, *(() if expected is None else expected.notes)),
+        report=report,
+    )
 
 
 def default_file(settings: Settings) -> Path:
@@ -141,6 +150,7 @@ def _truth(spec: str | None, reader: Reader) -> labels.LabelSource | None:
         label_set=reader.label_set,
         truth=reader.truth if reader.has_truth else None,
         annotated=reader.annotated,
+        annotation_notes=reader.annotation_notes,
     )
 
 
