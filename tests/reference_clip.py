@@ -39,10 +39,8 @@ class VisionReference:
             if number == blocks - 1:
                 weights = np.broadcast_to(np.eye(len(hidden)), weights.shape)
             hidden = self._leave(number, hidden, weights, values)
-        points = (
-            self._norm("post_layernorm", hidden[1:]) @ self.weights["visual_projection.weight"].T
-        )
-        return points, np.stack(attention)
+        patches = self._norm("post_layernorm", hidden[1:])
+        return patches @ self.weights["visual_projection.weight"].T, np.stack(attention)
 
     def _enter(self, pixels):
         patch = self.config.patch_size
@@ -87,7 +85,7 @@ class VisionReference:
 
 
 def patch_scores(vision, pixels, texts, *, scale, averaged, votes):
-    """Refined scores [patches, classes] of one image, the votes of every block counted one by one."""
+    """Refined scores [patches, classes] of one image; every block of the CLIP votes."""
     points, attention = vision.read(pixels)
     coarse = reference.class_probabilities(points, texts, scale)
     trusted = reference.trusted_attention(attention, averaged, votes)

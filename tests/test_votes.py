@@ -1,4 +1,4 @@
-"""Which blocks of CLIP vote: all of them, the last one with the attention that it was trained with."""
+"""Which blocks of CLIP vote: all, the last one with the attention that it was trained with."""
 
 import numpy as np
 import pytest
