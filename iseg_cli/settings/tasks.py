@@ -27,9 +27,10 @@ class ClipSettings(Section):
     model: str = Field(
         "openai/clip-vit-base-patch16", description="tiny-clip, a hub id or a folder"
     )
-    dtype: Literal["float32", "float16", "bfloat16"] = Field(
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "float32",
-        description="what CLIP computes in, on every device; TagCLIP's code takes float32",
+        description="what CLIP computes in; TagCLIP's code takes float32 on every device; auto: "
+        "float16 on CUDA, float32 elsewhere",
     )
     templates: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="sentences with {} for a class's words; null: the 85 of TagCLIP"
