@@ -89,7 +89,8 @@ def setting_names() -> list[str]:
 def describe_settings() -> list[tuple[str, str, str]]:
     """Return (dotted name, default, meaning) of every setting, for the documentation."""
     return [
-        (name, str(field.get_default()), field.description or "") for name, field in _walk(Settings)
+        (name, str(field.get_default()) or '""', field.description or "")
+        for name, field in _walk(Settings)
     ]
 
 

@@ -37,7 +37,7 @@ ROUNDS: list[list[Changes]] = [
     ],
     [{"scales": scales} for scales in SCALES],
     [{"background_prompts": words} for words in (None, PLAIN, ("background",), ())],
-    [{"votes": votes} for votes in (None, 0, 2, 3)],
+    [{"votes": votes} for votes in (None, 0, 2, 3, 4)],
     [{"likely": share} for share in (0.1, 0.2, 0.3, 0.5)],
     [{"patch_weight": patch, "crop_weight": crop} for patch, crop in WEIGHTS],
     [{"templates": sentences} for sentences in (PROMPT, (*PROMPT, "a photo of a {}.", "{}"), None)],

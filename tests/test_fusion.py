@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
+import torch
 from click.testing import CliRunner, Result
 from test_dense import scenes
 from test_generate import emoji_root, masks
@@ -145,6 +146,17 @@ def test_from_python(random_model_folder, random_clip):
     assert set(np.unique(fused)) <= {0, 1, 2}
     assert (fused != plain.labels).any()
     assert not segmenter.segment(image, categories=[]).labels.any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_clip_has_a_type_of_its_own(random_model_folder, random_clip, dtype):
+    chosen = settings(random_clip, clip={} if dtype == "float32" else {"dtype": dtype})
+    segmenter = Segmenter.from_pretrained(
+        str(random_model_folder), settings=chosen, device="cpu", dtype="bfloat16"
+    )
+    assert segmenter.model.dtype == torch.bfloat16
+    assert segmenter._dense.clip.dtype == getattr(torch, dtype)
+    assert segmenter.segment(scenes(1, side=50)[0], categories=["dog"]).labels.shape == (50, 50)
 
 
 def test_what_cannot_be_done_is_said(random_model, random_clip):

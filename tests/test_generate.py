@@ -368,3 +368,27 @@ def test_info_names_models_and_datasets() -> None:
 )
 def test_threads_share_out_whole_images(batch_size: int, threads: int, used: int) -> None:
     assert whole_image_threads(batch_size, threads) == used
+
+
+def test_the_resize_is_part_of_a_run(tmp_path: Path, image_ids: list[str]) -> None:
+    (tmp_path / "pictures").mkdir()
+    with Image.open(embedded_dataset() / "JPEGImages" / f"{image_ids[0]}.jpg") as scene:
+        scene.resize((300, 200)).save(tmp_path / "pictures" / "scene.png")
+    common = (
+        *(
+            "generate",
+            "--dataset",
+            "folder",
+            "--root",
+            tmp_path / "pictures",
+            "--categories",
+            "dog",
+        ),
+        *("--categories", "dog", "--config", "emoji-voc", "--out", tmp_path / "run", "--set"),
+    )
+    assert iseg(*common, "resize=opencv").exit_code == 0
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["settings"]["resize"] == "opencv"
+    other = iseg(*common, "resize=pillow")
+    assert other.exit_code != 0
+    assert "resize" in other.output

@@ -1,5 +1,6 @@
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import reference
@@ -7,10 +8,10 @@ import torch
 from PIL import Image
 
 from iseg_cli import Segmenter
-from iseg_cli.config import load_settings, validate
+from iseg_cli.config import load_settings, to_dict, validate
 from iseg_cli.errors import ImageError, ModelNotFoundError, SettingsError
 from iseg_cli.samples import Category, LabelSet
-from iseg_cli.workflows.pipeline import fit_image, label_values
+from iseg_cli.workflows.pipeline import fit_image, fit_input, label_values
 
 SIZE = (50, 75)
 NAMES = ["dog", "potted plant", "car"]
@@ -203,3 +204,39 @@ def test_images_are_shrunk_by_averaging():
     # Away from the border, where the filter is cut off.
     np.testing.assert_allclose(fitted[8:-8, 8:-8], 100, atol=3)
     assert (fit_image(np.full((3, 5, 3), 7, np.uint8), 64) == 7).all()
+
+
+@pytest.mark.parametrize("size", [(375, 500), (480, 640), (64, 64), (1, 1), (7, 301), (1300, 33)])
+def test_opencvs_resize_is_opencvs(size):
+    image = np.random.default_rng(3).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for side in (64, 512):
+        fitted = fit_image(image, side, resize="opencv")
+        assert np.array_equal(fitted, cv2.resize(image, (side, side)))
+        # What the released code does: floats in [0, 1], which here are rounded to 256 levels.
+        floats = 255 * cv2.resize(image.astype(np.float32) / 255, (side, side))
+        np.testing.assert_allclose(fitted, floats, atol=1)
+
+
+def test_opencvs_resize_does_not_average():
+    """Four columns become one: OpenCV reads the two in the middle, and never the first."""
+    columns = np.zeros((64, 256, 3), dtype=np.uint8)
+    columns[:, ::4] = 200
+    assert (fit_image(columns, 64, resize="opencv") == 0).all()
+    assert fit_image(columns, 64)[:, 8:-8].min() > 25
+    large = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    apart = np.abs(fit_image(large, 512).astype(int) - fit_image(large, 512, resize="opencv"))
+    assert apart.max() > 30
+
+
+def test_the_settings_choose_the_resize():
+    columns = np.zeros((100, 160, 3), dtype=np.uint8)
+    columns[:, ::5] = 250
+    for whole, input_ in ((columns, "whole"), (columns[:, 30:130], "center-crop")):
+        for resize in ("pillow", "opencv"):
+            chosen = validate({"resize": resize, "input": input_})
+            fitted, _ = fit_input(columns, chosen, 32)
+            assert np.array_equal(fitted, fit_image(whole, 32, resize=resize))
+    assert validate({}).resize == "pillow"
+    assert to_dict(validate({"resize": "opencv"}))["resize"] == "opencv"
+    with pytest.raises(SettingsError, match="resize"):
+        validate({"resize": "bicubic"})

@@ -1,10 +1,11 @@
 """Which preset a dataset and a task get, what it says, and where the masks go."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from iseg_cli.config import load_settings
+from iseg_cli.config import load_settings, to_dict
 from iseg_cli.errors import SettingsError
 from iseg_cli.readers.registry import DATASETS, dataset_info
 from iseg_cli.workflows.generate import default_folder, resolve_settings
@@ -130,3 +131,34 @@ def test_a_named_preset_takes_the_place_of_the_datasets_own() -> None:
 )
 def test_runs_of_different_tasks_do_not_meet(options: dict[str, str], folder: str) -> None:
     assert default_folder(resolve(**options)) == Path("predictions", folder)
+
+
+RELEASED = {
+    "voc": {},
+    "coco": {"prompt": {"background_suffix": ", "}},
+    "voc-open-vocabulary": {"prompt": {"background_prefix": ""}},
+    "coco-object": {"prompt": {"background_prefix": "", "background_suffix": ", "}},
+    "context": {"label_set": "context-60", "clip": {"keep_named": True}},
+}
+
+
+@pytest.mark.parametrize("preset", RELEASED)
+def test_what_the_presets_of_the_released_code_add(preset: str) -> None:
+    expected = to_dict(load_settings(preset))
+    for name, value in RELEASED[preset].items():
+        expected[name] = {**expected[name], **value} if isinstance(value, dict) else value
+    assert to_dict(load_settings(f"released/{preset}")) == {**expected, "resize": "opencv"}
+
+
+def test_the_table_of_differences_names_settings() -> None:
+    """Settings in the last column of docs/method.md load, and the presets have their values."""
+    page = (Path(__file__).parents[1] / "docs" / "method.md").read_text("utf-8")
+    section = page.split("\n## Where the released code differs\n")[1].split("\n## ")[0]
+    last = [line.rstrip(" |").rsplit("|", 1)[1] for line in section.splitlines() if line[:1] == "|"]
+    named = dict(re.findall(r"`([a-z._]+): ([^`]*)`", "\n".join(last)))
+    assert set(named) == {
+        "resize", "prompt.background_prefix", "prompt.background_suffix", "clip.keep_named"
+    }  # fmt: skip
+    for name, value in named.items():
+        chosen = load_settings(assignments=[f"{name}={value}"])
+        assert chosen != load_settings()

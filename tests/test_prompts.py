@@ -2,8 +2,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from iseg_cli.config import load_settings
 from iseg_cli.diffusion.prompts import build_prompts, fill_template, focus_spans
 from iseg_cli.errors import PromptError
+from iseg_cli.readers.tables import load_label_set
 from iseg_cli.samples import Category
 
 TEMPLATE = "a photograph of {} and other object and background"
@@ -206,3 +208,85 @@ def test_a_template_never_loses_a_category(tokenizer):
     fill_template("a photograph of {}", named, tokenizer, max_tokens=fitting)
     with pytest.raises(PromptError, match=f"takes {fitting - 1} tokens; shorten its template"):
         fill_template("a photograph of {}", named, tokenizer, max_tokens=fitting - 1)
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        (
+            "released/voc",
+            "a photograph of dog and car and other object and background, ground, land, grass, "
+            "tree, building, wall, sky, lake, water",
+        ),
+        (
+            "released/coco",
+            "a photograph of dog and car and other object and background, ground, land, grass, "
+            "tree, building, wall, sky, lake, water, river, sea, railway, ",
+        ),
+        (
+            "released/voc-open-vocabulary",
+            "a photograph of dog and car and other object and backgroundground, land, grass, "
+            "tree, building, wall, sky, lake, water",
+        ),
+        (
+            "released/coco-object",
+            "a photograph of dog and car and other object and backgroundground, land, grass, "
+            "tree, building, wall, sky, lake, water, river, sea, railway, ",
+        ),
+        ("released/context", "a photograph of dog and car and other object and background"),
+        (
+            "voc-open-vocabulary",
+            "a photograph of dog and car and other object and background, ground, land, grass, "
+            "tree, building, wall, sky, lake, water",
+        ),
+    ],
+)
+def test_prompts_of_the_released_code_to_the_letter(tokenizer, preset, expected):
+    chosen = load_settings(preset)
+    words = chosen.prompt.background_words
+    if words is None:
+        words = load_label_set(chosen.label_set).background_words
+    [prompt] = build_prompts(
+        [category("dog"), category("car")],
+        tokenizer,
+        background_words=words,
+        background_prefix=chosen.prompt.background_prefix,
+        background_suffix=chosen.prompt.background_suffix,
+        max_tokens=200,
+    )
+    assert prompt.text == expected
+    assert carried(tokenizer, prompt) == ["dog", "car"]
+
+
+def test_a_suffix_goes_before_any_word(tokenizer):
+    def text(limit):
+        [prompt] = build_prompts(
+            [category("dog")],
+            tokenizer,
+            background_words=["sky", "grass"],
+            background_prefix=" with ",
+            background_suffix=", ",
+            max_tokens=limit,
+        )
+        return prompt.text.removeprefix(TEMPLATE.format("dog"))
+
+    full = length(tokenizer, TEMPLATE.format("dog") + " with sky, grass, ")
+    without = length(tokenizer, TEMPLATE.format("dog") + " with sky, grass")
+    one = length(tokenizer, TEMPLATE.format("dog") + " with sky")
+    assert text(full) == " with sky, grass, "
+    assert text(full - 1) == text(without) == " with sky, grass"
+    assert text(without - 1) == text(one) == " with sky"
+    assert text(one - 1) == ""
+
+
+def test_without_words_nothing_stands_behind_the_template(tokenizer):
+    for words in ((), ("dog",)):  # a word that names a category is none
+        [prompt] = build_prompts(
+            [category("dog")],
+            tokenizer,
+            background_words=words,
+            background_prefix="!",
+            background_suffix=", ",
+            max_tokens=77,
+        )
+        assert prompt.text == TEMPLATE.format("dog")

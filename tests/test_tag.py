@@ -92,6 +92,15 @@ def test_the_scores_say_what_made_them(once: Path, random_clip_folder: Path, ran
     assert head["versions"]["transformers"]
 
 
+def test_the_type_of_the_command_line_is_clips(tag, root: Path, tmp_path: Path) -> None:
+    for options, said in (((), "float32"), (("--dtype", "bfloat16"), "bfloat16")):
+        out = tmp_path / said / "labels.json"
+        result = tag("--dataset", "emoji-voc", "--root", root, "--limit", 1, "--out", out, *options)
+        assert result.exit_code == 0, result.output
+        head = json.loads(out.with_suffix(".scores.jsonl").read_text().splitlines()[0])
+        assert head["settings"]["dtype"] == said
+
+
 def test_labels_are_scored_against_the_masks(
     tag, once: Path, root: Path, image_ids: list[str], tmp_path: Path
 ) -> None:

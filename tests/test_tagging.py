@@ -12,11 +12,13 @@ from PIL import Image
 from iseg_cli.clip.tagging import Tagger, background_prompts
 from iseg_cli.clip.text import BACKGROUND, TextEmbedder
 from iseg_cli.clip.vision import read_patches, read_whole, to_pixels
+from iseg_cli.config import load_settings, validate
 from iseg_cli.errors import SettingsError
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.samples import LabelSet
 from iseg_cli.settings import ClipSettings
+from iseg_cli.workflows.clip import open_clip
 
 TEMPLATES = ("a photograph of {}", "{} and other object")
 LABELS = label_set_of(["dog", "cat", "bus", "potted plant"])
@@ -203,6 +205,43 @@ def test_background_prompts_come_from_the_nearest_place():
     assert background_prompts(plain, label_set_of(["road", "sign"])) == tuple(
         word for word in BACKGROUND if word not in ("road", "sign")
     )
+
+
+def test_background_prompts_that_name_a_class_may_be_kept():
+    """The released code keeps all 13 for PASCAL-Context, three of which are classes."""
+    context = load_label_set("context-60")
+    released = background_prompts(load_settings("released/context").clip, context)
+    assert released == (
+        *("land", "tree", "lake", "railway", "railroad", "helmet", "cloud", "house"),
+        *("road", "rock", "street", "valley", "bridge"),
+    )
+    left = background_prompts(load_settings("context").clip, context)
+    assert set(released) - set(left) == {"tree", "road", "rock"}
+
+
+def test_a_class_that_is_a_background_prompt_shares_its_probability(random_clip):
+    """Two equal texts: each has half of what one would have, in odds against all others."""
+
+    def scores(**changes):
+        ours = tagger(random_clip, refine=False, reidentify=False, **changes)
+        return ours.score([ours.fit(scenes(1)[0])])[0].astype(float)
+
+    cat = LABELS.categories[1].prompt
+    one, two = (scores(background_prompts=["sky", cat], keep_named=keep) for keep in (False, True))
+    # p = c / (c + rest) becomes c / (2 c + rest) = p / (1 + p), patch by patch, so at the greatest.
+    np.testing.assert_allclose(two[1], one[1] / (1 + one[1]), atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float16", "bfloat16"])
+def test_clip_computes_in_float32_whatever_the_model_does(random_clip_folder, dtype):
+    model = str(random_clip_folder)
+    runtime = {"dtype": dtype, "device": "cpu"}
+    assert (
+        open_clip(validate({"runtime": runtime, "clip": {"model": model}})).dtype == torch.float32
+    )
+    clip = {"model": model, "dtype": "bfloat16"}
+    opened = open_clip(validate({"runtime": runtime, "clip": clip}))
+    assert opened.dtype == next(opened.model.parameters()).dtype == torch.bfloat16
 
 
 def test_what_cannot_be_done_is_said(random_clip):

@@ -144,6 +144,8 @@ class PlainSegmenter:
             categories,
             self.model.tokenizer,
             background_words=self._words,
+            background_prefix=self.settings.prompt.background_prefix,
+            background_suffix=self.settings.prompt.background_suffix,
             max_tokens=self.model.max_tokens,
         )
 

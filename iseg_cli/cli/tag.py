@@ -56,7 +56,11 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 )
 @options.limit
 @options.device
-@options.dtype
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
+    help="Number format of CLIP.  [default: float32]",
+)
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Threads that decode images.  [default: 4]"
 )
@@ -101,7 +105,7 @@ def tag(
             "clip.model": given["clip"],
             "runtime.batch_size": given["batch_size"],
             "runtime.device": given["device"],
-            "runtime.dtype": given["dtype"],
+            "clip.dtype": given["dtype"],
             "runtime.workers": given["workers"],
         },
         prefer="open-vocabulary",

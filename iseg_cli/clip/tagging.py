@@ -196,10 +196,12 @@ class Tagger:
 
 
 def background_prompts(settings: ClipSettings, label_set: LabelSet) -> tuple[str, ...]:
-    """Return what surrounds the classes, without words that name one of them."""
+    """Return what surrounds the classes; words that name one only if the settings keep them."""
     words = settings.background_prompts
     if words is None:
         words = label_set.background_words or BACKGROUND
+    if settings.keep_named:
+        return tuple(words)
     named = {word.lower() for c in label_set.categories for word in (c.name, c.prompt, c.focus)}
     return tuple(word for word in words if word.lower() not in named)
 

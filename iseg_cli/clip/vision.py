@@ -24,7 +24,7 @@ class PatchReading:
             in the last block it attends to itself alone.
         attention: of each block, mean over heads, from patch (rows) to patch (columns), float32;
             rows sum to less than 1, as the class token is left out. The last block's is the
-            identity.
+            attention that it was trained with, which its own features do without.
     """
 
     features: Float[Tensor, "batch patches channels"]
@@ -86,17 +86,17 @@ def read_patches(
             entered it and without its MLP.
     """
     hidden = embed_tokens(clip, pixels)
-    *before, last = vision_blocks(clip)
+    blocks = vision_blocks(clip)
     attentions = []
-    for block in before:
+    for number, block in enumerate(blocks, start=1):
         query, key, value = project_heads(block, hidden)
         weights = attention_weights(block, query, key)
         attentions.append(weights.mean(dim=1)[:, 1:, 1:])
-        hidden = finish_block(block, hidden, weights.to(value.dtype) @ value)
-    value = project_heads(last, hidden)[2]
-    hidden = join_heads(last, value) if values_alone else finish_block(last, hidden, value)
-    own = torch.eye(hidden.shape[1] - 1, device=hidden.device).expand(len(hidden), -1, -1)
-    return PatchReading(to_text_space(clip, hidden[:, 1:]), torch.stack([*attentions, own]))
+        is_last = number == len(blocks)
+        mixed = value if is_last else weights.to(value.dtype) @ value
+        alone = is_last and values_alone
+        hidden = join_heads(block, mixed) if alone else finish_block(block, hidden, mixed)
+    return PatchReading(to_text_space(clip, hidden[:, 1:]), torch.stack(attentions))
 
 
 @torch.inference_mode()

@@ -150,6 +150,8 @@ class Extractor:
             categories,
             self.model.tokenizer,
             background_words=self.background_words,
+            background_prefix=self.settings.prompt.background_prefix,
+            background_suffix=self.settings.prompt.background_suffix,
             max_tokens=self.model.max_tokens,
         )
 

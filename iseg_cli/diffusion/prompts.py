@@ -13,6 +13,7 @@ Span = tuple[int, int]
 OPENING = "a photograph of "
 AND = " and "
 CLOSING = " and other object and background"
+COMMA = ", "
 PLACE = "{}"
 """Where a template's categories go."""
 
@@ -37,6 +38,8 @@ def build_prompts(
     tokenizer: Any,
     *,
     background_words: Sequence[str] = (),
+    background_prefix: str = COMMA,
+    background_suffix: str = "",
     max_tokens: int,
 ) -> tuple[Prompt, ...]:
     """Write the prompts of one image: one, or several where its categories do not fit into one.
@@ -49,6 +52,8 @@ def build_prompts(
         categories: those of the image; none gives one empty prompt.
         tokenizer: a fast tokenizer, which knows the characters of each token.
         background_words: what surrounds the categories; those that name one are left out.
+        background_prefix: what stands between the template and the first of these words.
+        background_suffix: what stands behind the last of them, where all of them have room.
         max_tokens: the length of the text encoder's input, start and end among them.
 
     Raises:
@@ -57,12 +62,14 @@ def build_prompts(
     if not categories:
         return (Prompt("", (), ()),)
     words = _surroundings(categories, background_words)
+    endings = _endings(words, background_prefix, background_suffix)
     chunks = list(_chunks(categories, tokenizer, max_tokens))
     prompts = []
     for chunk in chunks:
         named = [categories[column] for column in chunk]
         # Where the categories needed splitting there was no room for background words.
-        text = _longest_text(named, words if len(chunks) == 1 else (), tokenizer, max_tokens)
+        room = endings if len(chunks) == 1 else ("",)
+        text = _longest_text(named, room, tokenizer, max_tokens)
         prompts.append(_locate(text, chunk, named, tokenizer, len(OPENING)))
     return tuple(prompts)
 
@@ -118,19 +125,24 @@ def _chunks(
     yield chunk
 
 
+def _endings(words: Sequence[str], prefix: str, suffix: str) -> tuple[str, ...]:
+    """Return what may follow the template: all words first, then ever fewer, none at last."""
+    fewer = [prefix + COMMA.join(words[:count]) for count in range(len(words), 0, -1)]
+    whole = [fewer[0] + suffix] if fewer and suffix else []
+    return (*whole, *fewer, "")
+
+
 def _longest_text(
-    categories: Sequence[Category], words: Sequence[str], tokenizer: Any, max_tokens: int
+    categories: Sequence[Category], endings: Sequence[str], tokenizer: Any, max_tokens: int
 ) -> str:
-    """Return the text with as many of the background words, from the first on, as fit."""
-    for count in range(len(words), 0, -1):
-        text = _text(categories, words[:count])
-        if _fits(text, tokenizer, max_tokens):
-            return text
-    return _text(categories)
+    """Return the text with the first of the endings with which it fits, or without any."""
+    text = _text(categories)
+    fitting = (text + ending for ending in endings if _fits(text + ending, tokenizer, max_tokens))
+    return next(fitting, text)
 
 
-def _text(categories: Sequence[Category], words: Sequence[str] = ()) -> str:
-    return ", ".join([OPENING + _listed(categories) + CLOSING, *words])
+def _text(categories: Sequence[Category]) -> str:
+    return OPENING + _listed(categories) + CLOSING
 
 
 def _listed(categories: Sequence[Category]) -> str:

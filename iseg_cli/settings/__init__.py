@@ -39,6 +39,7 @@ __all__ = [
     "FusionSettings",
     "PromptSettings",
     "RefineSettings",
+    "Resize",
     "RuntimeSettings",
     "Section",
     "Settings",
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 Task = Literal["wsss", "open-vocabulary", "unsupervised"]
+Resize = Literal["pillow", "opencv"]
 
 
 class RuntimeSettings(Section):
@@ -81,6 +83,11 @@ class Settings(Section):
         "whole",
         description="what of an image is segmented: all of it, or its middle square, the mask then "
         "having the model's image size",
+    )
+    resize: Resize = Field(
+        "pillow",
+        description="what brings images to the model's size, bilinearly: Pillow averages over "
+        "areas where it shrinks, OpenCV does not (the released code's way)",
     )
     fusion: Literal["none", "clip-entropy"] = Field(
         "none", description="clip-entropy: maps are fused with CLIP's, weighted by entropy"

@@ -32,6 +32,12 @@ class PromptSettings(Section):
     background_words: tuple[str, ...] | None = Field(
         None, description="words that end the prompt; null: those of the dataset's category table"
     )
+    background_prefix: str = Field(
+        ", ", description="what stands between `background` and the first of these words"
+    )
+    background_suffix: str = Field(
+        "", description="what stands behind the last of them, if all have room"
+    )
 
 
 class CatCrossSettings(Section):

@@ -27,6 +27,11 @@ class ClipSettings(Section):
     model: str = Field(
         "openai/clip-vit-base-patch16", description="tiny-clip, a hub id or a folder"
     )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "float32",
+        description="what CLIP computes in; TagCLIP's code takes float32 on every device; auto: "
+        "float16 on CUDA, float32 elsewhere",
+    )
     templates: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="sentences with {} for a class's words; null: the 85 of TagCLIP"
     )
@@ -34,6 +39,11 @@ class ClipSettings(Section):
         None,
         description="what surrounds the classes and shares their softmax; null: the background "
         "words of the category table, or TagCLIP's for VOC if it has none",
+    )
+    keep_named: bool = Field(
+        False,
+        description="whether background prompts that name a class are kept; it then shares its "
+        "probability with itself",
     )
     side: int | None = Field(
         None,

@@ -17,8 +17,9 @@ def open_clip(settings: Settings) -> ClipModel:
         SettingsError: no such device.
     """
     device = choose_device(settings.runtime.device)
-    dtype = choose_dtype(settings.runtime.dtype, device)
-    return load_clip(settings.clip.model, device=device, dtype=dtype)
+    return load_clip(
+        settings.clip.model, device=device, dtype=choose_dtype(settings.clip.dtype, device)
+    )
 
 
 def open_tagger(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -22,6 +23,7 @@ from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.images import load_image
 from iseg_cli.samples import IGNORE, Category, LabelSet, Mask
 from iseg_cli.segmenter import category_maps, labels
+from iseg_cli.settings import Resize
 from iseg_cli.workflows.segmentation import Pending, Segmentation
 
 
@@ -62,7 +64,8 @@ class Segmenter:
         self._dense = None
         if settings.fusion == "clip-entropy":
             if clip is None:
-                clip = load_clip(settings.clip.model, device=model.device, dtype=model.dtype)
+                own = choose_dtype(settings.clip.dtype, model.device)
+                clip = load_clip(settings.clip.model, device=model.device, dtype=own)
             self._dense = DenseClip(clip, settings.clip, batch_size=batch_size)
 
     @classmethod
@@ -217,13 +220,21 @@ def fit_input(
 ) -> tuple[UInt8[np.ndarray, "side side 3"], tuple[int, int]]:
     """Return what the model sees of an image at its square size, and its mask's (height, width)."""
     if settings.input == "center-crop":
-        return fit_image(middle_square(image), side), (side, side)
-    return fit_image(image, side), (image.shape[0], image.shape[1])
+        return fit_image(middle_square(image), side, resize=settings.resize), (side, side)
+    return fit_image(image, side, resize=settings.resize), (image.shape[0], image.shape[1])
 
 
 def fit_image(
-    image: UInt8[np.ndarray, "height width 3"], side: int
+    image: UInt8[np.ndarray, "height width 3"], side: int, *, resize: Resize = "pillow"
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """Resize an image to the model's square size, bilinearly; shrinking averages over areas."""
+    """Resize an image to the model's square size, bilinearly.
+
+    Args:
+        image: RGB.
+        side: of the square, in pixels.
+        resize: `pillow` averages over areas where it shrinks; `opencv` reads four pixels always.
+    """
+    if resize == "opencv":
+        return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR))
     resized = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
     return np.array(resized)  # a copy: PyTorch warns of Pillow's read-only memory

@@ -197,7 +197,11 @@ def _scored_by(settings: Settings, reader: Reader, tagger: Tagger) -> dict[str, 
         "model": describe_clip(tagger.clip),
         "dtype": str(tagger.clip.dtype).removeprefix("torch."),
         "batch_size": tagger.batch_size,
-        **{f"clip.{name}": value for name, value in clip if name not in ("model", *CHOOSING)},
+        **{
+            f"clip.{name}": value
+            for name, value in clip
+            if name not in ("model", "dtype", *CHOOSING)
+        },
         "clip.background_prompts": list(tagger.background),
     }
 
