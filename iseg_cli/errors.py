@@ -5,7 +5,7 @@ what to do about it, in one sentence.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class IsegError(Exception):
@@ -52,3 +52,19 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """Return `` (did you mean X?)`` for the known word nearest to `word`, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def first_of(reasons: Sequence[str], most: int = 3) -> str:
+    """Return some sentences as part of one: the only one as it is, the first of several by number.
+
+    Example:
+        >>> first_of(["a.png is damaged", "b.png is no PNG"])
+        '(1) a.png is damaged; (2) b.png is no PNG'
+        >>> first_of(["a is damaged", "b is damaged", "c is damaged"], most=1)
+        '(1) a is damaged; and 2 more'
+    """
+    if len(reasons) == 1:
+        return reasons[0]
+    told = [f"({number}) {reason}" for number, reason in enumerate(reasons[:most], start=1)]
+    further = len(reasons) - len(told)
+    return "; ".join([*told, *([f"and {further} more"] if further else [])])

@@ -14,6 +14,7 @@ from sklearn.metrics import jaccard_score
 from iseg_cli.cli import main
 from iseg_cli.cli.evaluate import evaluate as command
 from iseg_cli.errors import DataError, DatasetNotFoundError, PredictionsError, SettingsError
+from iseg_cli.readers.voc import VocReader
 from iseg_cli.samples import Category, LabelSet, Mask
 from iseg_cli.storage import ImageRecord, PredictionFolder, RunInfo, encode_mask
 from iseg_cli.workflows.evaluate import evaluate, find_runs
@@ -118,6 +119,8 @@ def test_a_run_is_scored_without_options(predictions):
         "images": 4,
         "missing": 0,
         "failed": 0,
+        "faulty": 0,
+        "surplus": 0,
         "label_set": "voc",
         "task": "wsss",
         "label_source": "masks",
@@ -125,10 +128,12 @@ def test_a_run_is_scored_without_options(predictions):
         "background": "power",
         "ignore_label": 255,
         "matching": "none",
+        "absent_classes": "count",
         "model": {"name": "tiny", "revision": "1"},
         "seed": 1101,
         "dtype": "float32",
         "versions": {"iseg": "0.1.0"},
+        "notes": [],
     }
     assert json.loads((predictions / "report.json").read_text()) == report.to_json_dict()
 
@@ -221,6 +226,165 @@ def test_nothing_to_score_is_refused(tmp_path, root):
         evaluate(tmp_path / "nowhere")
 
 
+# --- other splits, other images ----------------------------------------------------------------
+
+
+def test_the_split_that_is_asked_for_is_scored_whatever_the_run_made(predictions, tmp_path, root):
+    report = evaluate(predictions, split="val")
+    assert report.images == 1
+    assert report.classes["cat"].iou == pytest.approx(oracle_iou([0])[8], abs=1e-12)
+    assert report.protocol["split"] == "val"
+    assert (report.protocol["surplus"], report.protocol["missing"]) == (3, 0)
+    assert report.protocol["notes"] == [
+        f"3 masks are of no image of split val of voc and not scored "
+        f"(first: {predictions / IDS[1]}.png)"
+    ]
+    alone = tmp_path / "alone"
+    make_run(alone, run_info(root, split="val", images=1), numbers=[0])
+    assert evaluate(alone).to_json_dict()["classes"] == report.to_json_dict()["classes"]
+
+
+def test_masks_from_elsewhere_may_be_more_than_the_split_has(tmp_path, root):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    for number, image_id in enumerate(IDS):
+        Image.fromarray(predicted_labels(number)).save(folder / f"{image_id}.png")
+    result = invoke(folder, "--dataset", "voc", "--root", root, "--split", "val")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        f"note: 3 masks are of no image of split val of voc and not scored "
+        f"(first: {folder / IDS[1]}.png)\n"
+    )
+    assert "surplus         3" in result.stdout
+
+
+def test_a_name_with_a_slip_is_seen(tmp_path, root):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    for number, image_id in enumerate([*IDS[:3], "2007_00004"]):
+        Image.fromarray(predicted_labels(number)).save(folder / f"{image_id}.png")
+    with pytest.raises(PredictionsError) as raised:
+        evaluate(folder, dataset="voc", root=root)
+    assert str(raised.value) == (
+        f"{folder} is incomplete: 1 of 4 masks are missing (first: {IDS[3]}); 1 mask is of no "
+        f"image of split train of voc (first: {folder}/2007_00004.png); add them, or score the "
+        "others with --allow-missing"
+    )
+    report = evaluate(folder, dataset="voc", root=root, allow_missing=True)
+    assert [report.protocol[key] for key in ("images", "missing", "surplus")] == [3, 1, 1]
+    assert "2007_00004.png" in report.protocol["notes"][0]
+
+
+def test_masks_of_no_image_at_all_are_refused(predictions, root):
+    (root / "ImageSets" / "Segmentation" / "other.txt").write_text("2008_000001\n")
+    (root / "SegmentationClass" / "2008_000001.png").write_bytes(png(truth_labels(0)))
+    sentence = rf"{IDS[0]}\.png belongs to no image of split other of voc \(4 such masks\)"
+    for allow_missing in (False, True):
+        with pytest.raises(PredictionsError, match=sentence):
+            evaluate(predictions, split="other", allow_missing=allow_missing)
+
+
+def test_the_limit_of_a_run_holds_for_its_own_split_alone(tmp_path, root):
+    (root / "ImageSets" / "Segmentation" / "trainval.txt").write_text("\n".join(IDS[::-1]) + "\n")
+    make_run(tmp_path / "run", run_info(root, limit=2, images=2), numbers=(0, 1))
+    with pytest.raises(PredictionsError) as raised:
+        evaluate(tmp_path / "run", split="trainval")
+    sentence = str(raised.value)
+    assert f"2 of 4 masks are missing (first: {IDS[3]})" in sentence
+    assert "make them with iseg generate --dataset voc --split trainval, or" in sentence
+    report = evaluate(tmp_path / "run", split="trainval", allow_missing=True)
+    assert report.images == 2
+    assert "limit" not in report.protocol
+    assert report.classes["person"].iou == pytest.approx(oracle_iou([0, 1])[15], abs=1e-12)
+
+
+def test_a_name_that_no_mask_can_have_counts_as_failed(predictions, root):
+    with (root / "ImageSets" / "Segmentation" / "train.txt").open("a") as file:
+        file.write("../2007_000009\n")
+    with pytest.raises(PredictionsError, match=r"1 of 5 masks are missing, 1 of them failed"):
+        evaluate(predictions)
+    report = evaluate(predictions, allow_missing=True)
+    assert [report.protocol[key] for key in ("images", "missing", "failed")] == [4, 1, 1]
+    (note,) = report.protocol["notes"]
+    assert "'../2007_000009'" in note
+
+
+def test_what_the_reader_tells_is_told(predictions, monkeypatch):
+    made = VocReader.__init__
+
+    def init(self, *arguments, **options):
+        made(self, *arguments, **options)
+        self.notes = ("two lists are the same",)
+
+    monkeypatch.setattr(VocReader, "__init__", init)
+    result = invoke(predictions, "--format", "json")
+    assert json.loads(result.stdout)["protocol"]["notes"] == ["two lists are the same"]
+    assert result.stderr == "note: two lists are the same\n"
+
+
+# --- labels that a common mistake leaves -------------------------------------------------------
+
+
+def test_truth_of_0_and_255_is_told(tmp_path, root):
+    for number, image_id in enumerate(IDS):
+        truth = np.where(truth_labels(number) % 255 > 0, 255, 0).astype(np.uint8)
+        truth[0, 0], truth[0, 1] = 0, 255
+        (root / "SegmentationClass" / f"{image_id}.png").write_bytes(png(truth))
+    make_run(tmp_path / "run", run_info(root))
+    note = (
+        "the ground truth of all images holds only the labels 0 and 255, and 255 is not counted; "
+        "a mask of 0 and 255 must be written with the class's label in place of 255"
+    )
+    assert evaluate(tmp_path / "run").protocol["notes"] == [note]
+    for matching in ("image", "dataset"):
+        assert evaluate(tmp_path / "run", matching=matching).protocol["notes"] == [note]
+    result = invoke(tmp_path / "run")
+    assert result.exit_code == 0
+    assert result.stderr == f"note: {note}\n"
+    # One image with a class is enough: the others may well show none.
+    (root / "SegmentationClass" / f"{IDS[3]}.png").write_bytes(png(np.full(SIZES[3], 8, np.uint8)))
+    assert evaluate(tmp_path / "run").protocol["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        ((0, 255), "hold only the labels 0 and 255, and 255 means undecided"),
+        ((255,), "hold only the label 255, and 255 means undecided"),
+        ((0,), "hold only background"),
+    ],
+)
+def test_masks_without_a_class_are_told(tmp_path, root, held, words):
+    def label(number: int) -> np.ndarray:
+        return np.resize(np.array(held, np.uint8), SIZES[number])
+
+    make_run(tmp_path / "run", run_info(root), label=label)
+    (note,) = evaluate(tmp_path / "run").protocol["notes"]
+    assert note.startswith(f"the masks of all images {words}")
+    assert evaluate(tmp_path / "run", matching="image").protocol["notes"] == []
+
+
+# --- classes in no truth -----------------------------------------------------------------------
+
+
+def test_classes_in_no_truth_count_or_are_skipped(predictions):
+    expected = oracle_iou()
+    counted = evaluate(predictions)
+    skipped = evaluate(predictions, absent_classes="skip")
+    assert counted.predicted_only == skipped.predicted_only == ("bird",)
+    assert counted.miou == pytest.approx(sum(expected.values()) / 4, abs=1e-12)
+    assert skipped.miou == pytest.approx((expected[0] + expected[8] + expected[15]) / 3, abs=1e-12)
+    assert skipped.protocol["absent_classes"] == "skip"
+    result = invoke(predictions, "--absent-classes", "skip", "--fail-under", skipped.miou - 1e-9)
+    assert result.exit_code == 0
+    assert "mean of 3 of 21 classes" in result.stdout
+    assert "absent classes  skip" in result.stdout
+    assert invoke(predictions, "--fail-under", skipped.miou - 1e-9).exit_code == 1
+    with pytest.raises(SettingsError, match="did you mean skip"):
+        evaluate(predictions, absent_classes="skipp")
+    assert invoke(predictions, "--absent-classes", "none").exit_code == 2
+
+
 # --- what does not fit -------------------------------------------------------------------------
 
 
@@ -236,11 +400,6 @@ def test_a_label_of_no_class_is_named(tmp_path, root):
     make_run(tmp_path / "run", run_info(root), label=lambda n: predicted_labels(n) + 10)
     with pytest.raises(PredictionsError, match=rf"{IDS[0]}\.png has label \d+"):
         evaluate(tmp_path / "run")
-
-
-def test_a_mask_of_no_image_is_named(predictions):
-    with pytest.raises(PredictionsError, match=rf"{IDS[1]}\.png belongs to no image of split val"):
-        evaluate(predictions, split="val")
 
 
 def test_damaged_truth_is_named(predictions, root):
@@ -310,7 +469,7 @@ def test_the_command_prints_figures_and_protocol(predictions):
     miou = evaluate(predictions).miou
     assert f"{100 * miou:.2f}" in result.stdout
     assert ["sofa", "-", "-"] in [line.split() for line in result.stdout.splitlines()]
-    for line in ("split         train", "label source  masks", "background    power"):
+    for line in ("split           train", "label source    masks", "background      power"):
         assert line in result.stdout
     assert result.stderr == ""  # no progress bar where nobody watches
 
@@ -350,6 +509,29 @@ def test_a_folder_of_runs_is_scored_run_by_run(predictions, root):
     assert result.exit_code == 1
     assert str(predictions) in result.stderr
     assert str(other) not in result.stderr
+
+
+def test_a_run_that_cannot_be_scored_does_not_stop_the_others(predictions, root):
+    broken = predictions.parent / "broken"
+    make_run(broken, run_info(root), numbers=[0])
+    result = CliRunner().invoke(main, ["evaluate", str(predictions.parent), "--format", "json"])
+    assert result.exit_code == 2
+    scored = json.loads(result.stdout)
+    assert scored.keys() == {str(predictions)}
+    assert scored[str(predictions)]["miou"] == evaluate(predictions).miou
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Error: 1 of 2 runs cannot be scored: {broken} is incomplete: 3 of 4")
+
+
+def test_notes_of_several_runs_name_theirs(predictions, root):
+    other = predictions.parent / "best"
+    make_run(other, run_info(root), label=truth_labels)
+    result = invoke(predictions.parent, "--split", "val")
+    assert result.exit_code == 0
+    assert [line.split(": 3 masks")[0] for line in result.stderr.splitlines()] == [
+        f"note: {other}",
+        f"note: {predictions}",
+    ]
 
 
 def test_wrong_input_is_one_sentence_and_exit_code_2(predictions, root):

@@ -3,16 +3,21 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from iseg_cli.errors import SettingsError
-from iseg_cli.evaluation import FORMATS
+from iseg_cli.evaluation import ABSENT_CLASSES, FORMATS
 from iseg_cli.evaluation.confusion import ConfusionMatrix
 from iseg_cli.evaluation.rendering import render, render_all
 from iseg_cli.evaluation.report import Report
+from iseg_cli.evaluation.text import protocol_rows
 
 NAMES = {0: "background", 1: "cat", 3: "tv <monitor>", 4: "d|og"}
 
@@ -35,6 +40,9 @@ def test_report_json_is_as_documented(report):
         "pixel_accuracy": pytest.approx(4 / 7),
         "mean_accuracy": pytest.approx((3 / 4 + 1 / 3) / 2),
         "images": 1,
+        "classes_in_mean": 3,
+        "classes_total": 4,
+        "predicted_only": ["tv <monitor>"],
         "classes": {
             "background": {"iou": 3 / 5, "accuracy": 3 / 4},
             "cat": {"iou": 1 / 3, "accuracy": 1 / 3},
@@ -73,14 +81,17 @@ def test_nothing_to_score_is_null():
 
 def test_the_table_is_aligned_with_a_dash_for_absent(report):
     assert render(report, "table").splitlines() == [
-        "class         IoU %  accuracy %",
-        "-------------------------------",
-        "background    60.00       75.00",
-        "cat           33.33       33.33",
-        "tv <monitor>   0.00           -",
-        "d|og              -           -",
-        "mean          31.11       54.17",
-        "all pixels                57.14",
+        "class                   IoU %  accuracy %",
+        "-----------------------------------------",
+        "background              60.00       75.00",
+        "cat                     33.33       33.33",
+        "tv <monitor>             0.00           -",
+        "d|og                        -           -",
+        "mean of 3 of 4 classes  31.11       54.17",
+        "all pixels                          57.14",
+        "",
+        "Predicted but in no truth: tv <monitor>. Each counts in the mean IoU with 0; "
+        "--absent-classes skip leaves them out.",
         "",
         "protocol",
         "----------------------",
@@ -88,6 +99,78 @@ def test_the_table_is_aligned_with_a_dash_for_absent(report):
         "label source  unknown",
         "versions      iseg 1.0",
     ]
+
+
+def test_classes_that_are_only_predicted_can_be_left_out_of_the_mean(report):
+    skipping = replace(report, absent_classes="skip")
+    assert skipping.miou == pytest.approx((3 / 5 + 1 / 3) / 2)
+    assert skipping.mean_accuracy == report.mean_accuracy
+    assert skipping.in_mean == ("background", "cat")
+    assert skipping.predicted_only == report.predicted_only == ("tv <monitor>",)
+    assert skipping.classes == report.classes
+    contents = skipping.to_json_dict()
+    assert (contents["classes_in_mean"], contents["classes_total"]) == (2, 4)
+    table = render(skipping, "table")
+    assert "mean of 2 of 4 classes  46.67" in table
+    assert "Predicted but in no truth: tv <monitor>. The mean IoU leaves them out." in table
+
+
+def test_nothing_is_said_of_absent_classes_where_there_are_none():
+    matrix = ConfusionMatrix(5)
+    matrix.update(np.array([0, 1]), np.array([0, 1]))
+    for absent_classes in ABSENT_CLASSES:
+        report = Report.of_labels(
+            matrix, NAMES, images=1, protocol={}, absent_classes=absent_classes
+        )
+        assert report.miou == 1
+        assert "mean of 2 of 4 classes" in render(report, "table")
+        for style in FORMATS:
+            assert "Predicted but" not in render(report, style)
+
+
+def test_every_page_for_readers_says_over_how_many_classes(report):
+    for style in ("table", "markdown", "html"):
+        text = render(report, style)
+        assert "mean of 3 of 4 classes" in text
+        assert "Predicted but in no truth: tv" in text
+
+
+def test_notes_have_a_row_each():
+    notes = ["the first", "the second"]
+    report = Report.of_labels(ConfusionMatrix(5), NAMES, images=1, protocol={"notes": notes})
+    assert render(report, "table").splitlines()[-2:] == [
+        "note      the first",
+        "note      the second",
+    ]
+    assert json.loads(render(report, "json"))["protocol"]["notes"] == notes
+    assert "| note | the second |\n" in render(report, "markdown")
+    assert protocol_rows({"notes": []}) == []
+
+
+@settings(max_examples=100)
+@given(
+    hnp.arrays(np.int64, (4, 4), elements=st.sampled_from([0, 0, 1, 5])),
+    hnp.arrays(np.int64, 4, elements=st.sampled_from([0, 0, 2])),
+)
+def test_means_are_over_the_classes_that_they_name(counts, undecided):
+    pairs = np.column_stack((counts, undecided))
+    names = dict(enumerate("abcd"))
+    truth, predicted = pairs.sum(axis=1), counts.sum(axis=0)
+    for absent_classes in ABSENT_CLASSES:
+        report = Report.of_labels(
+            ConfusionMatrix.of_pairs(pairs),
+            names,
+            images=1,
+            protocol={},
+            absent_classes=absent_classes,
+        )
+        used = [n for n in range(4) if truth[n] or (predicted[n] and absent_classes == "count")]
+        assert report.in_mean == tuple(names[n] for n in used)
+        assert report.predicted_only == tuple(
+            names[n] for n in range(4) if predicted[n] and not truth[n]
+        )
+        expected = [counts[n, n] / (truth[n] + predicted[n] - counts[n, n]) for n in used]
+        assert report.miou == (pytest.approx(np.mean(expected)) if used else None)
 
 
 def test_the_confusion_matrix_is_shown_on_demand(report):

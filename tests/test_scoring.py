@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -86,8 +87,10 @@ def test_counts_are_scikit_learns_over_all_pixels_at_once(masks, root, workers):
     prediction = np.concatenate([predicted_labels(n).ravel() for n in range(IMAGES)])
     counted = truth != 255
     expected = confusion_matrix(truth[counted], prediction[counted], labels=[*range(21), 255])
-    matrix = score(list_masks(masks), VocReader(root), "none", workers=workers)
-    np.testing.assert_array_equal(matrix.pairs, expected[:-1])
+    found = score(list_masks(masks), VocReader(root), "none", workers=workers)
+    np.testing.assert_array_equal(found.matrix.pairs, expected[:-1])
+    assert found.ignored == (~counted).sum()
+    assert found.faults == {}
 
 
 def test_truth_painted_from_coco_annotations_is_painted_by_the_workers(tmp_path):
@@ -100,7 +103,7 @@ def test_truth_painted_from_coco_annotations_is_painted_by_the_workers(tmp_path)
     paths = list_masks(tmp_path / "masks")
     people = sum(6 * (1 + n % 8) for n in numbers)  # by hand: columns of a height of 6
     for workers in (1, 2):
-        counts = score(paths, reader, "none", workers=workers).counts
+        counts = score(paths, reader, "none", workers=workers).matrix.counts
         assert (counts[1, 1], counts[0, 1]) == (people, 48 * len(numbers) - people)
         assert counts.sum() == counts[:2, 1].sum()
 
@@ -114,16 +117,45 @@ def spoil(path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_the_first_of_two_damaged_masks_is_named(masks, root, workers):
-    first, second = masks / f"{IDS[PART + 2]}.png", masks / f"{IDS[2 * PART]}.png"
-    spoil(first)
-    spoil(second)
+def test_all_damaged_masks_are_counted_and_the_first_are_named(masks, root, workers):
+    bad = [masks / f"{IDS[n]}.png" for n in (PART + 2, 2 * PART, 2 * PART + 1, IMAGES - 1)]
+    for path in bad:
+        spoil(path)
     with pytest.raises(PredictionsError) as raised:
         report(masks, root, workers)
+    rest = "is truncated or damaged; delete it and rerun iseg generate"
     assert str(raised.value) == (
-        f"{first} is truncated or damaged; delete it and rerun iseg generate"
+        f"4 of {IMAGES} images cannot be scored: (1) {bad[0]} {rest}; (2) {bad[1]} {rest}; "
+        f"(3) {bad[2]} {rest}; and 1 more (--allow-missing scores the others)"
     )
     assert not (masks / "report.json").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("matching", MATCHINGS)
+def test_the_others_are_scored_on_demand_and_the_report_says_so(masks, root, workers, matching):
+    damaged, small, unreadable = PART - 1, PART, 2 * PART + 3
+    spoil(masks / f"{IDS[damaged]}.png")
+    write_mask(masks / f"{IDS[small]}.png", np.zeros((2, 5)))
+    good = [n for n in range(IMAGES) if n not in (damaged, small, unreadable)]
+    paths = {IDS[n]: masks / f"{IDS[n]}.png" for n in good}
+    expected = score(paths, VocReader(root), matching).matrix.pairs
+    truth = root / "SegmentationClass" / f"{IDS[unreadable]}.png"
+    whole = truth.read_bytes()
+    try:
+        spoil(truth)
+        found = report(masks, root, workers, matching=matching, allow_missing=True)
+    finally:
+        truth.write_bytes(whole)
+    counts = np.column_stack((found["confusion"]["counts"], found["confusion"]["undecided"]))
+    np.testing.assert_array_equal(counts, expected)
+    assert found["images"] == found["protocol"]["images"] == IMAGES - 3
+    assert found["protocol"]["faulty"] == 3
+    assert found["protocol"]["missing"] == 0
+    (note,) = found["protocol"]["notes"]
+    assert note.startswith(f"3 of {IMAGES} images cannot be scored: (1) ")
+    for path in (masks / f"{IDS[damaged]}.png", masks / f"{IDS[small]}.png", truth):
+        assert str(path) in note
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -133,12 +165,25 @@ def test_sizes_and_labels_and_truth_that_do_not_fit_are_named(masks, root, worke
     with pytest.raises(PredictionsError, match=rf"{late}\.png is 5 wide and 2 high.*12 wide and"):
         report(masks, root, workers)
     write_mask(masks / f"{middle}.png", np.full(truth_labels(PART + 7).shape, 33))
-    with pytest.raises(PredictionsError, match=rf"{middle}\.png has label 33.*--matching"):
+    with pytest.raises(PredictionsError, match=rf"\(1\) .*{middle}\.png has label 33.*--matching"):
         report(masks, root, workers)
     moved = VocReader(root).part(IDS[:3])
     moved.root = root / "elsewhere"
-    with pytest.raises(DataError, match=r"there is no mask .*SegmentationClass"):
-        score({IDS[1]: masks / f"{IDS[1]}.png"}, moved, "none", workers=workers)
+    found = score({IDS[1]: masks / f"{IDS[1]}.png"}, moved, "none", workers=workers)
+    assert found.matrix.pairs.sum() == 0
+    (fault,) = found.faults.values()
+    assert isinstance(fault, DataError)
+    assert re.search(r"there is no mask .*SegmentationClass", str(fault))
+
+
+@pytest.mark.parametrize("allow_missing", [False, True])
+def test_where_no_image_can_be_scored_there_is_no_report(masks, root, allow_missing):
+    for image_id in IDS:
+        write_mask(masks / f"{image_id}.png", np.zeros((1, 1)))
+    with pytest.raises(PredictionsError) as raised:
+        report(masks, root, 1, allow_missing=allow_missing)
+    assert str(raised.value).startswith(f"{IMAGES} of {IMAGES} images cannot be scored: (1) ")
+    assert str(raised.value).endswith(f"and {IMAGES - 3} more")
 
 
 def test_a_worker_that_was_killed_is_one_sentence(masks, root, monkeypatch):
@@ -160,9 +205,9 @@ def test_few_parts_are_on_their_way_however_many_there_are(root, workers):
             made.append(number)
             yield Part(reader.part(()), {}, "none", None)
 
-    for taken, pairs in enumerate(scoring._map_parts(parts(), workers), 1):
+    for taken, counts in enumerate(scoring._map_parts(parts(), workers), 1):
         ahead.append(len(made) - taken)
-        assert pairs.sum() == 0
+        assert counts.pairs.sum() == counts.ignored == 0
     assert len(ahead) == len(made) == 60
     assert max(ahead) <= 2 * max(workers, 4)  # a single process has four threads
 
@@ -188,9 +233,9 @@ def test_workers_load_no_torch(root, masks):
     reader = VocReader(root).part(IDS[:2])
     paths = {image_id: masks / f"{image_id}.png" for image_id in reader.image_ids}
     with Processes(1) as pool:
-        pairs = pool.submit(count_part, Part(reader, paths, "image", None)).result()
+        counts = pool.submit(count_part, Part(reader, paths, "image", None)).result()
         loaded = pool.submit(eval, "sorted(__import__('sys').modules)").result()
-    assert pairs.sum() == sum((truth_labels(n) != 255).sum() for n in range(2))
+    assert counts.pairs.sum() == sum((truth_labels(n) != 255).sum() for n in range(2))
     assert "numpy" in loaded
     assert "torch" not in loaded
 

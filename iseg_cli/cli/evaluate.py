@@ -1,11 +1,16 @@
 """`iseg evaluate`: masks against ground truth."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from iseg_cli.cli.options import number_or_auto
-from iseg_cli.evaluation import FORMATS, MATCHINGS
+from iseg_cli.errors import IsegError, PredictionsError, first_of
+from iseg_cli.evaluation import ABSENT_CLASSES, FORMATS, MATCHINGS
+
+if TYPE_CHECKING:
+    from iseg_cli.evaluation.report import Report
 
 EXAMPLES = """\b
 Examples:
@@ -27,7 +32,10 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
     type=click.Path(path_type=Path, file_okay=False),
     help="The dataset's folder; by default the run's, then ISEG_<DATASET>_ROOT.",
 )
-@click.option("--split", help="Split of the dataset; by default the run's.")
+@click.option(
+    "--split",
+    help="Split of the dataset; by default the run's. Masks of other images are not scored.",
+)
 @click.option("--label-set", help="Which of the dataset's category tables, such as cityscapes-27.")
 @click.option(
     "--categories",
@@ -43,6 +51,14 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
     type=click.Choice(MATCHINGS),
     help="Match segments without names to classes, per image or once over the dataset; "
     "by default none, and image for an unsupervised run.",
+)
+@click.option(
+    "--absent-classes",
+    type=click.Choice(ABSENT_CLASSES),
+    default="count",
+    show_default=True,
+    help="Classes that are predicted but in no truth: count them in the mean IoU with 0, or skip "
+    "them, as iSeg's released code does.",
 )
 @click.option(
     "--format",
@@ -61,7 +77,8 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
 @click.option(
     "--allow-missing",
     is_flag=True,
-    help="Score the masks that exist instead of refusing an incomplete run; the report says so.",
+    help="Score the images whose mask and truth can be compared instead of refusing a folder "
+    "where some cannot; the report says so.",
 )
 @click.option(
     "--fail-under",
@@ -88,6 +105,7 @@ def evaluate(
     categories: str | None,
     truth: Path | None,
     matching: str | None,
+    absent_classes: str,
     style: str,
     out: Path | None,
     confusion: bool,
@@ -106,31 +124,47 @@ def evaluate(
     from iseg_cli.workflows.evaluate import evaluate as score
     from iseg_cli.workflows.evaluate import find_runs
 
-    reports = {
-        str(run): score(
-            run,
-            dataset=dataset,
-            root=root,
-            split=split,
-            label_set=label_set,
-            categories=categories.split(",") if categories else None,
-            truth=truth,
-            matching=matching,
-            allow_missing=allow_missing,
-            workers=None if isinstance(workers, str) else workers,
+    reports: dict[str, Report] = {}
+    refused: list[str] = []
+    runs = find_runs(predictions)
+    for run in runs:
+        try:
+            reports[str(run)] = score(
+                run,
+                dataset=dataset,
+                root=root,
+                split=split,
+                label_set=label_set,
+                categories=categories.split(",") if categories else None,
+                truth=truth,
+                matching=matching,
+                absent_classes=absent_classes,
+                allow_missing=allow_missing,
+                workers=None if isinstance(workers, str) else workers,
+            )
+        except IsegError as error:
+            if len(runs) == 1:
+                raise
+            refused.append(str(error))
+    if reports:
+        text = render_all(reports, style, confusion=confusion, named=len(runs) > 1)
+        if out is None:
+            click.echo(text, nl=False)
+        else:
+            write_atomically(out, text.encode())
+            click.echo(f"wrote {out}", err=True)
+    for name, scored in reports.items():
+        where = f"{name}: " if len(runs) > 1 else ""
+        for note in scored.protocol["notes"]:
+            click.echo(f"note: {where}{note}", err=True)
+    if refused:
+        raise PredictionsError(
+            f"{len(refused)} of {len(runs)} runs cannot be scored: {first_of(refused)}"
         )
-        for run in find_runs(predictions)
-    }
-    text = render_all(reports, style, confusion=confusion)
-    if out is None:
-        click.echo(text, nl=False)
-    else:
-        write_atomically(out, text.encode())
-        click.echo(f"wrote {out}", err=True)
     if fail_under is None:
         return
-    low = {run: r.miou for run, r in reports.items() if r.miou is None or r.miou < fail_under}
-    for run, miou in low.items():
+    low = {name: r.miou for name, r in reports.items() if r.miou is None or r.miou < fail_under}
+    for name, miou in low.items():
         found = "none" if miou is None else f"{miou:.4f}"
-        click.echo(f"mIoU of {run} is {found}, below {fail_under:g}", err=True)
+        click.echo(f"mIoU of {name} is {found}, below {fail_under:g}", err=True)
     context.exit(1 if low else 0)

@@ -6,3 +6,6 @@ FORMATS = ("table", "json", "csv", "markdown", "html")
 
 MATCHINGS = ("none", "image", "dataset")
 """Labels are classes; or segments, matched to classes per image or once over the dataset."""
+
+ABSENT_CLASSES = ("count", "skip")
+"""Whether a class that is predicted but in no truth counts in the mean IoU, with an IoU of 0."""

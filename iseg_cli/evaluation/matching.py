@@ -5,6 +5,8 @@ possible are right: per image (DiffSeg's published figures) or once over a whole
 number means the same in every image).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Int64, Integer
 
@@ -20,42 +22,55 @@ def count_overlaps(
     *,
     num_classes: int,
     ignore_index: int = 255,
-) -> Int64[np.ndarray, "classes segments+1"]:
-    """Count pixels by true class and segment; the last column is those of no segment.
+) -> Int64[np.ndarray, "classes+1 segments+1"]:
+    """Count pixels by true class and segment.
 
+    The last row counts the pixels that the truth ignores, the last column those of no segment.
     DataError as for `ConfusionMatrix.update`.
     """
-    return count_pairs(
+    counted = count_pairs(
         truth, prediction, rows=num_classes, columns=NUM_SEGMENTS, ignore_index=ignore_index
     )
-
-
-def match_segments(
-    overlaps: Int64[np.ndarray, "classes segments"],
-) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
-    """Return the classes and the segments matched to them, one to one, most pixels right in all.
-
-    With no more segments than classes every segment gets a class, as in DiffSeg's code: one whose
-    pixels other segments won stands for a class that is left and counts as a false find of it.
-    """
-    from scipy.optimize import linear_sum_assignment  # half a second that few evaluations need
-
-    present = np.flatnonzero(overlaps.any(axis=0))
-    classes, columns = linear_sum_assignment(overlaps[:, present], maximize=True)
-    return classes, present[columns]
+    ignored = np.asarray(prediction)[np.asarray(truth) == ignore_index]
+    left_out = count_pairs(
+        np.zeros_like(ignored),
+        ignored,
+        rows=1,
+        columns=NUM_SEGMENTS,
+        ignore_index=ignore_index,
+    )
+    return np.concatenate((counted, left_out))
 
 
 def match(
-    overlaps: Int64[np.ndarray, "classes segments+1"], *, ignore_index: int = 255
+    overlaps: Int64[np.ndarray, "classes+1 segments+1"],
+    *,
+    labels: Sequence[int] | None = None,
+    ignore_index: int = 255,
 ) -> ConfusionMatrix:
     """Return the confusion matrix of segments called by the classes they are matched to.
 
-    Pixels of segments beyond the number of classes, and pixels of no segment, are undecided:
-    errors of their true class.
+    Every class gets one segment. The segments to choose from are those from 0 to the last one of
+    the mask, and at least as many as there are classes: a number that no counted pixel has can be
+    matched too, to a class that has nothing to win. So a class that is not in the truth gets a
+    segment of counted pixels only where no empty number is left for it, or where the algorithm
+    chooses so between equals; these pixels count as a false find of it. Pixels of segments that are
+    not matched, and pixels of no segment, are undecided: errors of their true class alone.
+
+    Args:
+        overlaps: as `count_overlaps` returns them, of one image or summed over several.
+        labels: the classes that take part; None: all.
+        ignore_index: the ignore label of the matrix that is returned.
     """
-    segments = overlaps[:, :-1]
-    matrix = ConfusionMatrix(len(overlaps), ignore_index)
-    classes, matched = match_segments(segments)
-    matrix.counts[:, classes] = segments[:, matched]
-    matrix.undecided = overlaps.sum(axis=1) - matrix.counts.sum(axis=1)
+    from scipy.optimize import linear_sum_assignment  # half a second that few evaluations need
+
+    counted = overlaps[:-1]
+    classes = np.arange(len(counted)) if labels is None else np.asarray(labels)
+    numbers = np.flatnonzero(overlaps[:, :-1].any(axis=0))
+    last = int(numbers[-1]) if numbers.size else -1
+    candidates = counted[:, : max(len(classes), last + 1)]
+    rows, matched = linear_sum_assignment(candidates[classes], maximize=True)
+    matrix = ConfusionMatrix(len(counted), ignore_index)
+    matrix.counts[:, classes[rows]] = candidates[:, matched]
+    matrix.undecided = counted.sum(axis=1) - matrix.counts.sum(axis=1)
     return matrix

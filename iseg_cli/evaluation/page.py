@@ -3,7 +3,7 @@
 from html import escape
 
 from iseg_cli.evaluation.report import ClassScore, Report
-from iseg_cli.evaluation.text import percent, protocol_rows
+from iseg_cli.evaluation.text import absence_sentence, mean_words, percent, protocol_rows
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bar: #3b82f6; }
@@ -27,7 +27,7 @@ def render_page(report: Report) -> str:
     """Return the page: figures, classes, protocol and the confusion matrix as shares of truth."""
     title = f"{report.protocol.get('dataset', 'masks')}: {percent(report.miou)} % mIoU"
     figures = [
-        ("mIoU", percent(report.miou)),
+        (f"mIoU, {mean_words(report)}", percent(report.miou)),
         ("mean accuracy", percent(report.mean_accuracy)),
         ("pixel accuracy", percent(report.pixel_accuracy)),
         ("images", str(report.images)),
@@ -37,6 +37,7 @@ def render_page(report: Report) -> str:
         f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>"
         for key, value in protocol_rows(report.protocol)
     )
+    absence = absence_sentence(report)
     big = "".join(f"<div><b>{escape(value)}</b>{escape(name)}</div>" for name, value in figures)
     return f"""<!doctype html>
 <html lang="en">
@@ -51,6 +52,7 @@ def render_page(report: Report) -> str:
 <tr><th>class</th><th class="n">IoU %</th><th></th><th class="n">accuracy %</th></tr>
 {classes}
 </table>
+{f"<p>{escape(absence)}</p>" if absence else ""}
 <h2>Protocol</h2>
 <table>{protocol}</table>
 <h2>Confusion</h2>

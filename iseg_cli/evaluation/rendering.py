@@ -28,17 +28,20 @@ def render(report: Report, style: str, *, confusion: bool = False) -> str:
     return _RENDERERS[style](report, confusion=confusion)
 
 
-def render_all(reports: Mapping[str, Report], style: str, *, confusion: bool = False) -> str:
+def render_all(
+    reports: Mapping[str, Report], style: str, *, confusion: bool = False, named: bool = False
+) -> str:
     """Return one report as it is, several one after the other under their names.
 
-    In JSON several are one object by name. SettingsError for several in HTML, a page each.
+    In JSON several are one object by name. With `named` the only one stands under its name too.
+    SettingsError for several in HTML, a page each.
     """
-    if len(reports) == 1:
-        return "".join(render(report, style, confusion=confusion) for report in reports.values())
-    if style == "html":
+    if style == "html" and len(reports) > 1:
         raise SettingsError(
             f"HTML is one page for one run, but there are {', '.join(reports)}; pass one of them"
         )
+    if len(reports) == 1 and (style == "html" or not named):
+        return "".join(render(report, style, confusion=confusion) for report in reports.values())
     if style == "json":
         contents = {name: report.to_json_dict() for name, report in reports.items()}
         return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"

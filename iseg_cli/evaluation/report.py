@@ -32,12 +32,15 @@ class Report:
         matrix: pixel counts over these classes in this order.
         images: how many images were scored.
         protocol: what else the figures depend on: split, label source, matching ...
+        absent_classes: `count`: a class that is predicted but in no truth counts in the mean IoU,
+            with 0; `skip`: it is left out of the mean.
     """
 
     names: tuple[str, ...]
     matrix: ConfusionMatrix
     images: int
     protocol: Mapping[str, Any]
+    absent_classes: str = "count"
 
     @classmethod
     def of_labels(
@@ -47,6 +50,7 @@ class Report:
         *,
         images: int,
         protocol: Mapping[str, Any],
+        absent_classes: str = "count",
     ) -> "Report":
         """Make a report of the labels that have a name.
 
@@ -57,7 +61,7 @@ class Report:
         named.counts = matrix.counts[np.ix_(labels, labels)]
         everything = matrix.counts.sum(axis=1) + matrix.undecided
         named.undecided = everything[labels] - named.counts.sum(axis=1)
-        return cls(tuple(names.values()), named, images, protocol)
+        return cls(tuple(names.values()), named, images, protocol, absent_classes)
 
     @property
     def classes(self) -> dict[str, ClassScore]:
@@ -70,9 +74,30 @@ class Report:
         }
 
     @property
+    def predicted_only(self) -> tuple[str, ...]:
+        """The classes that are predicted but in no truth; the IoU of each is 0."""
+        return tuple(
+            name
+            for name, score in self.classes.items()
+            if score.iou is not None and score.accuracy is None
+        )
+
+    @property
+    def in_mean(self) -> tuple[str, ...]:
+        """The classes that the mean IoU is taken over."""
+        left_out = self.predicted_only if self.absent_classes == "skip" else ()
+        return tuple(
+            name
+            for name, score in self.classes.items()
+            if score.iou is not None and name not in left_out
+        )
+
+    @property
     def miou(self) -> float | None:
-        """The mean IoU in [0, 1] over the classes that have one; None where none has."""
-        return _number(self.matrix.miou())
+        """The mean IoU in [0, 1] over the classes `in_mean`; None where there are none."""
+        classes = self.classes
+        values = [iou for name in self.in_mean if (iou := classes[name].iou) is not None]
+        return float(np.mean(values)) if values else None
 
     @property
     def mean_accuracy(self) -> float | None:
@@ -91,6 +116,9 @@ class Report:
             "pixel_accuracy": self.pixel_accuracy,
             "mean_accuracy": self.mean_accuracy,
             "images": self.images,
+            "classes_in_mean": len(self.in_mean),
+            "classes_total": len(self.names),
+            "predicted_only": list(self.predicted_only),
             "classes": {
                 name: {"iou": score.iou, "accuracy": score.accuracy}
                 for name, score in self.classes.items()

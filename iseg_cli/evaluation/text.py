@@ -43,9 +43,12 @@ def percent(value: float | None) -> str:
 
 
 def protocol_rows(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the protocol as pairs of words; what is not known says so."""
-    rows = []
+    """Return the protocol as pairs of words; what is not known says so, notes have a row each."""
+    rows: list[tuple[str, str]] = []
     for key, value in protocol.items():
+        if key == "notes":
+            rows.extend(("note", note) for note in value)
+            continue
         if isinstance(value, Mapping):
             text = ", ".join(
                 f"{name} {inner}" for name, inner in value.items() if inner is not None
@@ -56,11 +59,29 @@ def protocol_rows(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
+def mean_words(report: Report) -> str:
+    """Return over how many of how many classes the mean IoU is taken, in words."""
+    return f"mean of {len(report.in_mean)} of {len(report.names)} classes"
+
+
+def absence_sentence(report: Report) -> str | None:
+    """Return the sentence about classes that are predicted but in no truth; None for no class."""
+    if not report.predicted_only:
+        return None
+    names = ", ".join(report.predicted_only)
+    if report.absent_classes == "skip":
+        return f"Predicted but in no truth: {names}. The mean IoU leaves them out."
+    return (
+        f"Predicted but in no truth: {names}. Each counts in the mean IoU with 0; "
+        "--absent-classes skip leaves them out."
+    )
+
+
 def _percent_rows(report: Report) -> list[tuple[str, str, str]]:
     return [
         ("class", "IoU %", "accuracy %"),
         *((name, percent(c.iou), percent(c.accuracy)) for name, c in report.classes.items()),
-        ("mean", percent(report.miou), percent(report.mean_accuracy)),
+        (mean_words(report), percent(report.miou), percent(report.mean_accuracy)),
         ("all pixels", "", percent(report.pixel_accuracy)),
     ]
 
@@ -90,7 +111,12 @@ def _sections(
     report: Report, lay_out: Callable[[Sequence[Sequence[str]]], str], *, confusion: bool
 ) -> str:
     protocol = [("protocol", ""), *protocol_rows(report.protocol)]
-    parts = [lay_out(_percent_rows(report)), lay_out(protocol)]
+    absence = absence_sentence(report)
+    parts = [
+        lay_out(_percent_rows(report)),
+        *([f"{absence}\n"] if absence else []),
+        lay_out(protocol),
+    ]
     if confusion:
         parts.append(lay_out(_confusion_rows(report)))
     return "\n".join(parts)

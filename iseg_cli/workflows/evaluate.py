@@ -2,12 +2,19 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from iseg_cli.errors import DataError, PredictionsError, SettingsError, suggestion
-from iseg_cli.evaluation import MATCHINGS
+from iseg_cli.errors import (
+    DataError,
+    IsegError,
+    PredictionsError,
+    SettingsError,
+    first_of,
+    suggestion,
+)
+from iseg_cli.evaluation import ABSENT_CLASSES, MATCHINGS
+from iseg_cli.evaluation.notes import suspicions
 from iseg_cli.evaluation.report import Report
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.registry import open_dataset
@@ -15,29 +22,12 @@ from iseg_cli.storage import (
     SYNTHESIS,
     PredictionFolder,
     RunInfo,
-    list_masks,
     png_size,
     write_atomically,
 )
+from iseg_cli.workflows.asked import find_masks
 from iseg_cli.workflows.protocol import describe
 from iseg_cli.workflows.scoring import score, suitable_workers
-
-
-@dataclass(frozen=True)
-class _Masks:
-    """Which masks are scored, and what is known about the others.
-
-    Attributes:
-        info: what the run wrote about itself; None for a folder from elsewhere.
-        paths: the masks to score, by image id.
-        missing: images that were asked for and have no mask.
-        failed: those of them that were tried.
-    """
-
-    info: RunInfo | None
-    paths: Mapping[str, Path]
-    missing: Sequence[str]
-    failed: Sequence[str]
 
 
 def find_runs(path: Path) -> list[Path]:
@@ -57,6 +47,7 @@ def evaluate(
     categories: Sequence[str] | None = None,
     truth: Path | None = None,
     matching: str | None = None,
+    absent_classes: str = "count",
     allow_missing: bool = False,
     workers: int | None = 1,
 ) -> Report:
@@ -67,20 +58,23 @@ def evaluate(
             dataset's images (`dataset` must be given then).
         dataset: the dataset's name; as in the run's run.json if None, like the next four.
         root: the dataset's folder.
-        split: the split.
+        split: the split; masks of other images are not scored, and the report says how many.
         label_set: which of the dataset's category tables.
         categories: names of the categories, for the dataset `folder`.
         truth: the folder of ground truth, for the dataset `folder`.
         matching: `none`: labels are classes; `image` or `dataset`: labels are segments that are
             matched to classes, per image or once. None: `image` for an unsupervised run.
-        allow_missing: score the masks that exist; otherwise an incomplete run is refused.
+        absent_classes: `count`: a class that is predicted but in no truth counts in the mean IoU,
+            with 0; `skip`: it is left out of the mean.
+        allow_missing: score the images whose mask and truth can be compared; otherwise a folder is
+            refused where some cannot.
         workers: how many processes score; None: as many as there is work for, up to the cores.
             More than one import the main module: a program that asks for them needs
             `if __name__ == "__main__":`.
 
     Raises:
-        PredictionsError: no predictions, an incomplete run, a mask that is damaged, of another
-            size than its truth, of no image or with an unknown label.
+        PredictionsError: no predictions, an incomplete run, or masks that are damaged, of another
+            size than their truth or with an unknown label; or none is of an image of the split.
         DataError: ground truth that is missing or unreadable.
         DatasetNotFoundError: no dataset where it was looked for.
     """
@@ -101,35 +95,47 @@ def evaluate(
             "compare with; pass --split or --root"
         )
     matching = matching or ("image" if info and info.task == "unsupervised" else "none")
-    if matching not in MATCHINGS:
-        raise SettingsError(
-            f"there is no matching {matching!r}{suggestion(matching, MATCHINGS)}; "
-            f"there are {', '.join(MATCHINGS)}"
-        )
-    masks = _find_masks(predictions, folder, reader)
-    if masks.missing and not allow_missing:
-        raise PredictionsError(_incomplete(predictions, masks))
+    _require_known(matching, MATCHINGS, what="matching")
+    _require_known(absent_classes, ABSENT_CLASSES, what="way with absent classes")
+    masks = find_masks(predictions, folder, reader)
+    if not allow_missing:
+        masks.require_complete()
     if not masks.paths:
         raise PredictionsError(f"{predictions} has no mask of split {reader.split}")
-    matrix = score(
+    found = score(
         masks.paths,
         reader,
         matching,
         crop_side=info.crop_side if info else None,
-        workers=workers or _suitable_workers(masks),
+        workers=workers or _suitable_workers(masks.paths),
+    )
+    images = len(masks.paths) - len(found.faults)
+    if found.faults and not (allow_missing and images):
+        raise _refusal(found.faults, images)
+    notes = [
+        *reader.notes,
+        *masks.notes,
+        *([_unscored(found.faults, images)] if found.faults else []),
+        *suspicions(
+            found.matrix,
+            ignored=found.ignored,
+            background=reader.label_set.background,
+            named=matching == "none",
+        ),
+    ]
+    protocol = describe(
+        masks,
+        matching=matching,
+        absent_classes=absent_classes,
+        faulty=len(found.faults),
+        notes=notes,
     )
     report = Report.of_labels(
-        matrix,
+        found.matrix,
         reader.label_set.names,
-        images=len(masks.paths),
-        protocol=describe(
-            info,
-            reader,
-            matching,
-            images=len(masks.paths),
-            missing=len(masks.missing),
-            failed=len(masks.failed),
-        ),
+        images=images,
+        protocol=protocol,
+        absent_classes=absent_classes,
     )
     if os.access(predictions, os.W_OK):
         text = json.dumps(report.to_json_dict(), indent=2, ensure_ascii=False)
@@ -179,50 +185,30 @@ def _open_reader(
     )
 
 
-def _find_masks(predictions: Path, folder: PredictionFolder | None, reader: Reader) -> _Masks:
-    """Return the masks of the images that were asked for; PredictionsError for one of no image."""
-    info = folder.info if folder else None
-    wanted: Sequence[str] = reader.image_ids
-    if folder is None:
-        found, failed = list_masks(predictions), set[str]()
-    else:
-        found = {image_id: folder.mask_path(image_id) for image_id in folder.finished()}
-        failed = {record.image_id for record in folder.failed()}
-        wanted = wanted[: folder.info.limit]
-    if unknown := sorted(found.keys() - set(reader.image_ids)):
-        raise PredictionsError(
-            f"{found[unknown[0]]} belongs to no image of split {reader.split} of {reader.name} "
-            f"({len(unknown)} such masks); pass the --dataset and --split it was made for"
+def _require_known(value: str, known: Iterable[str], *, what: str) -> None:
+    known = tuple(known)
+    if value not in known:
+        raise SettingsError(
+            f"there is no {what} {value!r}{suggestion(value, known)}; there are {', '.join(known)}"
         )
-    missing = [image_id for image_id in wanted if image_id not in found]
-    return _Masks(
-        info=info,
-        paths={image_id: found[image_id] for image_id in wanted if image_id in found},
-        missing=missing,
-        failed=[image_id for image_id in missing if image_id in failed],
-    )
 
 
-def _suitable_workers(masks: _Masks) -> int:
+def _suitable_workers(paths: Mapping[str, Path]) -> int:
     """Return how many processes are worth their start; all masks are taken for as large as one."""
-    size = png_size(next(iter(masks.paths.values())))
-    return suitable_workers(len(masks.paths), size) if size else 1
+    size = png_size(next(iter(paths.values())))
+    return suitable_workers(len(paths), size) if size else 1
 
 
-def _incomplete(predictions: Path, masks: _Masks) -> str:
-    """Return the sentence that refuses an incomplete run and says how to go on."""
-    number = len(masks.missing)
-    of = number + len(masks.paths)
-    why = f", {len(masks.failed)} of them failed" if masks.failed else ""
-    resume = "add them"
-    if (info := masks.info) is not None:
-        split = f" --split {info.split}" if info.split else ""
-        limit = f" --limit {info.limit}" if info.limit is not None else ""
-        resume = (
-            f"resume with iseg generate --dataset {info.dataset}{split}{limit} --out {predictions} "
-            "and the options of the first time"
-        )
-    return (
-        f"{predictions} is incomplete: {number} of {of} masks are missing{why} "
-        f"(first: {masks.missing[0]}); {resume}, or score the others with --allow-missing"
-    )
+def _unscored(faults: Mapping[str, IsegError], scored: int) -> str:
+    """Return the sentence about images whose mask or truth cannot be compared."""
+    reasons = [str(fault) for fault in faults.values()]
+    return f"{len(faults)} of {len(faults) + scored} images cannot be scored: {first_of(reasons)}"
+
+
+def _refusal(faults: Mapping[str, IsegError], scored: int) -> IsegError:
+    """Return the error that names the images that cannot be scored, and how to go on."""
+    way_on = " (--allow-missing scores the others)" if scored else ""
+    sentence = f"{_unscored(faults, scored)}{way_on}"
+    if all(isinstance(fault, DataError) for fault in faults.values()):
+        return DataError(sentence)
+    return PredictionsError(sentence)

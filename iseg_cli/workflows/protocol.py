@@ -1,32 +1,36 @@
 """The protocol that the figures of an evaluation hold under."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from iseg_cli.readers.base import Reader
 from iseg_cli.samples import IGNORE
 from iseg_cli.storage import RunInfo
+from iseg_cli.workflows.asked import AskedMasks
 
 
 def describe(
-    info: RunInfo | None, reader: Reader, matching: str, *, images: int, missing: int, failed: int
+    masks: AskedMasks, *, matching: str, absent_classes: str, faulty: int, notes: Sequence[str]
 ) -> dict[str, Any]:
     """Return what the figures depend on, in the order in which a reader asks for it.
 
     Args:
-        info: what the run wrote about itself; None for masks from elsewhere.
-        reader: the dataset's.
+        masks: which masks were asked for, found and not found.
         matching: how segments were matched to classes, if at all.
-        images: how many were scored.
-        missing: how many that were asked for have no mask.
-        failed: how many of them were tried.
+        absent_classes: whether classes that are predicted but in no truth count in the mean.
+        faulty: how many of the masks could not be compared with their truth.
+        notes: what a user should know about the dataset, the masks and the truth, a sentence each.
     """
+    info, reader = masks.info, masks.reader
     return {
         "dataset": reader.name,
         "split": reader.split,
-        "images": images,
-        "missing": missing,
-        "failed": failed,
-        **({"limit": info.limit} if info and info.limit is not None else {}),
+        "images": len(masks.paths) - faulty,
+        "missing": len(masks.missing),
+        "failed": len(masks.failed),
+        "faulty": faulty,
+        "surplus": len(masks.surplus),
+        **({"limit": masks.limit} if masks.limit is not None else {}),
         "label_set": reader.label_set.name,
         "task": info.task if info else None,
         "label_source": info.label_source if info else None,
@@ -34,10 +38,12 @@ def describe(
         "background": _background(info, reader),
         "ignore_label": IGNORE,
         "matching": matching,
+        "absent_classes": absent_classes,
         "model": dict(info.model) if info else None,
         "seed": info.seed if info else None,
         "dtype": info.dtype if info else None,
         "versions": dict(info.versions) if info else None,
+        "notes": list(notes),
     }
 
 

@@ -2,7 +2,8 @@
 
 A worker is handed a few images at a time with all that their truth needs, and hands back counts:
 neither the number of images nor the size of a dataset's annotations decides what it holds. Counts
-are integers, so that their sum is the same whoever counted what.
+are integers, so that their sum is the same whoever counted what. An image that cannot be scored is
+in no count; what is wrong with it is handed back beside the counts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import Int64
 from tqdm import tqdm
 
-from iseg_cli.errors import PredictionsError
+from iseg_cli.errors import IsegError, PredictionsError
 from iseg_cli.evaluation.confusion import ConfusionMatrix, count_pairs
 from iseg_cli.evaluation.matching import NUM_SEGMENTS, count_overlaps, match
 from iseg_cli.readers.base import Reader
@@ -52,6 +53,37 @@ class Part:
     crop_side: int | None
 
 
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """What was counted on a part of the images.
+
+    Attributes:
+        pairs: pixels by true class (rows) and by predicted class; the last column is undecided
+            pixels. With matching `dataset`: as `count_overlaps` returns them.
+        ignored: pixels that the truth ignores.
+        faults: what is wrong with the images that are in no count, by image id.
+    """
+
+    pairs: Int64[np.ndarray, "rows columns"]
+    ignored: int
+    faults: Mapping[str, IsegError]
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """What was counted on all images.
+
+    Attributes:
+        matrix: pixels by true and predicted class.
+        ignored: pixels that the truth ignores.
+        faults: what is wrong with the images that are in no count, by image id.
+    """
+
+    matrix: ConfusionMatrix
+    ignored: int
+    faults: Mapping[str, IsegError]
+
+
 def score(
     paths: Mapping[str, Path],
     reader: Reader,
@@ -59,52 +91,45 @@ def score(
     *,
     crop_side: int | None = None,
     workers: int = 1,
-) -> ConfusionMatrix:
-    """Return the confusion matrix of the masks at `paths` by image id, matched as `matching` says.
+) -> Score:
+    """Count the masks at `paths` by image id, matched as `matching` says.
 
     With `crop_side` they are compared with the middle square of the truth, brought to this side.
-    More than one of `workers` are processes. PredictionsError or DataError, naming the file, for
-    the first mask or truth that does not fit, whatever the number of workers.
+    More than one of `workers` are processes; the result is the same for any number.
     """
     parts = (
         Part(reader.part(ids), {i: paths[i] for i in ids}, matching, crop_side)
         for ids in batches(paths, PART)
     )
     total = np.zeros(_shape(reader, matching), dtype=np.int64)
+    ignored = 0
+    faults: dict[str, IsegError] = {}
     # disable=None: no bar where standard error is no terminal
     with tqdm(total=len(paths), unit="image", disable=None) as bar:
-        for pairs in _map_parts(parts, workers):
-            total += pairs
+        for counts in _map_parts(parts, workers):
+            total += counts.pairs
+            ignored += counts.ignored
+            faults |= counts.faults
             bar.update(min(PART, len(paths) - bar.n))
-    return match(total) if matching == "dataset" else ConfusionMatrix.of_pairs(total)
+    if matching == "dataset":
+        return Score(match(total, labels=tuple(reader.label_set.names)), ignored, faults)
+    return Score(ConfusionMatrix.of_pairs(total), ignored, faults)
 
 
-def count_part(part: Part) -> Int64[np.ndarray, "classes columns+1"]:
-    """Return how often each true class met each class, or each segment that waits for a match.
-
-    The last column is of pixels that were left undecided. The error is of the first image that
-    does not fit.
-    """
-    classes, columns = _shape(part.reader, part.matching)
-    total = np.zeros((classes, columns), dtype=np.int64)
+def count_part(part: Part) -> Counts:
+    """Return how often each true class met each class, or each segment that waits for a match."""
+    total = np.zeros(_shape(part.reader, part.matching), dtype=np.int64)
+    ignored = 0
+    faults: dict[str, IsegError] = {}
     for image_id, path in part.paths.items():
-        whole = part.reader.truth(image_id)
-        truth = crop_truth(whole, part.crop_side) if part.crop_side else whole
-        prediction = read_mask(path)
-        _require_size(prediction, truth, path)
-        if part.matching == "none":
-            _require_labels(prediction, part.reader, path)
-            total += count_pairs(
-                truth.labels,
-                prediction.labels,
-                rows=classes,
-                columns=classes,
-                ignore_index=IGNORE,
-            )
+        try:
+            truth, prediction = _read_pair(part, image_id, path)
+        except IsegError as error:
+            faults[image_id] = error
             continue
-        overlaps = count_overlaps(prediction.labels, truth.labels, num_classes=classes)
-        total += overlaps if part.matching == "dataset" else match(overlaps).pairs
-    return total
+        total += _count(part, truth, prediction)
+        ignored += int(np.count_nonzero(truth.labels == IGNORE))
+    return Counts(total, ignored, faults)
 
 
 def suitable_workers(images: int, size: tuple[int, int]) -> int:
@@ -117,8 +142,8 @@ def suitable_workers(images: int, size: tuple[int, int]) -> int:
     return max(1, min(available_cores(), images * height * width // WORTH_A_PROCESS))
 
 
-def _map_parts(parts: Iterable[Part], workers: int) -> Iterator[Int64[np.ndarray, "..."]]:
-    """Yield the counts of the parts in their order, so that the first error is the first one's."""
+def _map_parts(parts: Iterable[Part], workers: int) -> Iterator[Counts]:
+    """Yield the counts of the parts in their order, so that faults are in the images' order."""
     if workers == 1:
         with ThreadPoolExecutor(_THREADS) as threads:
             yield from map_ahead(threads, count_part, parts, ahead=2 * _THREADS)
@@ -134,9 +159,36 @@ def _map_parts(parts: Iterable[Part], workers: int) -> Iterator[Int64[np.ndarray
 
 
 def _shape(reader: Reader, matching: str) -> tuple[int, int]:
-    """Return the shape of the counts: classes against classes or segments, and the undecided."""
+    """Return the shape of the counts of a part."""
     classes = reader.label_set.num_classes
-    return classes, (NUM_SEGMENTS if matching == "dataset" else classes) + 1
+    return (classes + 1, NUM_SEGMENTS + 1) if matching == "dataset" else (classes, classes + 1)
+
+
+def _read_pair(part: Part, image_id: str, path: Path) -> tuple[Mask, Mask]:
+    """Return an image's truth and its mask, which fit each other; else an IsegError says why."""
+    whole = part.reader.truth(image_id)
+    truth = crop_truth(whole, part.crop_side) if part.crop_side else whole
+    prediction = read_mask(path)
+    _require_size(prediction, truth, path)
+    if part.matching == "none":
+        _require_labels(prediction, part.reader, path)
+    return truth, prediction
+
+
+def _count(part: Part, truth: Mask, prediction: Mask) -> Int64[np.ndarray, "rows columns"]:
+    classes = part.reader.label_set.num_classes
+    if part.matching == "none":
+        return count_pairs(
+            truth.labels,
+            prediction.labels,
+            rows=classes,
+            columns=classes,
+            ignore_index=IGNORE,
+        )
+    overlaps = count_overlaps(prediction.labels, truth.labels, num_classes=classes)
+    if part.matching == "dataset":
+        return overlaps
+    return match(overlaps, labels=tuple(part.reader.label_set.names)).pairs
 
 
 def _require_size(prediction: Mask, truth: Mask, path: Path) -> None:
