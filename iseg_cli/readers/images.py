@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from iseg_cli.errors import DataError, ImageError, IsegError
 from iseg_cli.readers.kinds import HEAD_LENGTH, formats_of, kind_of, refusal
-from iseg_cli.readers.pillow import LIMIT_VARIABLE, pixel_limit
+from iseg_cli.readers.pillow import LIMIT_VARIABLE, MAX_PIXELS, pixel_limit
 
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -111,8 +111,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with _open_file(path) as file:
             formats = _formats(file, path, limit)
-            if Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
-                Image.MAX_IMAGE_PIXELS = limit  # the user has raised ours
+            if limit > max(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or limit):
+                Image.MAX_IMAGE_PIXELS = limit  # the user has raised ours: Pillow's has to follow
             with Image.open(file, formats=formats) as image:
                 _check_size(image.size, path, limit)
                 _refuse_preview(image, path)
