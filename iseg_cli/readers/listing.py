@@ -5,7 +5,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from iseg_cli.readers.kinds import (
     IMAGE_SUFFIXES,
@@ -82,6 +82,12 @@ def list_images(root: Path, *, leaving_out: Path | None = None) -> Listing:
             unreadable[name] = (
                 f"{files} would be written to one mask {image_id}.png; rename all of them but one"
             )
+    for image_id in _ids_of_folders(listing.images):
+        path = listing.images.pop(image_id)
+        unreadable[path.relative_to(root).as_posix()] = (
+            f"{path} would be written to {image_id}.png, where the masks of a folder of that name "
+            "belong; rename one of the two"
+        )
     shared = {name for names in by_id.values() if len(names) > 1 for name in names}
     for name, reason in unreadable.items():
         listing.refused[_free_key(name, listing, by_name=name in shared)] = reason
@@ -169,6 +175,12 @@ def _is_of_predictions(folder: Path) -> bool:
 def _id_of(name: str) -> str:
     """Return a file's path without its ending."""
     return os.path.splitext(name)[0]
+
+
+def _ids_of_folders(images: Mapping[str, Path]) -> list[str]:
+    """Return the images whose masks have the name of a folder that other masks need."""
+    folders = {str(parent) for image_id in images for parent in PurePosixPath(image_id).parents}
+    return [image_id for image_id in images if f"{image_id}.png" in folders]
 
 
 def _free_key(name: str, listing: Listing, *, by_name: bool) -> str:
