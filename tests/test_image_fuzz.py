@@ -15,7 +15,7 @@ from PIL import Image
 
 from iseg_cli.errors import ImageError
 from iseg_cli.readers.images import decode_image, image_size
-from iseg_cli.readers.pillow import ignore_pillow_warnings
+from iseg_cli.readers.pillow import set_up_pillow
 
 EXAMPLES = int(os.environ.get("ISEG_FUZZ_EXAMPLES", "300"))
 """Set it to 10000 for a long run."""
@@ -116,8 +116,8 @@ def test_undamaged_they_are_images(tmp_path: Path, name: str) -> None:
 def test_a_damaged_file_is_an_image_or_an_image_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    ignore_pillow_warnings()
     monkeypatch.setenv("ISEG_MAX_PIXELS", str(MOST_PIXELS))
+    set_up_pillow()
     path = tmp_path / "picture"
     path.write_bytes(damaged(seed))
     for function in (decode_image, image_size):

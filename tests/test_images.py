@@ -12,7 +12,7 @@ from PIL import Image
 
 from iseg_cli.errors import DataError, ImageError, SettingsError
 from iseg_cli.readers.images import decode_image, image_size, load_image, load_labels
-from iseg_cli.readers.pillow import pixel_limit
+from iseg_cli.readers.pillow import MAX_PIXELS, pixel_limit, set_up_pillow
 
 # Four corners in four colours: every turn and every flip tells itself apart.
 CORNERS = np.array(
@@ -222,6 +222,16 @@ def test_a_raised_limit_raises_that_of_pillow(tmp_path: Path, monkeypatch) -> No
     monkeypatch.setenv("ISEG_MAX_PIXELS", str(side * side - 1))
     with pytest.raises(ImageError, match=f"has more than {side * side - 1} pixels"):
         image_size(path)
+
+
+def test_a_command_gives_pillow_the_limit_at_its_start(monkeypatch) -> None:
+    """Masks of large images are read where no image is: by `iseg evaluate`."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    set_up_pillow()
+    assert Image.MAX_IMAGE_PIXELS == MAX_PIXELS
+    monkeypatch.setenv("ISEG_MAX_PIXELS", "200000000")
+    set_up_pillow()
+    assert Image.MAX_IMAGE_PIXELS == 200_000_000
 
 
 def test_a_lower_limit_of_the_program_around_it_stays(tmp_path: Path, monkeypatch) -> None:

@@ -12,7 +12,7 @@ import click
 
 from iseg_cli.cli.messages import printable
 from iseg_cli.errors import IsegError
-from iseg_cli.readers.pillow import ignore_pillow_warnings
+from iseg_cli.readers.pillow import set_up_pillow
 
 COMMANDS = ("generate", "evaluate", "sweep", "tag", "synthesize", "benchmark", "info")
 """The commands in the order of the help: each a function in a module, both of its name."""
@@ -62,4 +62,4 @@ class _Group(click.Group):
 @click.version_option(version("iseg-cli"), prog_name="iseg")
 def main() -> None:
     """Pixel masks from the attention of Stable Diffusion, without training a segmenter."""
-    ignore_pillow_warnings()
+    set_up_pillow()

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from iseg_cli.errors import DataError, ImageError, IsegError
 from iseg_cli.readers.kinds import HEAD_LENGTH, formats_of, kind_of, refusal
-from iseg_cli.readers.pillow import LIMIT_VARIABLE, MAX_PIXELS, pixel_limit
+from iseg_cli.readers.pillow import LIMIT_VARIABLE, pixel_limit, raise_limit_of_pillow
 
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -108,11 +108,10 @@ def load_labels(path: Path) -> UInt8[np.ndarray, "height width"]:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image; whatever goes wrong until the block ends becomes an ImageError."""
     limit = pixel_limit()
+    raise_limit_of_pillow(limit)
     try:
         with _open_file(path) as file:
             formats = _formats(file, path, limit)
-            if limit > max(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or limit):
-                Image.MAX_IMAGE_PIXELS = limit  # the user has raised ours: Pillow's has to follow
             with Image.open(file, formats=formats) as image:
                 _check_size(image.size, path, limit)
                 _refuse_preview(image, path)
@@ -221,7 +220,7 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which copies RGB, too
 
 
 def _from_16_bit(image: Image.Image, path: Path) -> Image.Image:

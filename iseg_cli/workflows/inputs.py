@@ -9,7 +9,6 @@ from iseg_cli.errors import SettingsError
 from iseg_cli.labels import LabelSource
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import middle_square
-from iseg_cli.readers.pillow import pixel_limit
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.samples import LabelSet, Mask
 
@@ -18,11 +17,9 @@ def open_reader(settings: Settings) -> Reader:
     """Return the split of the dataset that the settings name.
 
     Raises:
-        SettingsError: an unknown dataset, a folder without categories, or a limit of pixels in the
-            environment that is no number.
+        SettingsError: an unknown dataset, or a folder without categories.
         DatasetNotFoundError: no dataset where it was looked for.
     """
-    pixel_limit()  # said before a model is loaded
     return open_dataset(
         settings.dataset,
         root=settings.root,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iseg_cli.errors import IsegError, PredictionsError
-from iseg_cli.readers.pillow import ignore_pillow_warnings
+from iseg_cli.readers.pillow import set_up_pillow
 from iseg_cli.storage import ImageRecord, RunInfo
 from iseg_cli.storage.journal import record_line
 from iseg_cli.storage.records import read_info
@@ -74,11 +74,11 @@ class Worker:
             begin: notes that the task of a name begins and returns how often it has by now, in
                 whatever worker.
         """
-        ignore_pillow_warnings()
         assignment.enter()
         self._begin = begin
         self._failure = ""
         try:
+            set_up_pillow()
             self._job, info = open_job(assignment.plan, threads=THREADS)
             _check(info, expected, assignment.plan.out)
         except IsegError as error:
