@@ -127,7 +127,8 @@ def test_photos_are_turned_and_reported_alike_by_every_engine(
         assert result.exit_code == 1, result.output
         assert "note: 2 images are stored turned or mirrored" in result.output
         assert "2 of 5 images failed." in result.output
-        said[engine] = result.output.replace(str(tmp_path / engine), "OUT")
+        starts = ("note: ", "failed: ")  # Ray, started by this process, has lines of its own
+        said[engine] = [line for line in result.output.splitlines() if line.startswith(starts)]
     assert said["local"] == said["ray"]
     assert files(tmp_path / "local") == files(tmp_path / "ray")
     lines = (tmp_path / "ray" / "images.jsonl").read_text().splitlines()

@@ -119,6 +119,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except IsegError:
         raise
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise ImageError(f"{path} is a link to a file that is not there; replace it") from error
         raise ImageError(f"there is no image {path}") from error
     except PermissionError as error:
         raise ImageError(f"{path} may not be read; give the right to read it") from error

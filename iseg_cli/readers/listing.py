@@ -3,8 +3,8 @@
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from iseg_cli.readers.kinds import (
@@ -29,7 +29,7 @@ _NAMED = 3
 """Of many files so many are named in one sentence."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Listing:
     """The files below a folder.
 
@@ -40,9 +40,9 @@ class Listing:
         notes: what was passed over, a sentence each.
     """
 
-    images: dict[str, Path] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    images: dict[str, Path]
+    refused: dict[str, str]
+    notes: tuple[str, ...]
 
 
 def list_images(root: Path, *, leaving_out: Path | None = None) -> Listing:
@@ -55,44 +55,31 @@ def list_images(root: Path, *, leaving_out: Path | None = None) -> Listing:
         root: the folder.
         leaving_out: a folder whose images are none of the dataset's: its truth.
     """
-    listing = Listing()
     walk = _Walk(root, None if leaving_out is None else leaving_out.resolve())
     by_id: dict[str, list[str]] = defaultdict(list)
-    unreadable: dict[str, str] = {}
+    faults: dict[str, str] = {}
     videos: list[str] = []
     unnamed: list[str] = []
     for name in walk.files():
         suffix = os.path.splitext(name)[1].lower()
-        path = root / name
         if suffix in IMAGE_SUFFIXES or suffix in OTHER_SUFFIXES:
-            if fault := fault_of_kind(path):
-                unreadable[name] = fault
+            if fault := fault_of_kind(root / name):
+                faults[name] = fault
             else:
                 by_id[_id_of(name)].append(name)
         elif suffix in VIDEO_SUFFIXES:
             videos.append(name)
-        elif suffix not in _NO_PICTURES and looks_like_image(path):
+        elif suffix not in _NO_PICTURES and looks_like_image(root / name):
             unnamed.append(name)
-    for image_id, names in by_id.items():
-        if len(names) == 1:
-            listing.images[image_id] = root / names[0]
-            continue
-        files = " and ".join(str(root / name) for name in names)
-        for name in names:
-            unreadable[name] = (
-                f"{files} would be written to one mask {image_id}.png; rename all of them but one"
-            )
-    for image_id in _ids_of_folders(listing.images):
-        path = listing.images.pop(image_id)
-        unreadable[path.relative_to(root).as_posix()] = (
-            f"{path} would be written to {image_id}.png, where the masks of a folder of that name "
-            "belong; rename one of the two"
-        )
-    shared = {name for names in by_id.values() if len(names) > 1 for name in names}
-    for name, reason in unreadable.items():
-        listing.refused[_free_key(name, listing, by_name=name in shared)] = reason
-    listing.refused |= walk.faults
-    listing.notes = (
+    clashes = _clashes(by_id, root)
+    images = {
+        image_id: root / names[0] for image_id, names in by_id.items() if names[0] not in clashes
+    }
+    refused: dict[str, str] = {}
+    for name, reason in (clashes | faults).items():
+        taken = images.keys() | refused.keys()
+        refused[_key(name, taken, prefer_path=name in clashes)] = reason
+    notes = (
         *walk.notes,
         *_note(
             videos,
@@ -106,9 +93,9 @@ def list_images(root: Path, *, leaving_out: Path | None = None) -> Listing:
             "files without an image's ending were",
             "passed over, though the content is an image: rename such files to read them",
         ),
-        *_case_note(listing.images),
+        *_case_note(images),
     )
-    return listing
+    return Listing(images, refused | walk.faults, notes)
 
 
 class _Walk:
@@ -177,18 +164,27 @@ def _id_of(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _ids_of_folders(images: Mapping[str, Path]) -> list[str]:
-    """Return the images whose masks have the name of a folder that other masks need."""
-    folders = {str(parent) for image_id in images for parent in PurePosixPath(image_id).parents}
-    return [image_id for image_id in images if f"{image_id}.png" in folders]
+def _clashes(by_id: Mapping[str, Sequence[str]], root: Path) -> dict[str, str]:
+    """Return the files whose masks other masks would replace or hinder, each with a sentence."""
+    clashes: dict[str, str] = {}
+    folders = {str(parent) for image_id in by_id for parent in PurePosixPath(image_id).parents}
+    for image_id, names in by_id.items():
+        if len(names) > 1:
+            files = " and ".join(str(root / name) for name in names)
+            reason = f"{files} would be written to one mask {image_id}.png; rename all but one"
+            clashes |= dict.fromkeys(names, reason)
+        elif f"{image_id}.png" in folders:
+            clashes[names[0]] = (
+                f"{root / names[0]} would be written to {image_id}.png, where the masks of a "
+                "folder of that name belong; rename one of the two"
+            )
+    return clashes
 
 
-def _free_key(name: str, listing: Listing, *, by_name: bool) -> str:
-    """Return what a refused file is reported as: its id, unless that may mean another one."""
-    key = name if by_name else _id_of(name)
-    if key in listing.images or key in listing.refused:
-        key = name
-    return f"{key} (file)" if key in listing.images or key in listing.refused else key
+def _key(name: str, taken: Collection[str], *, prefer_path: bool) -> str:
+    """Return what a refused file is reported as: its id, unless that may mean another file."""
+    key = name if prefer_path or _id_of(name) in taken else _id_of(name)
+    return f"{key} (file)" if key in taken else key
 
 
 def _note(names: list[str], one: str, many: str, what: str) -> tuple[str, ...]:
