@@ -44,6 +44,10 @@ class PredictionsError(IsegError):
     """A folder of predictions that is missing, incomplete or made with other settings."""
 
 
+class NameRefusedError(PredictionsError):
+    """A file name that the system does not take where predictions are written."""
+
+
 class PromptError(IsegError):
     """Words that the text encoder cannot hold or the tokenizer cannot place."""
 

@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from iseg_cli.cli import main
 from iseg_cli.resources import embedded_dataset
@@ -102,6 +104,36 @@ def test_runs_go_on_with_another_engine_and_broken_images_are_reported(
     run, before = (json.loads((path / "run.json").read_text()) for path in (out, once))
     assert run["batch_size"] == before["batch_size"]
     assert run["model"] == before["model"]
+
+
+def test_photos_are_turned_and_reported_alike_by_every_engine(
+    cluster: None, tmp_path: Path
+) -> None:
+    root = tmp_path / "photos"
+    root.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    for name, orientation in (("a.jpg", 6), ("b.jfif", 1), ("c.jpg", 3), ("sub\\d.jpg", 1)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(pixels).save(root / name, "JPEG", exif=exif)
+    (root / "e.jp2").write_bytes(b"\0\0\0\x0cjP  ")
+    arguments = (
+        "generate", "--dataset", "folder", "--root", root, "--categories", "cat, dog",
+        "--config", "emoji-voc", "--model", "tiny", "--batch-size", BATCH,
+    )  # fmt: skip
+    said = {}
+    for engine, options in (("local", ("--device", "cpu")), ("ray", RAY)):
+        result = iseg(*arguments, "--out", tmp_path / engine, *options)
+        assert result.exit_code == 1, result.output
+        assert "note: 2 images are stored turned or mirrored" in result.output
+        assert "2 of 5 images failed." in result.output
+        starts = ("note: ", "failed: ")  # Ray, started by this process, has lines of its own
+        said[engine] = [line for line in result.output.splitlines() if line.startswith(starts)]
+    assert said["local"] == said["ray"]
+    assert files(tmp_path / "local") == files(tmp_path / "ray")
+    lines = (tmp_path / "ray" / "images.jsonl").read_text().splitlines()
+    turned = {r["image_id"]: r.get("exif_orientation") for r in map(json.loads, lines)}
+    assert turned == {"a": 6, "b": None, "c": 3, "e": None, "sub\\d": None}
 
 
 def ray_workers() -> list[int]:

@@ -375,11 +375,11 @@ def resized(path: Path) -> None:
 CHANGES = {
     cut: "broken or truncated",
     Path.unlink: "there is no image",
-    partial(Path.write_text, data="<html>404</html>"): "is no image that can be read",
-    partial(Path.write_bytes, data=b""): "is no image that can be read",
+    partial(Path.write_text, data="<html>404</html>"): "is no image but a web page",
+    partial(Path.write_bytes, data=b""): "is no image but an empty file",
     partial(
         Path.write_text, data="%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
-    ): "is no image that can be read",
+    ): "is a drawing, which iseg does not read",
     replaced_by_a_folder: "is no file",
     replaced_by_a_pipe: "is no file",
     replaced_by_a_loop: "Too many levels of symbolic links",
@@ -426,7 +426,7 @@ def test_images_that_change_after_the_start(
 
 
 def test_whatever_lies_in_a_folder_of_pictures(tmp_path: Path, log: Path) -> None:
-    """Odd names are kept, what is no file is passed over, and nothing is waited for."""
+    """Odd names are kept, what is no file is reported, and nothing is waited for."""
     odd = [
         "-rf", "two\nlines", "tab\t", "süß 雪 🐕", "a;b'c\"d$e", "...", "x" * 251, "%s{0}",
         os.fsdecode(b"not \xff utf-8"), "run.json", "images.jsonl", "nested/.png",
@@ -448,13 +448,15 @@ def test_whatever_lies_in_a_folder_of_pictures(tmp_path: Path, log: Path) -> Non
         ended = run(*arguments, log=log)
         assert ended.code == 1, ended.said
         assert f"{written} masks written" in ended.said
-        assert "failed: bomb: " in ended.said
-        assert "1 of " in ended.said
+        failed = ("bomb", "nowhere", "pipe", "round")
+        assert all(f"failed: {name}: " in ended.said for name in failed)
+        assert "4 of 14 images failed" in ended.said
+        assert "again leads back to a folder above it" in ended.said
         seen = [name for name in odd if not name.split("/")[-1].startswith(".")]
         for name in seen:
             assert read_mask(out / f"{name}.png").size == (128, 128)
         lines = (out / "images.jsonl").read_text("utf-8").splitlines()
-        assert {json.loads(line)["image_id"] for line in lines} == {"bomb", *seen}
+        assert {json.loads(line)["image_id"] for line in lines} == {*failed, *seen}
 
 
 # --- files that an old crash, or somebody, damaged -----------------------------------------------

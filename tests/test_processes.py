@@ -21,6 +21,12 @@ def test_a_worker_does_not_hear_ctrl_c():
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
+def test_pillow_is_as_quiet_in_a_worker_as_in_a_command():
+    with Processes(1) as pool:
+        filters = pool.submit(eval, "str(__import__('warnings').filters)").result()
+    assert "PIL" in filters
+
+
 def test_an_error_in_the_block_ends_them_at_once():
     with pytest.raises(KeyError), Processes(1) as pool:  # noqa: PT012
         waiting = pool.submit(eval, "__import__('time').sleep(600)")

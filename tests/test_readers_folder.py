@@ -1,6 +1,7 @@
 """A folder of images: any kind, any depth, categories by name, one mask name per image."""
 
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -77,8 +78,21 @@ def test_masks_within_the_folder_are_no_images(tmp_path: Path) -> None:
 
 def test_two_images_of_one_mask_are_named(tmp_path: Path) -> None:
     root = make_folder(tmp_path, ["x/a.jpg", "x/a.png"])
-    with pytest.raises(DataError, match=r"x.a\.jpg and .*x.a\.png would both .*mask x/a\.png"):
+    sentence = r"x.a\.jpg and .*x.a\.png would be written to one mask x/a\.png"
+    with pytest.raises(DatasetNotFoundError, match=f"has no images: .*{sentence}"):
         FolderReader(root)
+    write_image(root / "b.jpg")
+    reader = FolderReader(root)
+    assert reader.image_ids == ("b",)
+    assert list(reader.refused) == ["x/a.jpg", "x/a.png"]
+
+
+def test_truth_is_found_by_a_name_in_the_other_unicode_form(tmp_path: Path) -> None:
+    composed, decomposed = (normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    root = make_folder(tmp_path, [f"{decomposed}.jpg"])
+    write_mask(tmp_path / "masks" / f"{composed}.png", halves(0, 1))
+    reader = FolderReader(root, categories=["cat"], truth=tmp_path / "masks")
+    np.testing.assert_array_equal(reader.truth(decomposed).labels, halves(0, 1))
 
 
 def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:

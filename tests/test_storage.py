@@ -33,6 +33,7 @@ from iseg_cli.storage import (
     write_scores,
 )
 from iseg_cli.storage.files import TEMPORARY_SUFFIX, atomic_file
+from iseg_cli.storage.journal import read_records
 
 LABELS = LabelSet(
     "pets",
@@ -389,6 +390,25 @@ def test_a_record_tells_how_an_image_was_drawn_if_it_was():
     plain = replace(drawn, drawing=None)
     assert "drawing" not in plain.to_json()
     assert ImageRecord.from_json(plain.to_json()) == plain
+
+
+def test_a_record_says_what_exif_turned() -> None:
+    turned = ImageRecord("a", (5, 7), ("cat",), "done", exif_orientation=6)
+    assert turned.to_json()["exif_orientation"] == 6
+    assert ImageRecord.from_json(json.loads(json.dumps(turned.to_json()))) == turned
+    upright = ImageRecord("a", (5, 7), ("cat",), "done")
+    assert "exif_orientation" not in upright.to_json()
+    assert ImageRecord.from_json(upright.to_json()) == upright
+    with pytest.raises(TypeError):
+        ImageRecord.from_json({**upright.to_json(), "exif_orientation": "6"})
+
+
+def test_failures_of_names_that_the_dataset_lacks_are_forgotten(tmp_path: Path) -> None:
+    with PredictionFolder.start(tmp_path, RUN) as folder:
+        for name in ("gone", "later"):
+            folder.write(ImageRecord(name, None, (), "failed", "no"))
+        folder.finish(["a"], known={"a", "later"})
+    assert set(read_records(tmp_path)) == {"later"}
 
 
 # --- two writers, and a killed one -------------------------------------------------------------

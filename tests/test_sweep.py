@@ -19,6 +19,7 @@ from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import load_model
 from iseg_cli.evaluation.confusion import ConfusionMatrix
 from iseg_cli.readers.registry import open_dataset
+from iseg_cli.readers.voc import EmojiVocReader
 from iseg_cli.storage import read_mask
 from iseg_cli.workflows.sweep import score_settings
 
@@ -258,6 +259,29 @@ def test_an_image_that_fails_is_in_no_setting(tmp_path):
     listed.write_text("\n".join(kept) + "\n")
     assert sweep(others, "refine.iterations=1,2", limit=2, root=root).exit_code == 0
     assert (out / "sweep.csv").read_text() == (others / "sweep.csv").read_text()
+
+
+def test_what_a_reader_raises_or_refuses_is_an_images_failure(tmp_path, monkeypatch):
+    root = tmp_path / "emoji"
+    shutil.copytree(open_dataset("emoji-voc").root, root)
+    listed = root / "ImageSets" / "Segmentation" / "val.txt"
+    first, second, *_ = listed.read_text().split()
+    listed.write_text(f"{first}\n{second}\n../outside\n")
+    read_truth = EmojiVocReader.truth
+
+    def odd(reader, image_id):
+        if image_id == second:
+            raise PermissionError(13, "Permission denied", "mask.png")
+        return read_truth(reader, image_id)
+
+    monkeypatch.setattr(EmojiVocReader, "truth", odd)
+    result = sweep(tmp_path / "run", "refine.iterations=1", root=root)
+    assert result.exit_code == 1
+    assert f"failed: {second}: mask.png cannot be read (Permission denied)" in result.stderr
+    assert "failed: ../outside: " in result.stderr
+    contents = results(tmp_path / "run")
+    assert list(contents["failed"]) == [second, "../outside"]
+    assert (contents["protocol"]["images"], contents["protocol"]["failed"]) == (1, 2)
 
 
 def test_what_cannot_be_swept_is_said(tmp_path):

@@ -14,6 +14,7 @@ from test_generate import emoji_root, masks
 from iseg_cli.cli import main
 from iseg_cli.clip.tagging import Tagger
 from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.voc import EmojiVocReader
 from iseg_cli.resources import embedded_dataset
 from iseg_cli.storage import read_mask
 
@@ -239,6 +240,45 @@ def test_broken_images_are_reported_and_the_rest_is_done(
     assert result.exit_code == 0, result.output
     assert "9 of them scored before" in result.output
     assert out.read_bytes() == once.read_bytes()
+
+
+def test_truth_that_cannot_be_read_is_one_images_failure(
+    tag, once: Path, image_ids: list[str], tmp_path: Path
+) -> None:
+    root = emoji_root(tmp_path / "root", image_ids)
+    (root / "SegmentationClass" / f"{image_ids[3]}.png").unlink()
+    out = tmp_path / "labels.json"
+    result = tag("--dataset", "emoji-voc", "--root", root, "--out", out, "--format", "json")
+    assert result.exit_code == 1
+    assert f"failed: {image_ids[3]}: its labels cannot be scored: there is no mask" in result.output
+    assert "10 images labelled" in result.output
+    assert out.read_bytes() == once.read_bytes()  # CLIP needs no truth
+    report = json.loads(result.stdout)
+    assert report["protocol"]["images"] == 9
+    others = [image_id for image_id in image_ids if image_id != image_ids[3]]
+    nine = emoji_root(tmp_path / "nine", others)
+    out = tmp_path / "nine.json"
+    expected = tag("--dataset", "emoji-voc", "--root", nine, "--out", out, "--format", "json")
+    assert report["micro"] == json.loads(expected.stdout)["micro"]
+
+
+def test_what_a_reader_raises_is_one_images_failure(
+    tag, image_ids: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    root = emoji_root(tmp_path / "root", image_ids[:3])
+    image_path = EmojiVocReader.image_path
+
+    def odd(reader: EmojiVocReader, image_id: str) -> Path:
+        if image_id == image_ids[1]:
+            raise PermissionError(13, "Permission denied", "list.txt")
+        return image_path(reader, image_id)
+
+    monkeypatch.setattr(EmojiVocReader, "image_path", odd)
+    out = tmp_path / "labels.json"
+    result = tag("--dataset", "emoji-voc", "--root", root, "--out", out)
+    assert result.exit_code == 1
+    assert f"failed: {image_ids[1]}: list.txt cannot be read (Permission denied)" in result.output
+    assert list(json.loads(out.read_text())) == [image_ids[0], image_ids[2]]
 
 
 def test_a_folder_of_any_pictures(tag, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
+from iseg_cli.cli.messages import printable
 from iseg_cli.errors import IsegError
+from iseg_cli.readers.pillow import set_up_pillow
 
 COMMANDS = ("generate", "evaluate", "sweep", "tag", "synthesize", "benchmark", "info")
 """The commands in the order of the help: each a function in a module, both of its name."""
@@ -49,7 +51,8 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except IsegError as error:
-            raise _UserError(str(error)) from None
+            lines = str(error).split("\n")  # of a library's own report
+            raise _UserError("\n".join(map(printable, lines))) from None
         except KeyboardInterrupt:
             click.echo("\nStopped. What was finished stays; the same command resumes.", err=True)
             ctx.exit(130)
@@ -59,3 +62,4 @@ class _Group(click.Group):
 @click.version_option(version("iseg-cli"), prog_name="iseg")
 def main() -> None:
     """Pixel masks from the attention of Stable Diffusion, without training a segmenter."""
+    set_up_pillow()

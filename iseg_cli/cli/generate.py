@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from iseg_cli.cli import options
+from iseg_cli.cli.messages import echo_failed, echo_notes, printable
 
 if TYPE_CHECKING:
     from iseg_cli.storage import Shard
@@ -156,7 +157,7 @@ def generate(
         engine=choose_engine(engine, workers=workers, address=ray_address),
     )
     resumed = f", {summary.resumed} were there already" if summary.resumed else ""
-    click.echo(f"{summary.written} masks written to {summary.folder}{resumed}.")
+    click.echo(f"{summary.written} masks written to {printable(str(summary.folder))}{resumed}.")
     if summary.smaller_batches is not None:
         click.echo(
             f"Memory did not suffice for more than {summary.smaller_batches} images at a time; "
@@ -165,10 +166,8 @@ def generate(
         )
     if overlays:
         click.echo(f"Overlays: {summary.folder / 'overlays'}")
-    for note in summary.notes:
-        click.echo(f"note: {note}", err=True)
-    for image_id, reason in summary.failed.items():
-        click.echo(f"failed: {image_id}: {reason}", err=True)
+    echo_notes(summary.notes)
+    echo_failed(summary.failed)
     if summary.failed:
         click.echo(f"{len(summary.failed)} of {summary.asked} images failed.", err=True)
         context.exit(1)

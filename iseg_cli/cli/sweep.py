@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from iseg_cli.cli import options
+from iseg_cli.cli.messages import echo_failed
 
 EXAMPLES = """\b
 Examples:
@@ -126,8 +127,7 @@ def sweep(
     )
     click.echo(render(result, style), nl=False)
     click.echo(f"Results: {folder}", err=True)
-    for image_id, reason in result.failed.items():
-        click.echo(f"failed: {image_id}: {reason}", err=True)
+    echo_failed(result.failed)
     if result.failed:
         click.echo(f"{len(result.failed)} images failed; no setting has them.", err=True)
         context.exit(1)

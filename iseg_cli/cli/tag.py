@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from iseg_cli.cli import options
+from iseg_cli.cli.messages import echo_failed, echo_notes, printable
 
 EXAMPLES = """\b
 Examples:
@@ -118,13 +119,11 @@ def tag(
         overwrite=overwrite,
     )
     resumed = f", {done.resumed} of them scored before" if done.resumed else ""
-    click.echo(f"{done.asked - len(done.failed)} images labelled in {done.out}{resumed}.", err=True)
+    click.echo(f"{done.labelled} images labelled in {printable(str(done.out))}{resumed}.", err=True)
     if done.report is not None:
         click.echo(render_tags(done.report, style), nl=False)
-    for note in done.notes:
-        click.echo(f"note: {note}", err=True)
-    for image_id, reason in done.failed.items():
-        click.echo(f"failed: {image_id}: {reason}", err=True)
+    echo_notes(done.notes)
+    echo_failed(done.failed)
     if done.failed:
         click.echo(f"{len(done.failed)} of {done.asked} images failed.", err=True)
         context.exit(1)

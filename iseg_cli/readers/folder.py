@@ -1,23 +1,21 @@
 """Any folder of images, with the categories that its owner names."""
 
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
+from unicodedata import normalize
 
 import numpy as np
 from jaxtyping import UInt8
 
-from iseg_cli.errors import DataError, SettingsError
-from iseg_cli.readers.base import Reader, require_folder, require_split
-from iseg_cli.readers.images import IMAGE_SUFFIXES, load_labels
+from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError
+from iseg_cli.readers.base import Reader, first_existing, require_folder, require_split
+from iseg_cli.readers.images import load_labels
+from iseg_cli.readers.listing import Listing, list_images, named
 from iseg_cli.readers.tables import load_label_set, voc_color
 from iseg_cli.samples import Category, LabelSet
 
 SPLITS = ("all",)
-
-_OF_A_RUN = ("run.json", "images*.jsonl")
-"""The files by which a folder of predictions is known; a shard has records of its own."""
 
 
 class FolderReader(Reader):
@@ -25,8 +23,8 @@ class FolderReader(Reader):
 
     `categories` get the labels 1, 2 ... in the order given, and VOC's palette; `label_set` takes
     those of a table in their place. `truth` is a folder of masks `<id>.png`, where there is one;
-    images inside it are none of the dataset's. Files and folders whose names begin with a dot are
-    passed over, and so are folders of predictions: masks are no images to segment.
+    images inside it are none of the dataset's. What `list_images` refuses is reported by a run, and
+    the rest is done.
     """
 
     name: ClassVar[str] = "folder"
@@ -47,21 +45,18 @@ class FolderReader(Reader):
         if truth is not None:
             require_folder(truth, what="with the masks of a folder of images")
         self._truth_folder = truth
-        self._files: dict[str, Path] = {}
-        for path in _images_below(root, leaving_out=truth):
-            image_id = path.relative_to(root).with_suffix("").as_posix()
-            other = self._files.setdefault(image_id, path)
-            if other is not path:
-                raise DataError(
-                    f"{other} and {path} would both be written to the mask {image_id}.png; "
-                    "rename one of them"
-                )
+        listing = list_images(root, leaving_out=truth)
+        if not listing.images:
+            raise DatasetNotFoundError(_without_images(root, listing))
+        self._files = listing.images
         super().__init__(
             root,
             split=split,
             label_set=label_set_of(categories) if label_set is None else load_label_set(label_set),
             image_ids=sorted(self._files),
         )
+        self.refused |= listing.refused
+        self.notes = listing.notes
 
     @property
     def has_truth(self) -> bool:
@@ -81,7 +76,8 @@ class FolderReader(Reader):
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self._truth_folder is None:
             raise DataError(f"the folder {self.root} came without a folder of masks")
-        path = self._truth_folder / f"{image_id}.png"
+        names = dict.fromkeys((image_id, *(normalize(form, image_id) for form in ("NFC", "NFD"))))
+        path = first_existing(*(self._truth_folder / f"{name}.png" for name in names))
         return load_labels(path), path
 
 
@@ -104,26 +100,10 @@ def label_set_of(names: Sequence[str]) -> LabelSet:
     )
 
 
-def _images_below(root: Path, *, leaving_out: Path | None) -> Iterator[Path]:
-    left_out = None if leaving_out is None else leaving_out.resolve()
-    resolved = cache(Path.resolve)  # of folders: each holds many images
-    within: dict[Path, bool] = {}
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
-            continue
-        if any(part.startswith(".") for part in path.relative_to(root).parts):
-            continue
-        if left_out is not None:
-            real = path.resolve() if path.is_symlink() else resolved(path.parent) / path.name
-            if left_out in real.parents:
-                continue
-        if path.parent not in within:
-            within[path.parent] = _is_of_predictions(path.parent, root)
-        if not within[path.parent]:
-            yield path
-
-
-def _is_of_predictions(folder: Path, root: Path) -> bool:
-    """Tell whether a folder below the root, or one between, holds what a run wrote."""
-    between = [folder, *folder.parents][: len(folder.relative_to(root).parts)]
-    return any(all(any(f.glob(name)) for name in _OF_A_RUN) for f in between)
+def _without_images(root: Path, listing: Listing) -> str:
+    """Return the sentence of an error about a folder in which no image can be read."""
+    reasons = list(dict.fromkeys(listing.refused.values()))
+    why = reasons[0] if reasons else "; ".join(listing.notes)
+    if others := list(listing.refused)[1:]:
+        why += f"; {len(others)} more cannot be used: {named(others)}"
+    return f"split all of folder in {root} has no images" + (f": {why}" if why else "")

@@ -3,30 +3,19 @@
 import os
 import stat
 import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
-from iseg_cli.errors import DataError, ImageError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""Endings, in lower case, of the files that count as images."""
-
-MAX_PIXELS = 89_478_485
-"""The largest image that is decoded (Pillow's own limit against decompression bombs)."""
-
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""What is decoded, whatever a file's ending: the others of Pillow's run programs (EPS), or are read
-in ways of their own."""
-
-# What Pillow lets through for broken files, besides its own UnidentifiedImageError (an OSError).
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+from iseg_cli.errors import DataError, ImageError, IsegError
+from iseg_cli.readers.kinds import HEAD_LENGTH, formats_of, kind_of, refusal
+from iseg_cli.readers.pillow import LIMIT_VARIABLE, pixel_limit, raise_limit_of_pillow
 
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -42,21 +31,41 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SWAP_SIDES = (5, 6, 7, 8)
+_NEW_SUBFILE_TYPE = 254  # TIFF 6.0, section 8: bit 0 marks a reduced version of another picture
 
 
-def load_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+class DecodedImage(NamedTuple):
+    """An image as it is seen, and how its file holds it.
+
+    Attributes:
+        pixels: RGB, 0 to 255, upright.
+        orientation: the EXIF orientation (2 to 8) that turned or mirrored what Pillow decodes; None
+            where the two are the same.
+    """
+
+    pixels: UInt8[np.ndarray, "height width 3"]
+    orientation: int | None
+
+
+def decode_image(path: Path) -> DecodedImage:
     """Decode an image to RGB, 0 to 255, upright as its EXIF orientation says.
 
     Grey, palette and CMYK become RGB; 16 bits are scaled to 8 (65535 becomes 255); transparency is
     laid over white; of several frames the first is taken. ImageError, naming the file, if it is
-    missing, broken, truncated, larger than `MAX_PIXELS` or of a kind that has no colours.
+    missing, broken, truncated, larger than `pixel_limit` allows or of a kind that is not read.
     """
     with _opened(path) as image:
         orientation = _orientation(image)
         rgb = _to_rgb(image, path)
-        if orientation in _UPRIGHT:
-            rgb = rgb.transpose(_UPRIGHT[orientation])
-        return np.array(rgb, dtype=np.uint8)
+        if orientation not in _UPRIGHT:
+            return DecodedImage(np.array(rgb, dtype=np.uint8), None)
+        rgb = rgb.transpose(_UPRIGHT[orientation])
+        return DecodedImage(np.array(rgb, dtype=np.uint8), orientation)
+
+
+def load_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+    """Return the pixels of an image as `decode_image` does."""
+    return decode_image(path).pixels
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -98,24 +107,79 @@ def load_labels(path: Path) -> UInt8[np.ndarray, "height width"]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image; whatever goes wrong until the block ends becomes an ImageError."""
+    limit = pixel_limit()
+    raise_limit_of_pillow(limit)
     try:
-        with _open_file(path) as file, Image.open(file, formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ImageError(_too_large(path))
-            yield image
+        with _open_file(path) as file:
+            formats = _formats(file, path, limit)
+            with Image.open(file, formats=formats) as image:
+                _check_size(image.size, path, limit)
+                _refuse_preview(image, path)
+                yield image
+    except IsegError:
+        raise
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise ImageError(f"{path} is a link to a file that is not there; replace it") from error
         raise ImageError(f"there is no image {path}") from error
     except PermissionError as error:
         raise ImageError(f"{path} may not be read; give the right to read it") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(_too_large(path)) from error
+        raise ImageError(_too_large(path, limit)) from error
     except MemoryError as error:
         raise ImageError(f"{path} does not fit into memory; scale it down") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{path} is no image that can be read; replace it") from error
-    except _BROKEN as error:
+    except Exception as error:  # on damaged bytes Pillow's decoders fail in any way they like
+        if isinstance(error, OSError) and error.strerror:
+            raise ImageError(f"{path} cannot be read ({error.strerror}); replace it") from error
         raise ImageError(f"{path} is broken or truncated ({error}); replace it") from error
+
+
+def _formats(file: BinaryIO, path: Path, limit: int) -> tuple[str, ...]:
+    """Return the formats by which a file's content can be read; ImageError where there is none."""
+    head = file.read(HEAD_LENGTH)
+    file.seek(0)
+    if not head:
+        raise ImageError(f"{path} is no image but an empty file; replace it")
+    kind = kind_of(head)
+    formats = formats_of(kind)
+    if kind is not None and not formats:
+        raise ImageError(f"{path} {refusal(kind)}")
+    if kind == "WEBP":  # Pillow takes memory for the canvas while it opens one
+        _check_size(_webp_size(head), path, limit)
+    return formats
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """Return (width, height) as the header of a WebP file says (RFC 9649, 2.4 to 2.7)."""
+    kind, body = head[12:16], head[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack("<HH", body[6:10])
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _check_size(size: tuple[int, int], path: Path, limit: int) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(f"{path} is {width} wide and {height} high, which is no image; replace it")
+    if width * height > limit:
+        raise ImageError(_too_large(path, limit))
+
+
+def _refuse_preview(image: Image.Image, path: Path) -> None:
+    """Refuse the small picture by which a raw photograph begins: its pixels are another's."""
+    if isinstance(image, TiffImageFile):
+        kind = image.tag_v2.get(_NEW_SUBFILE_TYPE, 0)
+        if isinstance(kind, int) and kind & 1:
+            raise ImageError(
+                f"{path} begins with a small preview, as raw photographs do; save the picture "
+                "itself as JPEG, PNG or TIFF"
+            )
 
 
 def _open_file(path: Path) -> BinaryIO:
@@ -127,21 +191,25 @@ def _open_file(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def _too_large(path: Path) -> str:
-    return f"{path} has more than {MAX_PIXELS} pixels; scale it down or cut it into tiles"
+def _too_large(path: Path, limit: int) -> str:
+    return (
+        f"{path} has more than {limit} pixels; scale it down, cut it into tiles, or set "
+        f"{LIMIT_VARIABLE} to the number of pixels that an image may have"
+    )
 
 
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation (1 to 8) of an image that is not decoded yet."""
-    if image.format == "TIFF":  # Pillow turns these while it decodes, and swaps their size before
+    # Pillow turns TIFF while it decodes, and swaps its size before; libheif does so with HEIC.
+    if image.format in ("TIFF", "HEIF"):
         return 1
     # Asking a PNG without EXIF for it would decode the whole file.
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
         return 1
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except (*_BROKEN, KeyError, TypeError):
-        return 1  # a broken EXIF block is no reason to lose the pixels
+    except Exception:  # a broken EXIF block is no reason to lose the pixels
+        return 1
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
@@ -149,10 +217,12 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
         return _from_16_bit(image, path)
     if image.mode == "F":
         raise ImageError(f"{path} holds floating-point pixels; save it with 8 or 16 bits")
+    if image.mode == "LAB":
+        raise ImageError(f"{path} holds CIELAB colours, which iseg does not read; save it as RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which copies RGB, too
 
 
 def _from_16_bit(image: Image.Image, path: Path) -> Image.Image:

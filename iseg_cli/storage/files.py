@@ -1,5 +1,6 @@
 """Files that are whole or absent: written beside their place, then renamed."""
 
+import errno
 import os
 import secrets
 import zlib
@@ -9,24 +10,29 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from iseg_cli.errors import PredictionsError
+from iseg_cli.errors import NameRefusedError, PredictionsError
 
 TEMPORARY_SUFFIX = ".iseg-tmp"
 """Ending of a file that is being written; what a killed run leaves, the next one removes."""
+
+_NAME_REFUSED = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 @contextmanager
 def naming_faults(action: str, path: Path) -> Iterator[None]:
     """Turn the system's refusals within a block into one sentence.
 
-    PredictionsError `cannot <action> <path>: <the system's reason>; <what to do>`.
+    PredictionsError `cannot <action> <path>: <the system's reason>; <what to do>`; NameRefusedError
+    where the name alone is at fault: it is too long, or has characters that the disk does not take.
     """
     try:
         yield
     except OSError as error:
+        reason = f"cannot {action} {path}: {error.strerror or error}"
+        if error.errno in _NAME_REFUSED and error.filename is not None:
+            raise NameRefusedError(f"{reason}; rename the image") from error
         raise PredictionsError(
-            f"cannot {action} {path}: {error.strerror or error}; put this right and run the same "
-            "command again"
+            f"{reason}; put this right and run the same command again"
         ) from error
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -159,8 +159,11 @@ class PredictionFolder(Layout):
             self.info = dataclasses.replace(self.info, batch_size=batch_size)
             self._write_info()
 
-    def finish(self, image_ids: Sequence[str]) -> None:
+    def finish(self, image_ids: Sequence[str], *, known: Collection[str] | None = None) -> None:
         """Mark the run finished, its records in the order of `image_ids`, those of the whole run.
+
+        With `known`, the names that the dataset has, failures of other names are forgotten: such an
+        image was renamed or removed.
 
         A shard leaves that to the last one at work; where some have not been at work yet, the run
         is not finished.
@@ -175,6 +178,8 @@ class PredictionFolder(Layout):
                 remove_temporaries(self.path)
             order = [i for i in image_ids if i in self.records]
             wider = self.records.keys() - set(order)  # an earlier run without --limit
+            if known is not None:
+                wider = {i for i in wider if i in known or self.records[i].status != "failed"}
             self.records = {i: self.records[i] for i in [*order, *sorted(wider)]}
             self._merge_journals()
             if len(order) == len(image_ids):

@@ -1,8 +1,9 @@
 """Where the files of a run lie in its folder, and masks written there by whoever makes them."""
 
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from iseg_cli.errors import PredictionsError
+from iseg_cli.errors import NameRefusedError, PredictionsError
 from iseg_cli.storage.files import naming_faults, write_atomically
 from iseg_cli.storage.records import RUN_NAME
 
@@ -45,7 +46,7 @@ class Layout:
         if png is not None:
             write_atomically(path, png)
             return
-        with naming_faults("remove", path):
+        with suppress(NameRefusedError), naming_faults("remove", path):
             path.unlink(missing_ok=True)
 
     def require_there(self) -> None:

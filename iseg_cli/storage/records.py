@@ -74,6 +74,8 @@ class ImageRecord:
         status: `done`, `empty` (no category to segment: the mask is all background) or `failed`.
         error: why it failed, in one sentence.
         drawing: how it was drawn, for an image of a synthetic dataset.
+        exif_orientation: the EXIF orientation, 2 to 8, of an image whose file holds it turned or
+            mirrored; its mask is upright. None where the file holds it upright.
     """
 
     image_id: str
@@ -82,12 +84,14 @@ class ImageRecord:
     status: Status
     error: str | None = None
     drawing: Drawing | None = None
+    exif_orientation: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON's types."""
         values = dataclasses.asdict(self)
-        if self.drawing is None:
-            del values["drawing"]
+        for name in ("drawing", "exif_orientation"):  # of few images
+            if values[name] is None:
+                del values[name]
         return values
 
     @classmethod
@@ -107,6 +111,7 @@ class ImageRecord:
             status=line["status"],
             error=_typed(line.get("error"), str | None),
             drawing=Drawing.from_json(line["drawing"]) if "drawing" in line else None,
+            exif_orientation=_typed(line.get("exif_orientation"), int | None),
         )
 
 

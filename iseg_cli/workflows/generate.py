@@ -11,7 +11,7 @@ from tqdm import tqdm
 from iseg_cli.config import Settings, declared, load_settings
 from iseg_cli.errors import BatchMemoryError, SettingsError
 from iseg_cli.readers.registry import DATASETS, dataset_info
-from iseg_cli.storage import ImageRecord, PredictionFolder, Shard, write_rle
+from iseg_cli.storage import ImageRecord, PredictionFolder, RleSummary, Shard, write_rle
 from iseg_cli.workflows.engines import Engine, LocalEngine
 from iseg_cli.workflows.inputs import label_notes, open_reader
 from iseg_cli.workflows.job import Extras
@@ -129,9 +129,11 @@ def generate(
             for record in refused:
                 if folder.records.get(record.image_id) != record:
                     folder.record(record)
-            folder.finish(image_ids)
+            folder.finish(image_ids, known={*reader.image_ids, *reader.refused})
+            notes += _notes_on_turned([folder.records.get(image_id) for image_id in mine])
             if extras.rle is not None:
-                write_rle(extras.rle, folder, mask_labels(settings, reader))
+                written_rle = write_rle(extras.rle, folder, mask_labels(settings, reader))
+                notes += _notes_on_rle(extras.rle, written_rle)
         written = len(mine) - resumed - len(ledger.failed)
         failed = ledger.failed | reader.refused
         return Summary(out, len(mine) + len(refused), resumed, written, failed, notes, smaller)
@@ -191,6 +193,32 @@ def _as_before(settings: Settings, out: Path) -> Settings:
 def _with_batches_of(settings: Settings, batch_size: int) -> Settings:
     runtime = settings.runtime.model_copy(update={"batch_size": batch_size})
     return settings.model_copy(update={"runtime": runtime})
+
+
+def _notes_on_turned(records: Sequence[ImageRecord | None]) -> tuple[str, ...]:
+    """Return a sentence on the images that EXIF turned, for those who read them without EXIF."""
+    turned = sum(record is not None and record.exif_orientation is not None for record in records)
+    if not turned:
+        return ()
+    images, masks = (
+        ("1 image is", "its mask is")
+        if turned == 1
+        else (f"{turned} images are", "their masks are")
+    )
+    return (
+        f"{images} stored turned or mirrored; {masks} upright, as EXIF says: readers that ignore "
+        "EXIF (Pillow, torchvision) have to turn such images (exif_orientation in images.jsonl)",
+    )
+
+
+def _notes_on_rle(path: Path, written: RleSummary) -> tuple[str, ...]:
+    """Return a sentence on a COCO results file without results, which COCO's tools refuse."""
+    if written.segments:
+        return ()
+    return (
+        f"{path} has no segments: none of the {written.images} masks has a category; COCO.loadRes "
+        "refuses an empty list",
+    )
 
 
 def _unfinished(folder: PredictionFolder, image_ids: Sequence[str], extras: Extras) -> list[str]:

@@ -15,12 +15,12 @@ import torch
 from jaxtyping import UInt8
 
 from iseg_cli.clip.tagging import Shown, Tagger
-from iseg_cli.errors import BatchMemoryError, DataError, PromptError
+from iseg_cli.errors import BatchMemoryError, NameRefusedError, PromptError
 from iseg_cli.labels import LabelSource
 from iseg_cli.overlays import draw_overlay
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import middle_square
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.images import decode_image
 from iseg_cli.samples import Category, LabelSet, Mask, Sample
 from iseg_cli.storage import (
     ImageRecord,
@@ -30,6 +30,7 @@ from iseg_cli.storage import (
     write_atomically,
     write_scores,
 )
+from iseg_cli.workflows.image_faults import IMAGE_FAULTS, reason_of
 from iseg_cli.workflows.pipeline import fit_input, label_values
 from iseg_cli.workflows.segmentation import BatchSegmenter, Pending, Segmentation
 from iseg_cli.workflows.streams import ahead_of, batches, map_ahead
@@ -58,12 +59,13 @@ class Extras:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """A decoded image on its way to the model."""
+    """A decoded image on its way to the model; `orientation` is that of its EXIF, if it turned."""
 
     sample: Sample
     categories: tuple[Category, ...]
     pixels: UInt8[np.ndarray, "side side 3"]
     size: tuple[int, int]
+    orientation: int | None
     picture: UInt8[np.ndarray, "height width 3"] | None = field(default=None)
     for_clip: Shown | None = field(default=None)
 
@@ -72,7 +74,7 @@ class _Prepared:
 class _Failed:
     """An image that cannot be segmented, and why."""
 
-    sample: Sample
+    image_id: str
     reason: str
 
 
@@ -132,22 +134,23 @@ class Job:
 
     def _prepare(self, image_id: str) -> _Prepared | _Failed:
         """Decode an image, look up its labels and bring it to the model's size."""
-        sample = self.reader.sample(image_id)
-        try:
-            image = load_image(sample.image_path)
-            categories = () if isinstance(self.source, Tagger) else self.source(sample)
-        except DataError as error:
-            return _Failed(sample, str(error))
         settings = self.segmenter.settings
-        if settings.input == "center-crop":
-            image = middle_square(image)  # CLIP sees no more of it either
-        pixels, size = fit_input(image, settings, self.segmenter.model.image_size)
+        try:
+            sample = self.reader.sample(image_id)
+            image, orientation = decode_image(sample.image_path)
+            categories = () if isinstance(self.source, Tagger) else self.source(sample)
+            if settings.input == "center-crop":
+                image = middle_square(image)  # CLIP sees no more of it either
+            pixels, size = fit_input(image, settings, self.segmenter.model.image_size)
+        except IMAGE_FAULTS as error:
+            return _Failed(image_id, reason_of(error))
         picture = image if image.shape[:2] == size else pixels  # what the mask lies over
         return _Prepared(
             sample,
             categories,
             pixels,
             size,
+            orientation,
             picture if self.extras.overlays else None,
             self.source.fit(image) if isinstance(self.source, Tagger) else None,
         )
@@ -172,7 +175,7 @@ class Job:
         """Yield what the model can work on; deliver the rest as failed."""
         for item in prepared:
             if isinstance(item, _Failed):
-                self.fail(item.sample.image_id, item.reason, deliver)
+                self.fail(item.image_id, item.reason, deliver)
                 continue
             try:
                 self.segmenter.check(item.categories)
@@ -243,8 +246,25 @@ class Job:
     ) -> None:
         """Write an image's files, its mask last, and deliver its record: it says all is there."""
         result = pending(index)
-        image_id = item.sample.image_id
+        try:
+            self._write_files(item, result)
+        except NameRefusedError as error:
+            self.fail(item.sample.image_id, str(error), deliver)
+            return
+        names = tuple(category.name for category in item.categories)
         has_nothing = self.segmenter.needs_categories and not item.categories
+        deliver(
+            ImageRecord(
+                item.sample.image_id,
+                item.size,
+                names,
+                "empty" if has_nothing else "done",
+                exif_orientation=item.orientation,
+            )
+        )
+
+    def _write_files(self, item: _Prepared, result: Segmentation) -> None:
+        image_id = item.sample.image_id
         self.layout.require_there()
         if item.picture is not None:
             overlay = draw_overlay(item.picture, result.mask, self.label_set)
@@ -253,5 +273,3 @@ class Job:
             path = self.layout.scores_path(image_id)
             write_scores(path, result.scores, result.score_labels)
         self.layout.write_mask(image_id, encode_mask(result.mask, self.label_set.palette))
-        names = tuple(category.name for category in item.categories)
-        deliver(ImageRecord(image_id, item.size, names, "empty" if has_nothing else "done"))

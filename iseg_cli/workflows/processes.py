@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
+from iseg_cli.readers.pillow import set_up_pillow
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -75,6 +77,7 @@ def _interrupts_held() -> Iterator[None]:
 
 def _hold_on_to(leash: "Connection[None, None]") -> None:
     """Leave Ctrl-C to the parent, and end when it lets go; called in every new process."""
+    set_up_pillow()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_after, args=(leash,), daemon=True).start()
 

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from iseg_cli import labels
 from iseg_cli.clip.tagging import DECIMALS, Shown, Tagger
 from iseg_cli.config import Settings, to_dict
-from iseg_cli.errors import DataError
 from iseg_cli.evaluation.tags import TagReport
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.images import load_image
@@ -23,6 +22,7 @@ from iseg_cli.readers.registry import dataset_info
 from iseg_cli.samples import Category
 from iseg_cli.storage.tags import TagFile
 from iseg_cli.workflows.clip import describe_clip, open_tagger
+from iseg_cli.workflows.image_faults import IMAGE_FAULTS, reason_of
 from iseg_cli.workflows.inputs import open_reader
 from iseg_cli.workflows.machine import whole_image_threads
 from iseg_cli.workflows.streams import batches, map_ahead
@@ -41,6 +41,7 @@ class Tagging:
     Attributes:
         out: the file of labels.
         asked: how many images were asked for.
+        labelled: how many of these have labels in the file now.
         resumed: how many of these an earlier run had finished.
         failed: image id -> what is wrong with it.
         notes: what the user should know about the dataset and its labels, a sentence each.
@@ -49,6 +50,7 @@ class Tagging:
 
     out: Path
     asked: int
+    labelled: int
     resumed: int
     failed: dict[str, str]
     notes: tuple[str, ...]
@@ -104,19 +106,20 @@ def tag(
         found = tagger.choose(scores)
         names = [[category.name for category in categories] for categories in found]
         file.finish(dict(zip(done, names, strict=True)))
-    report = None
+    report, wrong = None, dict[str, str]()
     if expected is not None and done:
-        with ThreadPoolExecutor(settings.runtime.workers) as pool:
-            there = list(pool.map(expected, map(reader.sample, done)))
+        there, wrong = _expected(expected, reader, done, settings.runtime.workers)
+        kept = [row for row, image_id in enumerate(done) if image_id in there]
+    if expected is not None and done and kept:
         report = TagReport(
             tuple(category.name for category in tagger.categories),
-            _table(tagger.categories, there),
-            _table(tagger.categories, found),
-            scores,
+            _table(tagger.categories, list(there.values())),
+            _table(tagger.categories, [found[row] for row in kept]),
+            scores[kept],
             {
                 "dataset": reader.name,
                 "split": reader.split,
-                "images": len(done),
+                "images": len(kept),
                 "truth": expected.name,
                 "label_set": reader.label_set.name,
                 "model": describe_clip(tagger.clip),
@@ -128,8 +131,9 @@ def tag(
     return Tagging(
         out,
         asked=len(image_ids) + len(reader.refused),
+        labelled=len(done),
         resumed=len(image_ids) - len(todo),
-        failed=failed | reader.refused,
+        failed=failed | wrong | reader.refused,
         notes=(*reader.notes, *(() if expected is None else expected.notes)),
         report=report,
     )
@@ -154,6 +158,25 @@ def _truth(spec: str | None, reader: Reader) -> labels.LabelSource | None:
     )
 
 
+def _expected(
+    truth: labels.LabelSource, reader: Reader, image_ids: Sequence[str], workers: int
+) -> tuple[dict[str, tuple[Category, ...]], dict[str, str]]:
+    """Return the true labels of images, in their order, and why those of others are unknown."""
+    wrong: dict[str, str] = {}
+
+    def look_up(image_id: str) -> tuple[Category, ...] | None:
+        try:
+            return truth(reader.sample(image_id))
+        except IMAGE_FAULTS as error:
+            wrong[image_id] = f"its labels cannot be scored: {reason_of(error)}"
+            return None
+
+    with ThreadPoolExecutor(workers) as pool:
+        found = zip(image_ids, pool.map(look_up, image_ids), strict=True)
+        there = {image_id: labels_of for image_id, labels_of in found if labels_of is not None}
+    return there, {image_id: wrong[image_id] for image_id in image_ids if image_id in wrong}
+
+
 def _batch_size(settings: Settings) -> int:
     """Return how many images of one size, or crops, go through CLIP together."""
     wanted = settings.runtime.batch_size
@@ -169,9 +192,9 @@ def _run(
     def prepare(image_id: str) -> _Prepared:
         try:
             image = load_image(reader.sample(image_id).image_path)
-        except DataError as error:
-            return _Prepared(image_id, None, str(error))
-        return _Prepared(image_id, tagger.fit(image))
+            return _Prepared(image_id, tagger.fit(image))
+        except IMAGE_FAULTS as error:
+            return _Prepared(image_id, None, reason_of(error))
 
     # disable=None: no bar where standard error is no terminal
     bar: tqdm[NoReturn] = tqdm(total=len(todo), unit="image", disable=None)

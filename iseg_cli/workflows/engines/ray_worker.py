@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iseg_cli.errors import IsegError, PredictionsError
+from iseg_cli.readers.pillow import set_up_pillow
 from iseg_cli.storage import ImageRecord, RunInfo
 from iseg_cli.storage.journal import record_line
 from iseg_cli.storage.records import read_info
@@ -77,6 +78,7 @@ class Worker:
         self._begin = begin
         self._failure = ""
         try:
+            set_up_pillow()
             self._job, info = open_job(assignment.plan, threads=THREADS)
             _check(info, expected, assignment.plan.out)
         except IsegError as error:

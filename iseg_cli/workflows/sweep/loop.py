@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from iseg_cli.config import Settings
 from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import DiffusionModel
-from iseg_cli.errors import DataError, PromptError, SettingsError
+from iseg_cli.errors import PromptError, SettingsError
 from iseg_cli.labels import LabelSource
 from iseg_cli.maps import AttentionMaps
 from iseg_cli.readers.base import Reader
@@ -20,6 +20,7 @@ from iseg_cli.readers.crop import crop_truth, middle_square
 from iseg_cli.readers.images import load_image
 from iseg_cli.samples import IGNORE, Category
 from iseg_cli.storage.sweeps import ImageCounts
+from iseg_cli.workflows.image_faults import IMAGE_FAULTS, reason_of
 from iseg_cli.workflows.pipeline import fit_input, label_values
 from iseg_cli.workflows.streams import batches, map_ahead
 from iseg_cli.workflows.sweep.counting import TrueLabels, count_image
@@ -123,8 +124,8 @@ class SettingsScorer:
                 categories = self._reader.label_set.select(np.unique(seen).tolist())
             else:
                 categories = self._source(self._reader.sample(image_id))
-        except DataError as error:
-            return Failed(image_id, str(error))
+        except IMAGE_FAULTS as error:
+            return Failed(image_id, reason_of(error))
         return _Prepared(image_id, categories, pixels, TrueLabels(truth.labels))
 
     def _usable(

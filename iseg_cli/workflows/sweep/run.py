@@ -85,6 +85,8 @@ def sweep(
         job = _Job(model, reader, source, {p.key: p.settings for p in points}, folder)
         job.resume(image_ids)
         announce(_announcement(grid, points, len(image_ids), job.todo))
+        for note in (*reader.notes, *source.notes):
+            announce(f"note: {note}")
         job.run(batch_size, base.runtime.workers)
         result = _result(grid, points, job, reader, info)
         for style, name in (("csv", "sweep.csv"), ("markdown", "sweep.md")):
@@ -256,7 +258,7 @@ def _result(
         "dataset": reader.name,
         "split": reader.split,
         "images": images,
-        "failed": len(job.failed),
+        "failed": len(job.failed) + len(reader.refused),
         **({"limit": info.limit} if info.limit is not None else {}),
         "label_set": reader.label_set.name,
         "task": info.task,
@@ -276,4 +278,4 @@ def _result(
         )
         for point in points
     )
-    return SweepResult(grid.axes, scores, protocol, job.failed)
+    return SweepResult(grid.axes, scores, protocol, job.failed | reader.refused)
