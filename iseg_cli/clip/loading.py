@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPModel
 
 from iseg_cli.errors import ModelNotFoundError
 from iseg_cli.hub import Layout, find_snapshot
 from iseg_cli.resources import TINY_CLIP
+from iseg_cli.vocabulary import load_tokenizer
 from iseg_cli.weights import fingerprint, first_line, is_hub_id, load_part, quietly, revision_of
 
 CLIP_B16 = "openai/clip-vit-base-patch16"
@@ -126,13 +127,13 @@ def load_clip(name: str, *, device: torch.device, dtype: torch.dtype) -> ClipMod
 
 
 def _load(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> ClipModel:
-    model = load_part(CLIPModel, folder, dtype=dtype)
+    model = load_part(CLIPModel, folder, stem="model", dtype=dtype)
     mean, std = _channels(folder / PREPROCESSOR)
     return ClipModel(
         name=name,
         source=str(folder),
         model=model.to(device).eval().requires_grad_(False),
-        tokenizer=CLIPTokenizer.from_pretrained(folder, local_files_only=True),
+        tokenizer=load_tokenizer(folder, model.config.text_config, check_end=True),
         mean=mean,
         std=std,
         device=device,

@@ -82,7 +82,7 @@ def synthesize(
     label_set = label_set_for(_names(settings), _known(settings))
     orders = plan(label_set, settings.synthesis, per_category=per_category, seed=settings.seed)
     model = open_model(settings, decoder=True)
-    batch_size = choose_batch_size(settings.runtime.batch_size, model, None if overwrite else out)
+    batch_size = choose_batch_size(settings, model, None if overwrite else out)
     settle(model, batch_size)
     painter = Painter(model, settings, label_set, batch_size=batch_size)
     for order in orders:
