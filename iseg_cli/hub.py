@@ -41,7 +41,7 @@ def find_snapshot(
     layout: Layout,
     *,
     revision: str | None = None,
-    check: Callable[[Path], None] = lambda folder: None,
+    check: Callable[[Path], None] | None = None,
 ) -> Path:
     """Return the folder of a hub model on this machine, downloading what is missing.
 
@@ -55,7 +55,7 @@ def find_snapshot(
         layout: the files of the model.
         revision: a branch, tag or commit; None for the newest.
         check: is given the folder once the small files are there, before the weights are
-            downloaded; what it raises ends the download.
+            downloaded; what it raises ends the download. None where nothing is to be checked.
 
     Raises:
         OSError: there is no such repository, no network, or no safetensors in it; the message says
@@ -65,7 +65,8 @@ def find_snapshot(
     if folder is not None:
         return folder
     names = _list_files(repo_id, revision)
-    check(Path(_download(repo_id, revision, list(layout.small), local_files_only=False)))
+    if check is not None:
+        check(Path(_download(repo_id, revision, list(layout.small), local_files_only=False)))
     try:
         wanted = _weights(repo_id, layout, names)
     except OSError:

@@ -1,4 +1,4 @@
-"""CLIP's tokenizer from its files: whole, and of the text encoder that it is loaded for, or refused."""
+"""CLIP's tokenizer from its files: whole and of the text encoder it is loaded for, or refused."""
 
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,8 @@ def _check_size(folder: Path, vocabulary: dict[str, int], size: int) -> None:
     greatest = max(vocabulary.values(), default=-1)
     if greatest >= size or 2 * len(vocabulary) < size:
         raise OSError(
-            f"the vocabulary in {folder} has {len(vocabulary)} tokens, up to number {greatest}, but "
-            f"the text encoder knows {size}; take the tokenizer that belongs to it"
+            f"the vocabulary in {folder} has {len(vocabulary)} tokens, up to number {greatest}, "
+            f"but the text encoder knows {size}; take the tokenizer that belongs to it"
         )
 
 

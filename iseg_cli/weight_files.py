@@ -105,14 +105,14 @@ def read_object(path: Path) -> dict[str, Any]:
 def _listed(index: Path) -> set[str]:
     """Return the names of the files that an index lists."""
     weight_map = read_object(index).get("weight_map")
-    names = set(weight_map.values()) if _is_map_of_names(weight_map) else set()
-    if not names:
+    names = set(map(_text, weight_map.values())) if isinstance(weight_map, dict) else set()
+    if not names or "" in names:
         raise OSError(f"{index} lists no files of weights (weight_map)")
     return names
 
 
-def _is_map_of_names(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(name, str) for name in value.values())
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _others(names: Collection[str]) -> str:

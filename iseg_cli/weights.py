@@ -39,8 +39,8 @@ def load_part(
         OSError: no safetensors, a file that is missing or broken, or weights that are missing or
             of other shapes.
     """
-    read_object(folder / "config.json")
     files = find_weights(folder, stem)
+    read_object(folder / "config.json")
     try:
         part, info = kind.from_pretrained(
             folder,

@@ -145,6 +145,7 @@ def generate(
             "runtime.dtype": given["dtype"],
             "runtime.workers": workers if engine == "local" else None,
         },
+        tell=options.note,
     )
     summary = generate(
         settings,

@@ -161,7 +161,7 @@ def _refuse_parts(folder: Path) -> str | None:
     if not isinstance(kind, str):
         raise OSError(f"{folder / 'text_encoder' / 'config.json'} names no class (architectures)")
     if not kind.lower().replace("_", "").startswith("clip"):
-        return f"has {_article(kind)} as its text_encoder, not {_article('CLIPTextModel')}; {SUPPORTED}"
+        return f"has {_article(kind)} as its text_encoder, not a CLIPTextModel; {SUPPORTED}"
     return _refuse_unet(folder, unet, vae, text)
 
 

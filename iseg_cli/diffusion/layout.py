@@ -46,9 +46,9 @@ def attention_layout(config: Mapping[str, Any]) -> dict[str, AttentionBlock]:
         ValueError: values that make no UNet.
     """
     parameters = inspect.signature(UNet2DConditionModel.__init__).parameters
-    values = {name: one.default for name, one in parameters.items() if name != "self"} | dict(config)
+    values = {name: one.default for name, one in parameters.items() if name != "self"}
     try:
-        return _blocks(values)
+        return _blocks({**values, **config})
     except (TypeError, IndexError, KeyError, AttributeError) as error:
         raise ValueError(f"the configuration of the UNet makes no model ({error})") from None
 

@@ -247,7 +247,7 @@ def _refuse(name: str, folder: Path) -> None:
         raise ModelNotFoundError(f"model {name} {reason}")
 
 
-def _find(source: str, layout: Layout, check: Callable[[Path], None] = lambda folder: None) -> Path:
+def _find(source: str, layout: Layout, check: Callable[[Path], None] | None = None) -> Path:
     """Return the folder that a source is, or that the hub has for it."""
     repository, _, revision = source.partition("@")
     folder = Path(source)
@@ -259,12 +259,14 @@ def _find(source: str, layout: Layout, check: Callable[[Path], None] = lambda fo
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Keep the libraries' progress bars for weights, which take a moment, off the terminal."""
+    is_shown = getattr(diffusers_logging, "is_progress_bar_enabled", lambda: True)()
     diffusers_logging.disable_progress_bar()
     try:
         with quietly():
             yield
     finally:
-        diffusers_logging.enable_progress_bar()
+        if is_shown:
+            diffusers_logging.enable_progress_bar()
 
 
 def _load_parts(

@@ -120,5 +120,5 @@ def _refuse_other_noise(path: Path, config: Mapping[str, Any]) -> None:
         )
     if config.get("timestep_type", "discrete") != "discrete":
         raise OSError(
-            f"{path} has timestep_type {config['timestep_type']!r}; only discrete timesteps are read"
+            f"{path} has timestep_type {config['timestep_type']!r}; only discrete ones are read"
         )
