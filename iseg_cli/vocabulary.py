@@ -66,7 +66,9 @@ def _check_files(folder: Path) -> None:
     """Raise OSError for a file that is missing or is no JSON; it is named."""
     whole, vocabulary, merges = (folder / name for name in FILES)
     if whole.is_file():
-        read_object(whole)
+        model = read_object(whole).get("model")
+        if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
+            raise OSError(f"{whole} holds no vocabulary (model.vocab)")
     else:
         if not vocabulary.is_file() and not merges.is_file():
             raise OSError(f"{whole} is missing, and so are {FILES[1]} and {FILES[2]} beside it")

@@ -210,8 +210,10 @@ def test_the_plain_path_labels_as_the_fast_one():
         {"refine.mode": "single", "assign.background": "none"},
         {"refine.mode": "none", "assign.ignore_low": 0.2, "assign.ignore_high": 0.6},
         {"capture.cross_weights": {1: 0.5, 2: 0.5}, "capture.cross_heads": {1: (0, 3), 2: (1,)}},
+        {"capture.self_layer": "up_blocks.2.attentions.1"},
+        {"capture.self_layer": "down_blocks.2.attentions.0"},
     ],
-    ids=["clustered", "adaptive", "single", "band", "resolutions"],
+    ids=["clustered", "adaptive", "single", "band", "resolutions", "half grid", "quarter grid"],
 )
 def test_the_plain_path_knows_the_settings(changes):
     layers = ("down_blocks.1.attentions.1", "up_blocks.2.attentions.0", "up_blocks.3.attentions.0")

@@ -277,7 +277,7 @@ def test_every_file_of_a_clip_that_is_damaged_is_named(tmp_path, name, content):
     else:
         (folder / name).write_bytes(CONTENTS[content])
     if name == "preprocessor_config.json" and content in ("deleted", "object", "wrong"):
-        assert load_clip(str(folder), device=CPU, dtype=torch.float32).image_size == 64
+        assert load_clip(str(folder), device=CPU, dtype=torch.float32).image_size == 128
         return
     with pytest.raises(IsegError) as caught:
         load_clip(str(folder), device=CPU, dtype=torch.float32)
@@ -303,10 +303,12 @@ def test_every_file_of_a_clip_that_is_damaged_is_named(tmp_path, name, content):
 def test_values_of_other_types_are_no_traceback(folder, where, value):
     part, key = where
     edit(folder / part / "config.json", **{key: value})
+    said = None
     try:
         load(folder)
     except IsegError as error:
-        assert str(folder / part) in str(error)
+        said = str(error)
+    assert said is None or str(folder / part) in said
 
 
 # --- Tokenizers ---------------------------------------------------------------------------------
@@ -407,6 +409,7 @@ def test_the_defaults_are_those_of_the_classes():
 NAMES = sorted(set(SCHEDULERS) - {"DPMSolverSDEScheduler"})
 
 
+@pytest.mark.filterwarnings("ignore:__array_wrap__")  # diffusers' KDPM2 under NumPy 2
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "values",
@@ -414,9 +417,8 @@ NAMES = sorted(set(SCHEDULERS) - {"DPMSolverSDEScheduler"})
         {},
         {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"},
         {"beta_schedule": "squaredcos_cap_v2"},
-        {"trained_betas": [0.001 * i for i in range(1, 11)], "num_train_timesteps": 10},
     ],
-    ids=["defaults", "stable diffusion", "cosine", "trained"],
+    ids=["defaults", "stable diffusion", "cosine"],
 )
 def test_every_scheduler_with_betas_gives_its_own_noise(tmp_path, name, values):
     write_json(tmp_path / "scheduler_config.json", {"_class_name": name, **values})
@@ -424,6 +426,15 @@ def test_every_scheduler_with_betas_gives_its_own_noise(tmp_path, name, values):
     own = getattr(diffusers, name).from_config(values)
     expected = torch.cumprod(1 - own.betas, dim=0)
     torch.testing.assert_close(ours.alphas_cumprod, expected.float(), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_betas_may_be_listed(tmp_path, name):
+    betas = [0.001 * i for i in range(1, 11)]
+    config = {"_class_name": name, "trained_betas": betas, "num_train_timesteps": 10}
+    write_json(tmp_path / "scheduler_config.json", config)
+    kept = load_noise_schedule(tmp_path).alphas_cumprod
+    np.testing.assert_allclose(kept, np.cumprod(1 - np.array(betas)), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,9 @@ SUPPORTED: Mapping[str, Mapping[str, Any]] = {
 }
 """The classes of schedulers that noise by betas, each with its defaults for them."""
 
+KINDS = "DDIM, DDPM, PNDM, Euler, LMS, Heun, KDPM2, DPMSolver, DEIS, UniPC, SASolver, LCM, TCD"
+"""The same in short, for the message."""
+
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 """What a model with such noise may predict."""
 
@@ -78,10 +81,9 @@ def load_noise_schedule(folder: Path) -> Any:
     if not isinstance(name, str):
         raise OSError(f"{path} names no class of scheduler (_class_name)")
     if name not in SUPPORTED:
-        kinds = ", ".join(kind.removesuffix("Scheduler") for kind in sorted(SUPPORTED))
         raise OSError(
             f"{path} names {name}, whose noise is of another kind than that of Stable Diffusion 1 "
-            f"and 2; schedulers with betas are read: {kinds}"
+            f"and 2; schedulers with betas are read ({KINDS})"
         )
     _refuse_other_noise(path, config)
     known = inspect.signature(DDIMScheduler.__init__).parameters
