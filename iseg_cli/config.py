@@ -20,6 +20,7 @@ __all__ = [
     "Settings",
     "declared",
     "describe_settings",
+    "given_names",
     "load_settings",
     "setting_names",
     "to_dict",
@@ -30,6 +31,7 @@ __all__ = [
 def load_settings(
     preset: str | None = None,
     *,
+    model_values: Mapping[str, Any] | None = None,
     files: Sequence[Path] = (),
     overrides: Mapping[str, Any] | None = None,
     assignments: Sequence[str] = (),
@@ -38,6 +40,8 @@ def load_settings(
 
     Args:
         preset: name of a file in `configs/` without its ending, such as `voc` or `paper/voc`.
+        model_values: what suits the model where the preset was made for another one, nested by
+            section; laid over the preset alone.
         files: YAML files of the user's, in the order in which they apply.
         overrides: settings by dotted name, from command-line options; None values are passed over.
         assignments: texts `refine.iterations=8`; the value is read as YAML.
@@ -49,9 +53,41 @@ def load_settings(
     merged: dict[str, Any] = {}
     if preset is not None:
         merged = _read_preset(preset)
+    _overlay(merged, model_values or {})
+    _overlay_given(merged, files, overrides or {}, assignments)
+    return validate(merged)
+
+
+def given_names(
+    *,
+    files: Sequence[Path] = (),
+    overrides: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+) -> frozenset[str]:
+    """Return the dotted names of the settings that a user gave: all of them but the preset's."""
+    merged: dict[str, Any] = {}
+    _overlay_given(merged, files, overrides or {}, assignments)
+    return frozenset(name for name in setting_names() if _holds(merged, name.split(".")))
+
+
+def _holds(values: Any, path: Sequence[str]) -> bool:
+    for part in path:
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def _overlay_given(
+    merged: dict[str, Any],
+    files: Sequence[Path],
+    overrides: Mapping[str, Any],
+    assignments: Sequence[str],
+) -> None:
+    """Lay what a user gave over other values in place: files, options, assignments."""
     for file in files:
         _overlay(merged, _read_yaml(file))
-    for name, value in (overrides or {}).items():
+    for name, value in overrides.items():
         if value is not None:
             _overlay(merged, _nested(name, value))
     for assignment in assignments:
@@ -59,7 +95,6 @@ def load_settings(
         if not separator or not name.strip():
             raise SettingsError(f"--set {assignment} is no assignment; write --set NAME=VALUE")
         _overlay(merged, _nested(name.strip(), _parse_value(assignment, text)))
-    return validate(merged)
 
 
 def declared(name: str, files: Sequence[Path]) -> str | None:

@@ -37,7 +37,7 @@ class ImageError(DataError):
 
 
 class ModelNotFoundError(IsegError):
-    """A model that is neither embedded, nor in a folder, nor to be had from the hub."""
+    """A model that is not to be had (embedded, in a folder, on the hub), or cannot be read."""
 
 
 class PredictionsError(IsegError):

@@ -1,11 +1,13 @@
 """Brings a model from the Hugging Face hub, or finds it where it was brought before."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, constants, snapshot_download
+
+from iseg_cli.weight_files import WeightFiles, choose_weights, find_weights
 
 CONVERTER = "SFconvertbot"
 """The hub's own account that offers safetensors, as pull requests, to repositories without any."""
@@ -16,8 +18,9 @@ class Layout:
     """Which files of a repository make a model.
 
     Attributes:
-        weights: how the path of each part's weights begins: `unet/` for those of a folder, `model`
-            for `model.safetensors`. Safetensors are taken, in half precision where there are such.
+        weights: how the path of each part's weights begins: `unet/diffusion_pytorch_model`, or
+            `model` for `model.safetensors`. Safetensors are taken, in one file or several with an
+            index, in half precision where there are such.
         needed: patterns of the other files without which there is no model; of those between
             which a `|` stands one is enough.
         useful: patterns of files that are taken where they exist.
@@ -27,14 +30,32 @@ class Layout:
     needed: tuple[str, ...]
     useful: tuple[str, ...] = ()
 
+    @property
+    def small(self) -> tuple[str, ...]:
+        """The patterns of all files but the weights."""
+        return (*(pattern for one in self.needed for pattern in one.split("|")), *self.useful)
 
-def find_snapshot(repo_id: str, layout: Layout, *, revision: str | None = None) -> Path:
+
+def find_snapshot(
+    repo_id: str,
+    layout: Layout,
+    *,
+    revision: str | None = None,
+    check: Callable[[Path], None] | None = None,
+) -> Path:
     """Return the folder of a hub model on this machine, downloading what is missing.
 
     Half-precision safetensors are taken where the repository has them, else full ones; nothing but
     these and the small files of the layout is downloaded. Where the repository itself has no
     safetensors, those are taken that the hub's converter made of its weights. A model that was
     downloaded before needs no network.
+
+    Args:
+        repo_id: `owner/name`.
+        layout: the files of the model.
+        revision: a branch, tag or commit; None for the newest.
+        check: is given the folder once the small files are there, before the weights are
+            downloaded; what it raises ends the download. None where nothing is to be checked.
 
     Raises:
         OSError: there is no such repository, no network, or no safetensors in it; the message says
@@ -44,6 +65,8 @@ def find_snapshot(repo_id: str, layout: Layout, *, revision: str | None = None) 
     if folder is not None:
         return folder
     names = _list_files(repo_id, revision)
+    if check is not None:
+        check(Path(_download(repo_id, revision, list(layout.small), local_files_only=False)))
     try:
         wanted = _weights(repo_id, layout, names)
     except OSError:
@@ -52,9 +75,25 @@ def find_snapshot(repo_id: str, layout: Layout, *, revision: str | None = None) 
             raise
         revision = converted
         wanted = _weights(repo_id, layout, _list_files(repo_id, revision))
-    small = [pattern for one in layout.needed for pattern in one.split("|")]
-    patterns = [*small, *layout.useful, *wanted]
+    patterns = [*layout.small, *wanted]
     return Path(_download(repo_id, revision, patterns, local_files_only=False))
+
+
+def find_file(repo_id: str, name: str, *, revision: str | None = None) -> Path:
+    """Return a small file of a hub model on this machine, downloading it if it is missing.
+
+    Raises:
+        OSError: there is no such repository or file, or no network.
+    """
+    for is_local in (True, False):
+        try:
+            folder = Path(_download(repo_id, revision, [name], local_files_only=is_local))
+        # As in _list_files: what is raised differs between versions.
+        except Exception:
+            continue
+        if (folder / name).is_file():
+            return folder / name
+    raise OSError(f"{repo_id} has no {name} here, and it could not be downloaded")
 
 
 def is_downloaded(repo_id: str, layout: Layout, *, revision: str | None = None) -> bool:
@@ -63,15 +102,25 @@ def is_downloaded(repo_id: str, layout: Layout, *, revision: str | None = None) 
 
 
 def _downloaded(repo_id: str, layout: Layout, revision: str | None) -> Path | None:
-    needed = [f"{start}*.safetensors" for start in layout.weights] + list(layout.needed)
     for known in [revision] if revision else [None, *_pull_requests(repo_id)]:
         try:
             folder = Path(_download(repo_id, known, ["*"], local_files_only=True))
         except OSError:
             continue
-        if all(any(any(folder.glob(p)) for p in one.split("|")) for one in needed):
+        if _is_whole(folder, layout):
             return folder
     return None
+
+
+def _is_whole(folder: Path, layout: Layout) -> bool:
+    """Tell whether a folder has everything that a layout needs, every shard of the weights too."""
+    try:
+        for start in layout.weights:
+            part = folder / start
+            find_weights(part.parent, part.name)
+    except OSError:
+        return False
+    return all(any(any(folder.glob(p)) for p in one.split("|")) for one in layout.needed)
 
 
 def _pull_requests(repo_id: str) -> Iterator[str]:
@@ -118,13 +167,22 @@ def _converted(repo_id: str) -> str | None:
         return None
 
 
-def _weights(repo_id: str, layout: Layout, names: list[str]) -> list[str]:
-    """Return a pattern for each part's weights, in half precision if the repository has them so."""
-    return [_part(repo_id, start, names) for start in layout.weights]
+def _weights(repo_id: str, layout: Layout, names: Sequence[str]) -> list[str]:
+    """Return patterns for each part's weights, in half precision if the repository has them so."""
+    patterns = []
+    for start in layout.weights:
+        files = choose_weights(names, start)
+        if files is None:
+            raise OSError(f"{repo_id} has no safetensors weights for its {_part_name(start)}")
+        patterns += _patterns(files)
+    return patterns
 
 
-def _part(repo_id: str, start: str, names: list[str]) -> str:
-    for ending in (".fp16.safetensors", ".safetensors"):
-        if any(name.startswith(start) and name.endswith(ending) for name in names):
-            return f"{start}*{ending}"
-    raise OSError(f"{repo_id} has no safetensors weights for its {start.rstrip('/')}")
+def _patterns(files: WeightFiles) -> list[str]:
+    """Return what to download of a part's weights: the file, or the index and the shards."""
+    index = [] if files.index is None else [files.index]
+    return [*index, *files.shards]
+
+
+def _part_name(start: str) -> str:
+    return start.rpartition("/")[0] or start

@@ -14,7 +14,8 @@ class AttentionMaps:
         cross: each category's cross-attention map (heads averaged, resolutions fused,
             tokens averaged), not negative; columns of padding are zero.
         self_attention: how each position (query, rows) attends to all (keys); rows sum to 1.
-        side: the grid's side L; pixels = side * side, in row-major order.
+        side: the grid's side, L or that of the layer whose self-attention this is; pixels = side *
+            side, in row-major order.
         valid: which columns are categories of the image and which only fill up the batch.
     """
 
@@ -52,11 +53,11 @@ class SelfMaps:
     Attributes:
         merged: that of all layers on one grid, as `ops.diffseg.merge_resolutions` averages it: how
             each position (query, rows) attends to all (keys); rows sum to 1.
-        refining: that of the one layer that segments are refined along, likewise; None where they
-            are not refined.
-        side: the grid's side L; pixels = side * side, in row-major order.
+        refining: that of the one layer that segments are refined along, on the layer's own grid;
+            None where they are not refined.
+        side: the side L of the grid of `merged`; pixels = side * side, in row-major order.
     """
 
     merged: Float[Tensor, "batch pixels pixels"]
-    refining: Float[Tensor, "batch pixels pixels"] | None
+    refining: Float[Tensor, "batch refined refined"] | None
     side: int

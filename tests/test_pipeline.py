@@ -111,11 +111,22 @@ def test_no_categories_are_background(segmenter):
 
 def test_the_usual_preset_is_that_of_voc(random_model_folder):
     segmenter = Segmenter.from_pretrained(str(random_model_folder), device="cpu")
-    assert segmenter.settings == load_settings("voc")
+    voc = load_settings("voc")
+    assert segmenter.settings.model == str(random_model_folder)
+    # The lists of heads in the preset are those of SD 2.1, and this model has others.
+    assert (segmenter.settings.capture.cross_heads, segmenter.settings.capture.self_heads) == (
+        {},
+        None,
+    )
+    usual = voc.capture.model_copy(update={"cross_heads": {}, "self_heads": None})
+    assert segmenter.settings == voc.model_copy(
+        update={"model": str(random_model_folder), "capture": usual}
+    )
     assert segmenter.model.dtype == torch.float32
-    # Which chooses among the heads of SD 2.1, of which this model has fewer.
+    assert segmenter.segment(picture(), categories=["dog"]).labels.shape == picture().shape[:2]
+    asked = Segmenter.from_pretrained(str(random_model_folder), settings=voc, device="cpu")
     with pytest.raises(SettingsError, match=r"capture\.self_heads is \[1, 2\], .* heads 0 to 1"):
-        segmenter.segment(picture(), categories=["dog"])
+        asked.segment(picture(), categories=["dog"])
 
 
 def test_background_words_of_the_settings_come_before_the_label_sets(random_model):

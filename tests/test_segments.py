@@ -73,6 +73,33 @@ def test_every_mode_follows_its_formula(mode):
     assert found[1].labels.shape == (9, 7)
 
 
+@pytest.mark.parametrize("side", [8, 4])
+@pytest.mark.parametrize("mode", MODES)
+def test_segments_are_refined_on_the_grid_of_the_refining_layer(mode, side):
+    """Its attention has fewer positions than the merged one, so the segments are decided there."""
+    seed = 0
+    features = scene(SIDE, seed).reshape(side, SIDE // side, side, SIDE // side, -1)
+    own = attention_of(features.mean(axis=(1, 3)).reshape(side * side, -1), sharpness=0.4)
+    maps = batch_of([seed])
+    maps = SelfMaps(maps.merged, torch.tensor(own[None], dtype=torch.float32), SIDE)
+    [found] = find_segments(maps, [SIZE], settings(mode))
+    proposals = reference.propose(merged_by_hand(seed), SIDE, 8, 0.5, 3)
+    grid = reference.suppress(proposals, side, side).ravel()
+    initial = np.stack([grid == segment for segment in np.unique(grid)], axis=1).astype(float)
+    reduced = reference.reduce_entropy(own, 0.05) if mode in ("iterative", "adaptive") else own
+    if mode == "adaptive":
+        refined, _ = reference.refine_adaptively(initial, reduced, 0.1, 1, 6)
+    else:
+        refined = reference.refine(initial, reduced, 1 if mode == "single" else 6)
+    grids = refined.T.reshape(-1, side, side)
+    enlarged = np.stack([reference.bilinear(one, *SIZE) for one in grids])
+    expected = reference.min_max(enlarged).argmax(axis=0)
+    assert found.scores.shape[1:] == (side, side)
+    assert found.labels.shape == SIZE
+    assert len(np.unique(expected)) > 1
+    assert agreement(found.labels, expected) >= 0.995
+
+
 def test_refinement_changes_labels():
     plain, refined = (
         find_segments(batch_of([1]), [SIZE], settings(mode))[0].labels

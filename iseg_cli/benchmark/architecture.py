@@ -60,7 +60,7 @@ def write_sd21_architecture(folder: Path, *, seed: int = 0) -> None:
     """Write a model of SD 2.1's architecture in diffusers format, 2.5 GB in half precision.
 
     The same seed gives the same weights. The tokenizer is the embedded model's, whose smaller
-    vocabulary spells some words with more tokens.
+    vocabulary spells some words with more tokens; it is filled up with tokens that no text has.
 
     Args:
         folder: where to; made if missing.
@@ -75,9 +75,19 @@ def write_sd21_architecture(folder: Path, *, seed: int = 0) -> None:
         TINY_MODEL / "tokenizer", model_max_length=77, local_files_only=True
     )
     tokenizer.save_pretrained(folder / "tokenizer")
+    _fill_vocabulary(folder / "tokenizer" / "tokenizer.json", size=TEXT_ENCODER["vocab_size"])
     DDIMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
     index = json.dumps({"_class_name": "StableDiffusionPipeline"})
     (folder / "model_index.json").write_text(index, "utf-8")
+
+
+def _fill_vocabulary(path: Path, *, size: int) -> None:
+    """Give a tokenizer as many tokens as its text encoder knows."""
+    content = json.loads(path.read_text("utf-8"))
+    vocabulary: dict[str, int] = content["model"]["vocab"]
+    first = max(vocabulary.values()) + 1
+    vocabulary.update({f"<|unused-{number}|>": number for number in range(first, size)})
+    path.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
 
 
 def _spread_unet() -> Any:

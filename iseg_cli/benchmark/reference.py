@@ -180,19 +180,22 @@ class PlainSegmenter:
         """Run the whole UNet and bring what it attended to onto one grid."""
         timestep = torch.tensor([self.settings.capture.timestep], device=latents.device)
         self.model.unet(latents, timestep, encoder_hidden_states=self._embed(prompt))
-        fused = self._fuse(latents.shape[-1])
-        maps = [fused[..., list(own)].mean(dim=-1) for own in prompt.tokens]
         heads = self.settings.capture.self_heads
         own = self._self.take()
         own = own.mean(dim=1) if heads is None else own[:, list(heads)].mean(dim=1)
+        fused = self._fuse(of=latents.shape[-1], to=math.isqrt(own.shape[-1]))
+        maps = [fused[..., list(tokens)].mean(dim=-1) for tokens in prompt.tokens]
         return _Reading(torch.stack(maps, dim=-1), own)
 
-    def _fuse(self, side: int) -> Tensor:
-        """Return the fused cross-attention of all tokens, Float[1 pixels tokens]."""
+    def _fuse(self, *, of: int, to: int) -> Tensor:
+        """Return the fused cross-attention of all tokens, Float[1 pixels tokens].
+
+        Layers are told apart by the side L of the latents; the maps lie on the grid of a side `to`.
+        """
         layers: dict[int, list[Tensor]] = {}
         for processor in self._cross:
             shares = processor.take()
-            layers.setdefault(side // math.isqrt(shares.shape[2]), []).append(shares)
+            layers.setdefault(of // math.isqrt(shares.shape[2]), []).append(shares)
         capture = self.settings.capture
         maps, weights = [], []
         for divisor, weight in capture.cross_weights.items():
@@ -203,9 +206,9 @@ class PlainSegmenter:
             chosen = together if heads is None else together[:, list(heads)]
             maps.append(chosen.mean(dim=1))
             weights.append(weight)
-        fused = fuse_resolutions(maps, weights, side=side)
+        fused = fuse_resolutions(maps, weights, side=to)
         if self.settings.cluster.enabled:
-            fused = cluster_by_distance(fused[0], side=side, rounds=self.settings.cluster.rounds)
+            fused = cluster_by_distance(fused[0], side=to, rounds=self.settings.cluster.rounds)
             fused = fused[None]
         return fused
 

@@ -53,7 +53,11 @@ class Plan:
 
 
 def benchmark_settings(
-    configs: Sequence[str], assignments: Sequence[str], options: dict[str, Any]
+    configs: Sequence[str],
+    assignments: Sequence[str],
+    options: dict[str, Any],
+    *,
+    tell: Callable[[str], None] = lambda note: None,
 ) -> Settings:
     """Lay configurations, assignments and options over the preset that suits the model.
 
@@ -67,7 +71,7 @@ def benchmark_settings(
         options["model"] = ARCHITECTURE if device.type == "cuda" else "tiny"
     if options["dataset"] == "emoji-voc" and options.get("model") not in (None, "tiny"):
         configs = configs or ("voc",)
-    return resolve_settings(configs, assignments, options)
+    return resolve_settings(configs, assignments, options, tell=tell)
 
 
 def measure_masks(plan: Plan, *, tell: Callable[[str], None]) -> MaskSpeed:

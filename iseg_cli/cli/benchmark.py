@@ -136,7 +136,7 @@ def benchmark(
             **{name: given[name] for name in SETTINGS},
             **{f"runtime.{name}": given[name] for name in ("device", "dtype")},
         }
-        settings = benchmark_settings(configs, assignments, named)
+        settings = benchmark_settings(configs, assignments, named, tell=options.note)
         plan = Plan(settings, images, sizes, rounds, with_plain=not skip_reference)
 
     def tell(line: str) -> None:

@@ -146,6 +146,7 @@ def generate(
             "runtime.dtype": given["dtype"],
             "runtime.workers": workers if engine == "local" else None,
         },
+        tell=options.note,
     )
     summary = generate(
         settings,

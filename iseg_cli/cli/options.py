@@ -17,6 +17,11 @@ def number_or_auto(_: click.Context, __: click.Parameter, value: str | None) -> 
     return int(value)
 
 
+def note(text: str) -> None:
+    """Tell the user a sentence on standard error."""
+    click.echo(f"note: {text}", err=True)
+
+
 dataset = click.option("--dataset", help="A dataset's name, as iseg info lists them.")
 root = click.option(
     "--root",

@@ -115,6 +115,7 @@ def sweep(
             "runtime.dtype": given["dtype"],
             "runtime.workers": given["workers"],
         },
+        tell=options.note,
     )
     folder = out or default_sweep_folder(base)
     result = score(

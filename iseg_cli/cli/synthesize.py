@@ -113,6 +113,7 @@ def synthesize(
             "runtime.device": given["device"],
             "runtime.dtype": given["dtype"],
         },
+        tell=options.note,
     )
     summary = synthesize(settings, out=out, per_category=per_category, overwrite=overwrite)
     resumed = f", {summary.resumed} were there already" if summary.resumed else ""

@@ -1,17 +1,18 @@
 """From a CLIP's name or folder to the model with all that is needed to feed it."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPModel
 
 from iseg_cli.errors import ModelNotFoundError
 from iseg_cli.hub import Layout, find_snapshot
 from iseg_cli.resources import TINY_CLIP
+from iseg_cli.vocabulary import load_tokenizer
+from iseg_cli.weight_files import read_object
 from iseg_cli.weights import fingerprint, first_line, is_hub_id, load_part, quietly, revision_of
 
 CLIP_B16 = "openai/clip-vit-base-patch16"
@@ -118,6 +119,10 @@ def load_clip(name: str, *, device: torch.device, dtype: torch.dtype) -> ClipMod
         with quietly():
             return _load(name, folder, device, dtype)
     except (OSError, ValueError) as error:
+        if folder.is_dir():
+            raise ModelNotFoundError(
+                f"CLIP {name} could not be loaded: {first_line(error)}"
+            ) from None
         raise ModelNotFoundError(
             f"CLIP {name} could not be loaded; tried {source} ({first_line(error)}). Set clip.model"
             " to a folder in transformers format with safetensors weights, or get one on a machine "
@@ -126,13 +131,17 @@ def load_clip(name: str, *, device: torch.device, dtype: torch.dtype) -> ClipMod
 
 
 def _load(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> ClipModel:
-    model = load_part(CLIPModel, folder, dtype=dtype)
+    path = folder / "config.json"
+    kind = read_object(path).get("model_type") if path.exists() else "clip"
+    if kind != "clip":
+        raise OSError(f"{path} is of a model of type {kind}, and only clip is read")
+    model = load_part(CLIPModel, folder, stem="model", dtype=dtype)
     mean, std = _channels(folder / PREPROCESSOR)
     return ClipModel(
         name=name,
         source=str(folder),
         model=model.to(device).eval().requires_grad_(False),
-        tokenizer=CLIPTokenizer.from_pretrained(folder, local_files_only=True),
+        tokenizer=load_tokenizer(folder, model.config.text_config, check_end=True),
         mean=mean,
         std=std,
         device=device,
@@ -142,7 +151,7 @@ def _load(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> 
 
 def _channels(path: Path) -> tuple[Channels, Channels]:
     """Return mean and standard deviation from a preprocessor's file; OpenAI's without one."""
-    values = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    values = read_object(path) if path.is_file() else {}
     mean, std = values.get("image_mean", MEAN), values.get("image_std", STD)
     return _triple(mean, path), _triple(std, path)
 

@@ -166,7 +166,8 @@ def check_captured(captured: CapturedAttention, plan: CapturePlan, *, side: int)
         if chosen is not None and not all(head < count for head in chosen):
             raise SettingsError(
                 f"capture.cross_heads asks for head {max(chosen)} at L/{divisor}, but this model "
-                f"has heads 0 to {count - 1} there"
+                f"has heads 0 to {count - 1} there; name some of these, or leave {divisor} out of "
+                "it for all of them"
             )
         if chosen is not None and not chosen:
             raise SettingsError(

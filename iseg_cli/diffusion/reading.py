@@ -1,5 +1,6 @@
 """One forward of the UNet, read: noisy latents and their prompts in, the categories' maps out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,8 @@ class Reading:
     Attributes:
         cross: the maps of each prompt's categories, by their slot: as many slots as tokens, more
             than categories fit, so that the arithmetic has the same shape whatever they are.
-        self_attention: how each position attends to all; rows sum to 1.
+        self_attention: how each position attends to all; rows sum to 1. Its positions are those of
+            the grid of `capture.self_layer`, on which the maps lie as well.
         output: what the UNet predicted, noise or velocity, in its own type; None where the
             forward ended at the last attention that is read.
     """
@@ -40,6 +42,11 @@ class Reading:
     cross: Float[Tensor, "rows pixels tokens"]
     self_attention: Float[Tensor, "rows pixels pixels"]
     output: Float[Tensor, "rows channels side side"] | None
+
+    @property
+    def side(self) -> int:
+        """The side of the grid that all of this lies on: L, or less where the layer has fewer."""
+        return math.isqrt(self.self_attention.shape[-1])
 
 
 class AttentionReader:
@@ -110,9 +117,10 @@ class AttentionReader:
         check_captured(captured, self._plan, side=side)
         if captured.self_attention is None:
             raise SettingsError("capture.self_layer is not part of this model's forward")
+        own = captured.self_attention
         return Reading(
-            self._fuse(captured, prompts, side),
-            captured.self_attention,
+            self._fuse(captured, prompts, of=side, to=math.isqrt(own.shape[-1])),
+            own,
             output if self._to_end else None,
         )
 
@@ -124,14 +132,23 @@ class AttentionReader:
                 named[index, list(tokens)] = True
         return to_device(named, embeddings.device)
 
-    def _fuse(self, captured: CapturedAttention, prompts: Sequence[Prompt], side: int) -> Tensor:
-        """Return the maps of the prompts' categories, Float[rows pixels tokens], by their slot."""
-        weights = {side // d: w for d, w in self.settings.capture.cross_weights.items() if w}
+    def _fuse(
+        self, captured: CapturedAttention, prompts: Sequence[Prompt], *, of: int, to: int
+    ) -> Tensor:
+        """Return the maps of the prompts' categories, Float[rows pixels tokens], by their slot.
+
+        Args:
+            captured: what the forward left behind.
+            prompts: one for each row.
+            of: L, the side that `capture.cross_weights` divides.
+            to: the side of the grid that the maps are brought to.
+        """
+        weights = {of // d: w for d, w in self.settings.capture.cross_weights.items() if w}
         fused = fuse_resolutions(
-            [captured.mean_cross(grid) for grid in weights], list(weights.values()), side=side
+            [captured.mean_cross(grid) for grid in weights], list(weights.values()), side=to
         )
         if self.settings.cluster.enabled:
-            fused = cluster_maps(fused, side=side, rounds=self.settings.cluster.rounds)
+            fused = cluster_maps(fused, side=to, rounds=self.settings.cluster.rounds)
         tokens = fused.shape[-1]
         slots = torch.zeros(len(fused), tokens, tokens)
         chosen = membership([prompt.tokens for prompt in prompts], tokens=tokens)

@@ -131,7 +131,7 @@ class Sampler:
         return AttentionMaps(
             cross=total.cross[:count, :, :widest] / steps,
             self_attention=total.self_attention[:count] / steps,
-            side=self.model.latent_side,
+            side=total.side,
             valid=torch.tensor(
                 [[column < len(prompt.columns) for column in range(widest)] for prompt in prompts]
             ),

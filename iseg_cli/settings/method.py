@@ -63,7 +63,10 @@ class CaptureSettings(Section):
     cross_heads: Mapping[Divisor, Heads] = Field(
         {}, description="heads averaged at L/4, L/2 ..., counted over the layers; absent: all"
     )
-    self_layer: str = Field(SELF_LAYER, description="the transformer block of the self-attention")
+    self_layer: str = Field(
+        SELF_LAYER,
+        description="the transformer block of the self-attention; maps lie on its grid",
+    )
     self_heads: Heads | None = Field(None, description="heads averaged there; null: all")
 
     @model_validator(mode="after")

@@ -1,14 +1,15 @@
 """`iseg generate`: masks for a dataset, resumable."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from iseg_cli.config import Settings, declared, load_settings
+from iseg_cli.config import Settings, declared, given_names, load_settings
+from iseg_cli.diffusion.families import lora_files
 from iseg_cli.errors import BatchMemoryError, SettingsError
 from iseg_cli.readers.registry import DATASETS, dataset_info
 from iseg_cli.storage import ImageRecord, PredictionFolder, RleSummary, Shard, write_rle
@@ -16,6 +17,7 @@ from iseg_cli.workflows.engines import Engine, LocalEngine
 from iseg_cli.workflows.inputs import label_notes, open_reader
 from iseg_cli.workflows.job import Extras
 from iseg_cli.workflows.machine import earlier_batch_size
+from iseg_cli.workflows.model_settings import fit_capture, model_layout
 from iseg_cli.workflows.plan import RunPlan, mask_labels
 
 
@@ -145,8 +147,12 @@ def resolve_settings(
     options: Mapping[str, Any],
     *,
     prefer: str | None = None,
+    tell: Callable[[str], None] = lambda note: None,
 ) -> Settings:
     """Lay configurations, assignments and options over the preset of the dataset and its task.
+
+    What is read of a model is fitted to it where the preset was made for another one; layers and
+    heads that the user gives stay as they are.
 
     Args:
         configs: YAML files, laid over the preset in their order; or names of presets, of which the
@@ -154,6 +160,7 @@ def resolve_settings(
         assignments: `refine.iterations=8` and so on; they have the last word.
         options: settings by dotted name; None where an option was not given.
         prefer: the task that is meant where none is named and the dataset has a preset for it.
+        tell: is given a sentence for each thing about the model that a user should know.
 
     Raises:
         SettingsError: no dataset was named, it has no preset for the task, or a setting is unknown
@@ -170,7 +177,20 @@ def resolve_settings(
         info = dataset_info(named)
         task = options.get("task") or declared("task", files)
         preset = info.preset(task or (prefer if prefer in info.presets else None))
-    return load_settings(preset, files=files, overrides=options, assignments=assignments)
+    given: dict[str, Any] = {"files": files, "overrides": options, "assignments": assignments}
+    settings, own = load_settings(preset, **given), load_settings(preset)
+    fitted = fit_capture(
+        settings,
+        preset=own,
+        asked=given_names(**given),
+        layout=None if settings.model == own.model else model_layout(settings.model),
+    )
+    for path in lora_files(Path(settings.model)):
+        tell(f"{path} holds LoRA weights, which are not read")
+    if fitted is None:
+        return settings
+    tell(fitted.note)
+    return load_settings(preset, model_values={"capture": fitted.capture}, **given)
 
 
 def default_folder(settings: Settings) -> Path:

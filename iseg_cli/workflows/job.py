@@ -31,6 +31,7 @@ from iseg_cli.storage import (
     write_scores,
 )
 from iseg_cli.workflows.image_faults import IMAGE_FAULTS, reason_of
+from iseg_cli.workflows.machine import grid_side
 from iseg_cli.workflows.pipeline import fit_input, label_values
 from iseg_cli.workflows.segmentation import BatchSegmenter, Pending, Segmentation
 from iseg_cli.workflows.streams import ahead_of, batches, map_ahead
@@ -230,7 +231,7 @@ class Job:
     def _nothing(self, item: _Prepared) -> Segmentation:
         """Return the mask of an image without categories: all background."""
         value = label_values((), self.label_set)[0]
-        side = self.segmenter.model.latent_side
+        side = grid_side(self.segmenter.model, self.segmenter.settings)
         return Segmentation(
             Mask(np.full(item.size, value, dtype=np.uint8)),
             np.zeros((0, side, side), dtype=np.float16),

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 import torch
 
 from iseg_cli.config import Settings
+from iseg_cli.diffusion.layout import attended_side
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.errors import SettingsError
 from iseg_cli.storage.records import read_info
@@ -43,14 +44,30 @@ def settle(model: DiffusionModel, batch_size: int, *, threads: int | None = None
         torch.set_num_threads(whole_image_threads(batch_size, threads or torch.get_num_threads()))
 
 
-def choose_batch_size(
-    wanted: int | Literal["auto"], model: DiffusionModel, out: Path | None
-) -> int:
-    """Return the batch size; `auto` keeps that of the run which is resumed in a folder, if any."""
+def choose_batch_size(settings: Settings, model: DiffusionModel, out: Path | None) -> int:
+    """Return the batch size; `auto` keeps that of the run which is resumed in a folder, if any.
+
+    Args:
+        settings: what is asked for, and which attention is read.
+        model: the model.
+        out: the folder of an earlier run; None where none counts.
+    """
+    wanted: int | Literal["auto"] = settings.runtime.batch_size
     if wanted != "auto":
         return wanted
     earlier = earlier_batch_size(out) if out is not None else None
-    return fitting_batch_size(model) if earlier is None else earlier
+    return fitting_batch_size(model, grid_side(model, settings)) if earlier is None else earlier
+
+
+def grid_side(model: DiffusionModel, settings: Settings) -> int:
+    """Return the side of the grid that an image's maps lie on while they are refined.
+
+    It is that of `capture.self_layer`; without categories segments are found on the full grid.
+    """
+    if settings.task == "unsupervised":
+        return model.latent_side
+    layer = settings.capture.self_layer
+    return attended_side(model.unet.config, layer, side=model.latent_side)
 
 
 def earlier_batch_size(out: Path) -> int | None:
@@ -61,17 +78,21 @@ def earlier_batch_size(out: Path) -> int | None:
     return earlier.batch_size
 
 
-def fitting_batch_size(model: DiffusionModel) -> int:
+def fitting_batch_size(model: DiffusionModel, side: int) -> int:
     """Return a batch size that should fit: a power of two, at most 32.
 
     On a GPU an image is reckoned at six float32 copies of its self-attention (captured, reduced
-    and the room their computation takes), on a CPU at what the caches of a few cores profit from.
+    and the room their computation takes). On a CPU the size of its latents counts: what the caches
+    of a few cores profit from.
+
+    Args:
+        model: the model.
+        side: of the grid whose self-attention is kept, as `grid_side` returns it.
     """
-    positions = model.latent_side**2
     if model.device.type != "cuda":
-        return 8 if positions <= 1024 else 1
+        return 8 if model.latent_side**2 <= 1024 else 1
     free, _ = torch.cuda.mem_get_info(model.device)
-    fitting = int(0.6 * free / (6 * 4 * positions**2))
+    fitting = int(0.6 * free / (6 * 4 * side**4))
     return 2 ** max(0, min(fitting, 32).bit_length() - 1) if fitting else 1
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from iseg_cli.clip.dense import DenseClip
 from iseg_cli.clip.loading import ClipModel, load_clip
 from iseg_cli.clip.tagging import background_prompts
-from iseg_cli.config import Settings, load_settings
+from iseg_cli.config import Settings
 from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.diffusion.transfers import HostCopies, to_device
@@ -24,6 +24,7 @@ from iseg_cli.readers.images import load_image
 from iseg_cli.samples import IGNORE, Category, LabelSet, Mask
 from iseg_cli.segmenter import category_maps, labels
 from iseg_cli.settings import Resize
+from iseg_cli.workflows.model_settings import usual_settings
 from iseg_cli.workflows.segmentation import Pending, Segmentation
 
 
@@ -81,7 +82,8 @@ class Segmenter:
 
         Args:
             model: `tiny`, `sd2.1-base`, a hub id or a folder in diffusers format.
-            settings: None for those of the model's usual preset (`emoji-voc` for tiny, else `voc`).
+            settings: None for those of the model's usual preset (`emoji-voc` for tiny, else `voc`,
+                reading all heads of a model that has others than Stable Diffusion 2.1).
             device: `auto`, `cpu`, `cuda`, `cuda:1` ...
             dtype: `auto`, `float32`, `float16` or `bfloat16`.
 
@@ -90,7 +92,7 @@ class Segmenter:
             SettingsError: no such device.
         """
         chosen = choose_device(device)
-        settings = settings or load_settings("emoji-voc" if model == "tiny" else "voc")
+        settings = settings or usual_settings(model)
         own = choose_dtype(dtype, chosen)
         return cls(load_model(model, device=chosen, dtype=own, vae=settings.vae), settings)
 

@@ -59,7 +59,7 @@ def open_job(
     given = None if asks_clip(settings) else label_source(settings, reader)
     model = open_model(settings)
     clip = open_clip(settings) if asks_clip(settings) or settings.fusion != "none" else None
-    batch_size = choose_batch_size(settings.runtime.batch_size, model, None)
+    batch_size = choose_batch_size(settings, model, None)
     settle(model, batch_size, threads=threads)
 
     def attempt(size: int) -> BatchSegmenter:

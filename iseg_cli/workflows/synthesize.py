@@ -1,6 +1,6 @@
 """`iseg synthesize`: images drawn by the model, with masks from the attention that drew them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,7 +82,7 @@ def synthesize(
     label_set = label_set_for(_names(settings), _known(settings))
     orders = plan(label_set, settings.synthesis, per_category=per_category, seed=settings.seed)
     model = open_model(settings, decoder=True)
-    batch_size = choose_batch_size(settings.runtime.batch_size, model, None if overwrite else out)
+    batch_size = choose_batch_size(settings, model, None if overwrite else out)
     settle(model, batch_size)
     painter = Painter(model, settings, label_set, batch_size=batch_size)
     for order in orders:
@@ -114,7 +114,11 @@ def synthesize(
 
 
 def resolve_synthesis(
-    configs: Sequence[str], assignments: Sequence[str], options: Mapping[str, Any]
+    configs: Sequence[str],
+    assignments: Sequence[str],
+    options: Mapping[str, Any],
+    *,
+    tell: Callable[[str], None] = lambda note: None,
 ) -> Settings:
     """Lay configurations, assignments and options over the preset of the model.
 
@@ -124,7 +128,7 @@ def resolve_synthesis(
     files = [Path(config) for config in configs if Path(config).is_file()]
     model = options.get("model") or declared("model", files)
     preset = PRESETS.get(str(model), "voc-synthesize")
-    return resolve_settings((preset, *configs), assignments, options)
+    return resolve_settings((preset, *configs), assignments, options, tell=tell)
 
 
 def implausible(record: ImageRecord, bounds: FilterSettings) -> str | None:

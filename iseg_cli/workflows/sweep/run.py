@@ -234,7 +234,7 @@ def _batch_size(base: Settings, model: DiffusionModel, out: Path | None) -> int:
     """Return the batch size; `auto` keeps that of the sweep which is resumed in a folder."""
     earlier = earlier_batch_size(out) if out is not None else None
     wanted = base.runtime.batch_size
-    return earlier if wanted == "auto" and earlier else choose_batch_size(wanted, model, None)
+    return earlier if wanted == "auto" and earlier else choose_batch_size(base, model, None)
 
 
 def _announcement(

@@ -1,0 +1,124 @@
+"""Which files of a model hold the weights of a part, and whether all of them are there.
+
+A part is one file, or several (shards) with an index that says which weight lies in which file.
+"""
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VARIANTS = ("fp16", None)
+"""Half precision first: half the bytes to read, and cast to the type that is asked for anyway."""
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """The safetensors files of one part.
+
+    Attributes:
+        variant: `fp16` for weights in half precision, or None.
+        index: the name of the index of a part in several files; None for a single file.
+        shards: the names of the files themselves.
+    """
+
+    variant: str | None
+    index: str | None
+    shards: tuple[str, ...]
+
+
+def choose_weights(names: Collection[str], stem: str) -> WeightFiles | None:
+    """Return the files to load a part from, in half precision where there are such.
+
+    Args:
+        names: the files that there are, as the stem begins: with or without a folder before them.
+        stem: how the names of the part's weights begin, such as `diffusion_pytorch_model`.
+
+    Returns:
+        None where no file has a name that diffusers or transformers would look for. Files that are
+        numbered but have no index count as a part without one.
+    """
+    for variant in VARIANTS:
+        suffix = "" if variant is None else f".{variant}"
+        index = f"{stem}.safetensors.index{suffix}.json"
+        numbered = re.compile(rf"{re.escape(stem + suffix)}-\d+-of-\d+\.safetensors")
+        shards = tuple(sorted(name for name in names if numbered.fullmatch(name)))
+        if index in names:
+            return WeightFiles(variant, index, shards)
+        single = f"{stem}{suffix}.safetensors"
+        if single in names:
+            return WeightFiles(variant, None, (single,))
+        if shards:
+            return WeightFiles(variant, None, shards)
+    return None
+
+
+def find_weights(folder: Path, stem: str) -> WeightFiles:
+    """Return the files of a part in a folder, all of which are there.
+
+    Raises:
+        OSError: no safetensors weights, or an index or shard is missing; the message names it.
+    """
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    chosen = choose_weights(names, stem)
+    if chosen is None:
+        raise OSError(f"{folder} has no safetensors weights{_others(names)}")
+    if chosen.index is None:
+        if len(chosen.shards) > 1 or chosen.shards[0].count("-of-"):
+            suffix = "" if chosen.variant is None else f".{chosen.variant}"
+            raise OSError(
+                f"{folder / f'{stem}.safetensors.index{suffix}.json'} is missing, the index of the "
+                f"{len(chosen.shards)} files of weights beside it"
+            )
+        return chosen
+    shards = _listed(folder / chosen.index)
+    missing = sorted(shards - names)
+    if missing:
+        raise OSError(
+            f"{folder / missing[0]} is missing ({len(missing)} of {len(shards)} files of weights "
+            f"that {chosen.index} lists)"
+        )
+    return WeightFiles(chosen.variant, chosen.index, tuple(sorted(shards)))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds.
+
+    Raises:
+        OSError: no such file, or no JSON object in it; the message names the file.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise OSError(f"{path} is missing") from None
+    except OSError as error:
+        raise OSError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise OSError(f"{path} is not valid JSON") from None
+    if not isinstance(content, dict):
+        raise OSError(f"{path} must hold a JSON object, but it holds {json.dumps(content)[:40]}")
+    return content
+
+
+def _listed(index: Path) -> set[str]:
+    """Return the names of the files that an index lists."""
+    weight_map = read_object(index).get("weight_map")
+    names = set(map(_text, weight_map.values())) if isinstance(weight_map, dict) else set()
+    if not names or "" in names:
+        raise OSError(f"{index} lists no files of weights (weight_map)")
+    return names
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _others(names: Collection[str]) -> str:
+    """Return what a folder without safetensors has in their place, for the message."""
+    pickled = sorted(name for name in names if name.endswith((".bin", ".ckpt", ".pt", ".pth")))
+    if pickled:
+        return f", only {pickled[0]}: files of that kind may run code and are not loaded"
+    other = sorted(name for name in names if name.endswith(".safetensors"))
+    return f" of a name that is looked for, only {other[0]}" if other else ""
