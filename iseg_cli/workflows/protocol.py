@@ -27,6 +27,7 @@ def describe(
         "missing": missing,
         "failed": failed,
         **({"limit": info.limit} if info and info.limit is not None else {}),
+        **({"notes": "; ".join(reader.notes)} if reader.notes else {}),
         "label_set": reader.label_set.name,
         "task": info.task if info else None,
         "label_source": info.label_source if info else None,
