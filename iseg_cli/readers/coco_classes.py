@@ -215,8 +215,9 @@ def _united(
     for entries in groups:
         both = [entry for entry in entries if _key(entry) in used]
         if len(both) > 1:
-            names = " and ".join(f"{entry.source_id} ({entry.name})" for entry in both)
-            yield f"the categories {names} of {path} are one class, {both[0].source_id} in --rle"
+            names = " and ".join(f"{shown(entry.source_id)} ({entry.name})" for entry in both)
+            own = shown(both[0].source_id)
+            yield f"the categories {names} of {path} are one class, {own} in --rle"
 
 
 def _source(entries: Sequence[CategoryEntry], used: Collection[Identity]) -> Identity:

@@ -100,10 +100,15 @@ def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> Im
         if own is not None:
             by_source[own] = names[0]
         if len(names) > 1:
-            reason = f"{path} gives the id {own} to {' and '.join(names[:3])}; give each its own"
+            reason = (
+                f"{path} gives the id {shown(own)} to {' and '.join(names[:3])}; give each its own"
+            )
             refused |= dict.fromkeys(names, reason)
     entries = {name: entry for name, entry in entries.items() if name not in refused}
-    notes = list(left_out.notes(f"{{count}} images of {path} were left out: {{kind}} ({{first}})"))
+    notes = [
+        f"{count} images of {path} were left out: {kind} ({first})"
+        for count, kind, first in left_out
+    ]
     if united:
         notes.append(
             f"{united:,} images of {path} are listed more than once; each file was taken once, "

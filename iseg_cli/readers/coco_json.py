@@ -195,9 +195,13 @@ def _read_annotations(
         else:
             size = images.entries[name].size if name in images.entries else None
             found[name].append(_annotation(record, own, size, flaws))
-    those = f"of {total:,} annotations in {path} were left out"
-    notes += left_out.notes(f"{{count}} {those}: {{kind}} ({{first}})")
-    notes += flaws.notes(f"{{count}} {{kind}} in {path} have no part in masks ({{first}})")
+    notes += [
+        f"{count} of {total:,} annotations in {path} were left out: {kind} ({first})"
+        for count, kind, first in left_out
+    ]
+    notes += [
+        f"{count} {kind} in {path} have no part in masks ({first})" for count, kind, first in flaws
+    ]
     return dict(found)
 
 

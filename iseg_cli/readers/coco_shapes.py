@@ -59,7 +59,7 @@ def check_shape(value: Any, size: tuple[int, int] | None) -> tuple[Shape | None,
         return _check_runs(value, size), 0
     if not isinstance(value, list):
         raise ShapeError("its segmentation is neither polygons nor run lengths")
-    if value and isinstance(value[0], int | float):
+    if value and isinstance(value[0], int | float) and not any(isinstance(x, list) for x in value):
         value = [value]
     polygons = [good for polygon in value if (good := _polygon(polygon)) is not None]
     # `[[]]` is a segmentation without polygons, as `[]` is.

@@ -1,4 +1,4 @@
-"""Counts the records of a file that were left out, and says so in a sentence for each kind."""
+"""Counts the records of a file that were left out, and keeps the first of each kind."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ class Tally:
             self._first[kind] = f"first {field}: {shown(value)}{reason and f', {reason}'}"
         self._counts[kind] += count
 
-    def notes(self, template: str) -> Iterator[str]:
-        """Yield a sentence a kind; the template has places for count, kind and first."""
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        """Yield how many there are of each kind, the kind, and its first record."""
         for kind, count in self._counts.items():
-            yield template.format(count=f"{count:,}", kind=kind, first=self._first[kind])
+            yield f"{count:,}", kind, self._first[kind]
