@@ -301,6 +301,11 @@ def test_images_without_name_or_id_are_counted(root: Path, image: object, words:
     assert words in reader.notes[0]
 
 
+def test_no_usable_image_is_an_error(root: Path) -> None:
+    with pytest.raises(DataError, match=r"no image of .*val2017\.json can be used: 2 images of"):
+        opened(root, images=[{"id": 1}, {"id": 2, "path": "a.jpg"}], annotations=[])
+
+
 def test_only_images_are_no_truth(root: Path) -> None:
     reader = opened(root, annotations=None)
     assert not reader.has_truth

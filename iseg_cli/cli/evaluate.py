@@ -28,7 +28,10 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
     help="The dataset's folder; by default the run's, then ISEG_<DATASET>_ROOT.",
 )
 @click.option("--split", help="Split of the dataset; by default the run's.")
-@click.option("--label-set", help="Which of the dataset's category tables, such as cityscapes-27.")
+@click.option(
+    "--label-set",
+    help="Which of the dataset's category tables, such as cityscapes-27; from-json for coco.",
+)
 @click.option(
     "--categories",
     help="Names for the labels 1, 2 ... with commas between them; for --dataset folder.",

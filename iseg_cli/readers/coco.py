@@ -49,7 +49,8 @@ class CocoReader(Reader):
 
     def __init__(self, root: Path, *, split: str = "train2014", label_set: str = "coco") -> None:
         found = json_splits(root)
-        require_split(split, (*self.splits, *self.short, *found), name=self.name)
+        known = dict.fromkeys((*self.splits, *self.short, *found))
+        require_split(split, known, name=self.name)
         split = split if split in found else self.short.get(split, split)
         places = [(root / place.format(split=split), end) for place, end in self.mask_places]
         self._masks = next((place for place in places if _holds_masks(*place)), None)
@@ -65,6 +66,10 @@ class CocoReader(Reader):
             if not any(folder.is_dir() for folder in usual) and not self._instances.finds_images():
                 require_folder(*usual, what=what)
         else:
+            if found and not any(folder.is_dir() for folder in usual):
+                raise DatasetNotFoundError(
+                    f"{root} has no split {split}; it has {', '.join(found)}: pass --split"
+                )
             images = require_folder(*usual, what=what)
             if table is None:
                 raise DatasetNotFoundError(f"there is no {self._json} to take classes from; {DOCS}")

@@ -69,7 +69,7 @@ def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> Im
         folders: where the images are.
 
     Raises:
-        DataError: two images would be written to the same mask.
+        DataError: two images would be written to the same mask, or no record can be used.
     """
     left_out = Tally()
     refused: dict[str, str] = {}
@@ -109,6 +109,8 @@ def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> Im
         f"{count} images of {path} were left out: {kind} ({first})"
         for count, kind, first in left_out
     ]
+    if notes and not entries and not refused:
+        raise DataError(f"no image of {path} can be used: {notes[0]}")
     if united:
         notes.append(
             f"{united:,} images of {path} are listed more than once; each file was taken once, "
