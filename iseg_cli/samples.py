@@ -1,6 +1,6 @@
 """What goes in and what comes out: categories, images to segment, masks. Only NumPy."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -122,6 +122,19 @@ class LabelSet:
         """
         passed_over = {IGNORE} if self.background is None else {IGNORE, self.background}
         return tuple(self.by_id(label) for label in sorted(set(labels) - passed_over))
+
+
+@dataclass(frozen=True)
+class SourceIds:
+    """What a dataset's annotation file calls its images and classes.
+
+    Attributes:
+        images: its ids of images, by the image's name within the dataset.
+        classes: its ids of classes, by the label in masks.
+    """
+
+    images: Mapping[str, int | str]
+    classes: Mapping[int, int | str]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from layouts import COCO_OBJECTS, SIZE, box, coco_object, halves, make_coco, write_mask
+from layouts import SIZE, halves, make_coco, write_mask
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.coco import CocoReader, paint
@@ -156,13 +156,7 @@ def test_unreadable_annotations_are_named(root: Path, content: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [
-        {"annotations": [{"id": 1}]},
-        {"annotations": [{"id": 1, "image_id": 9, "category_id": 1}]},
-        {"images": [{"id": 9}]},
-        {"images": 3},
-        {"categories": [[]]},
-    ],
+    [{"images": 3}, {"images": None}, {"images": {}}, {"annotations": 3}, {"categories": 3}],
 )
 def test_annotations_of_another_kind_are_named(root: Path, content: dict[str, object]) -> None:
     change(root, **content)
@@ -176,29 +170,6 @@ def test_a_json_without_annotations_is_named(root: Path, content: object) -> Non
     path.write_text(json.dumps(content), "utf-8")
     with pytest.raises((DataError, DatasetNotFoundError), match="train2014"):
         CocoReader(root, split="train")
-
-
-def test_a_category_that_coco_lacks_is_named(root: Path) -> None:
-    change(root, annotations=[coco_object(7, 9, 12, box(0, 0, 2, 2), area=4)])
-    reader = CocoReader(root, split="train")
-    for method in (reader.truth, reader.annotated):
-        with pytest.raises(DataError, match=r"train2014\.json: annotation 7 has category id 12"):
-            method(IDS[0])
-
-
-@pytest.mark.parametrize("segmentation", [["a"], "x", [[1]], {"counts": [1]}])
-def test_a_broken_segmentation_is_named(root: Path, segmentation: object) -> None:
-    change(root, annotations=[{**COCO_OBJECTS[0], "id": 7, "segmentation": segmentation}])
-    reader = CocoReader(root, split="train")
-    with pytest.raises(DataError, match=r"train2014\.json: annotation 7"):
-        reader.truth(IDS[0])
-
-
-def test_a_segmentation_of_another_size_is_named(root: Path) -> None:
-    rle = {"size": [4, 4], "counts": [0, 16]}
-    change(root, annotations=[{**COCO_OBJECTS[0], "id": 7, "segmentation": rle}])
-    with pytest.raises(DataError, match="annotation 7 is 4 wide and 4 high, its image 8 wide"):
-        CocoReader(root, split="train").truth(IDS[0])
 
 
 def test_an_image_of_another_size_is_named(root: Path) -> None:

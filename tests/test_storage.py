@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from iseg_cli.errors import PredictionsError
-from iseg_cli.samples import Category, LabelSet, Mask
+from iseg_cli.samples import Category, LabelSet, Mask, SourceIds
 from iseg_cli.storage import (
     Drawing,
     ImageRecord,
@@ -515,7 +515,7 @@ def test_rle_is_loaded_and_decoded_by_pycocotools(tmp_path):
             save(folder, name, mask)
         folder.write(ImageRecord("000000000030", None, (), "failed", "no"))
     summary = write_rle(tmp_path / "out.json", PredictionFolder.open(tmp_path / "run"), LABELS)
-    assert summary == (2, 4, True)
+    assert summary == (2, 4, True, ())
     truth = coco_ground_truth(names.values(), [m.size for m in masks.values()])
     results = truth.loadRes(str(tmp_path / "out.json"))
     for name, mask in masks.items():
@@ -537,6 +537,25 @@ def test_rle_keeps_names_that_are_no_numbers(tmp_path, names):
     assert not summary.integer_ids
     entries = json.loads((tmp_path / "out.json").read_text())
     assert {entry["image_id"] for entry in entries} == set(names)
+
+
+def test_rle_has_the_ids_of_the_datasets_own_file(tmp_path):
+    """Cat (label 1) is 5 there; dog's 18 of the table is another class: it has no entry."""
+    names = {"000000000007": 2, "000000000002": "x-7"}
+    with PredictionFolder.start(tmp_path / "run", RUN) as folder:
+        for name in (*names, "000000000030"):  # the file does not list the last one
+            save(folder, name, Mask(np.array([[1, 1, 2, 0]], dtype=np.uint8)))
+        own = SourceIds(names, {1: 5, 9: 18})
+        summary = write_rle(tmp_path / "out.json", folder, LABELS, own)
+        assert summary == (2, 2, False, ("dog",))
+        entries = json.loads((tmp_path / "out.json").read_text())
+        assert [(e["image_id"], e["category_id"]) for e in entries] == [(2, 5), ("x-7", 5)]
+        # Segments that stand for no class keep their numbers; so do classes without a clash.
+        for classes, expected in (({}, {17, 18}), ({1: 5}, {5, 18})):
+            summary = write_rle(tmp_path / "out.json", folder, LABELS, SourceIds(names, classes))
+            assert summary == (2, 4, False, ())
+            entries = json.loads((tmp_path / "out.json").read_text())
+            assert {e["category_id"] for e in entries} == expected
 
 
 def test_rle_of_nothing_is_an_empty_list(tmp_path):

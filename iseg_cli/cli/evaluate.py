@@ -36,7 +36,10 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
     "--split",
     help="Split of the dataset; by default the run's. Masks of other images are not scored.",
 )
-@click.option("--label-set", help="Which of the dataset's category tables, such as cityscapes-27.")
+@click.option(
+    "--label-set",
+    help="Which of the dataset's category tables, such as cityscapes-27; from-json for coco.",
+)
 @click.option(
     "--categories",
     help="Names for the labels 1, 2 ... with commas between them; for --dataset folder.",

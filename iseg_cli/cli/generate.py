@@ -59,7 +59,10 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
 @click.option(
     "--labels", help="Image-level labels: masks, annotations, clip, file:PATH or prompts:PATH."
 )
-@click.option("--label-set", help="Which of the dataset's category tables; any for folder.")
+@click.option(
+    "--label-set",
+    help="Which of the dataset's category tables; any for folder, from-json for coco.",
+)
 @click.option("--categories", help="What to segment, with commas; for --dataset folder.")
 @options.batch_size
 @options.limit

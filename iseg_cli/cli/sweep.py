@@ -54,7 +54,7 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
     help="Chooses among the dataset's presets.  [default: the dataset's usual one]",
 )
 @click.option("--labels", help="Image-level labels: masks, annotations, file:PATH or prompts:PATH.")
-@click.option("--label-set", help="Which of the dataset's category tables.")
+@click.option("--label-set", help="Which of the dataset's category tables; from-json for coco.")
 @options.batch_size
 @options.limit
 @options.device

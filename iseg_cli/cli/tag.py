@@ -34,7 +34,10 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 @options.configs
 @options.assignments
 @click.option("--clip", help="tiny-clip, a hub id or a folder in transformers format.")
-@click.option("--label-set", help="Which of the dataset's category tables; any for a folder.")
+@click.option(
+    "--label-set",
+    help="Which of the dataset's category tables; any for folder, from-json for coco.",
+)
 @click.option("--categories", help="What to look for, with commas; for a folder of images.")
 @click.option(
     "--truth",

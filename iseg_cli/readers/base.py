@@ -2,8 +2,9 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError, suggestion
 from iseg_cli.readers.images import image_size
-from iseg_cli.samples import IGNORE, Category, LabelSet, Mask, Sample
+from iseg_cli.samples import IGNORE, Category, LabelSet, Mask, Sample, SourceIds
 
 DOCS = "see docs/datasets.md"
 """How the sentence of an error about a folder's layout ends."""
@@ -39,13 +40,20 @@ class Reader(ABC):
     name: ClassVar[str]
 
     def __init__(
-        self, root: Path, *, split: str, label_set: LabelSet, image_ids: Iterable[str]
+        self,
+        root: Path,
+        *,
+        split: str,
+        label_set: LabelSet,
+        image_ids: Iterable[str],
+        refused: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.root = root
         self.split = split
         self.label_set = label_set
         listed = tuple(dict.fromkeys(image_ids))
-        self.refused = {i: reason for i in listed if (reason := _fault_of_name(i, root))}
+        odd = {i: reason for i in listed if (reason := _fault_of_name(i, root))}
+        self.refused = {**refused, **odd}
         self.image_ids = tuple(i for i in listed if i not in self.refused)
         self.notes: tuple[str, ...] = ()
         self._known = frozenset(self.image_ids)
@@ -64,6 +72,11 @@ class Reader(ABC):
     def annotation_notes(self) -> tuple[str, ...]:
         """What a user should know who takes image-level labels from the annotations."""
         return ()
+
+    @property
+    def source_ids(self) -> SourceIds | None:
+        """What the dataset's annotation file calls images and classes; None without such a file."""
+        return None
 
     @property
     @abstractmethod

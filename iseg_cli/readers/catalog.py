@@ -7,6 +7,7 @@ from types import MappingProxyType
 from iseg_cli.errors import SettingsError, suggestion
 from iseg_cli.readers import cityscapes, coco, coco_object, cocostuff, context, folder, voc
 from iseg_cli.readers.base import Reader
+from iseg_cli.readers.coco_classes import FROM_JSON
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class DatasetInfo:
         splits: the splits it has; VOC's layout takes further lists beside them.
         default_split: the one that is taken when none is asked for.
         label_sets: names of its tables, the default first; none where the user names categories.
+        own_label_set: the name of the label set that its own annotations make, where they can.
         presets: task -> the name of its default settings in configs/; the first task is its usual.
-        markers: folders of which a root has at least one.
+        markers: folders or JSON files of which a root has at least one.
         inside: where a root lies within a folder of datasets.
         embedded: whether it ships with iseg.
     """
@@ -35,6 +37,7 @@ class DatasetInfo:
     presets: Mapping[str, str]
     markers: tuple[str, ...]
     inside: tuple[str, ...] = ()
+    own_label_set: str | None = None
     embedded: bool = False
 
     @property
@@ -72,14 +75,21 @@ _ALL = (
     ),
     DatasetInfo(
         name="coco",
-        description="COCO 2014 and 2017: 80 classes and background",
+        description="COCO 2014 and 2017: 80 classes and background; or your own JSON and classes",
         reader=coco.CocoReader,
         splits=coco.SPLITS,
         default_split="train2014",
         label_sets=("coco",),
         presets={"wsss": "coco"},
-        markers=("annotations", "images", *coco.SPLITS),
+        markers=(
+            "annotations",
+            "images",
+            *coco.SPLITS,
+            "train/_annotations.coco.json",
+            "valid/_annotations.coco.json",
+        ),
         inside=("coco", "COCO", "coco2014", "coco2017"),
+        own_label_set=FROM_JSON,
     ),
     DatasetInfo(
         name="coco-object",

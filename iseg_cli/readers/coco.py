@@ -1,38 +1,37 @@
-"""COCO 2014 and 2017: instances JSON painted into masks, or a folder of mask PNGs."""
+"""COCO 2014 and 2017, and datasets of one's own in COCO's format: JSON painted, or mask PNGs."""
 
-import contextlib
-import io
-import json
-import threading
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, TypeVar
+from pathlib import Path
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from pycocotools.coco import COCO
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
-from iseg_cli.readers.images import load_labels
+from iseg_cli.readers.coco_classes import FROM_JSON
+from iseg_cli.readers.coco_files import JSON_PLACES, ImageFolders, find_json, json_splits
+from iseg_cli.readers.coco_json import Instances, load_instances
+from iseg_cli.readers.coco_shapes import ShapeError, decode_shape
+from iseg_cli.readers.images import image_size, load_labels
 from iseg_cli.readers.tables import load_label_set
-from iseg_cli.samples import IGNORE, Category
+from iseg_cli.samples import IGNORE, Category, SourceIds
 
 C = TypeVar("C", bound="CocoReader")
 
 SPLITS = ("train2014", "val2014", "train2017", "val2017")
 
-# Warning filters belong to the process: threads that changed them at once would lose each other's.
-_DECODING = threading.Lock()
-
 
 class CocoReader(Reader):
     """Images in <split>/ or images/<split>/, annotations in annotations/instances_<split>.json.
 
+    Every JSON file there is names a split, besides COCO's own; its images may also be in images/,
+    right below the root or beside the JSON. Its categories are joined to the table by name, or are
+    the label set themselves (`from-json`).
+
     Truth comes from the PNGs in masks/<split>/ or coco_seg_anno/ where one of these folders exists
-    (labels 0 to 80, 255 ignored), else from the annotations. Without annotations every image of
-    the folder belongs to the split.
+    (the label set's labels, 255 ignored), else from the annotations. Without annotations every
+    image of the folder belongs to the split.
 
     Attributes:
         splits: what it has.
@@ -48,67 +47,95 @@ class CocoReader(Reader):
         ("coco_seg_anno", ".png"),
     )
 
-    def __init__(self, root: Path, *, split: str = "train2014") -> None:
-        require_split(split, (*self.splits, *self.short), name=self.name)
-        split = self.short.get(split, split)
-        self._images = require_folder(
-            root / split, root / "images" / split, what=f"with the images of COCO's {split}"
-        )
+    def __init__(self, root: Path, *, split: str = "train2014", label_set: str = "coco") -> None:
+        found = json_splits(root)
+        known = dict.fromkeys((*self.splits, *self.short, *found))
+        require_split(split, known, name=self.name)
+        split = split if split in found else self.short.get(split, split)
         places = [(root / place.format(split=split), end) for place, end in self.mask_places]
         self._masks = next((place for place in places if _holds_masks(*place)), None)
-        self._json = root / "annotations" / f"instances_{split}.json"
-        self._files: dict[str, str] = {}
-        self._coco: Any = None
-        self._records: dict[str, int] = {}
+        self._json = find_json(root, split) or root / JSON_PLACES[0].format(split=split)
+        self._instances: Instances | None = None
+        self._files: dict[str, Path] = {}
+        usual = (root / split, root / "images" / split)
+        what = f"with the images of split {split}"
+        table = None if label_set == FROM_JSON else load_label_set(label_set)
         if self._json.is_file():
-            self._coco = _load_annotations(self._json)
-            for record in self._coco.imgs.values():
-                image_id = _image_id(record["file_name"])
-                self._files[image_id] = record["file_name"]
-                self._records[image_id] = record["id"]
-        elif self._masks is not None:
-            self._files = {path.stem: path.name for path in self._images.glob("*.jpg")}
+            folders = (*usual, root / "images", root, self._json.parent)
+            self._instances = load_instances(self._json, ImageFolders.of(folders), table)
+            if not any(folder.is_dir() for folder in usual) and not self._instances.finds_images():
+                require_folder(*usual, what=what)
         else:
-            folders = " or ".join(f"{folder}/*{end}" for folder, end in places)
-            raise DatasetNotFoundError(f"there is neither {self._json} nor {folders}; {DOCS}")
+            if found and not any(folder.is_dir() for folder in usual):
+                raise DatasetNotFoundError(
+                    f"{root} has no split {split}; it has {', '.join(found)}: pass --split"
+                )
+            images = require_folder(*usual, what=what)
+            if table is None:
+                raise DatasetNotFoundError(f"there is no {self._json} to take classes from; {DOCS}")
+            if self._masks is None:
+                masks = " or ".join(f"{folder}/*{end}" for folder, end in places)
+                raise DatasetNotFoundError(f"there is neither {self._json} nor {masks}; {DOCS}")
+            self._files = {path.stem: path for path in images.glob("*.jpg")}
+        listed = self._instances
         super().__init__(
-            root, split=split, label_set=load_label_set("coco"), image_ids=sorted(self._files)
+            root,
+            split=split,
+            label_set=listed.classes.label_set if listed else load_label_set(label_set),
+            image_ids=sorted(listed.images if listed else self._files),
+            refused=listed.refused if listed else {},
         )
-        self._by_source = {
-            source: category
-            for category in self.label_set.categories
-            for source in category.source_ids or (category.id,)
-        }
+        if listed:
+            self.notes = (*listed.notes, *listed.classes.notes)
 
     @property
     def has_truth(self) -> bool:
-        """True: a split has annotations or masks, or is not opened."""
-        return True
+        """Whether there are masks or annotations; a JSON that only lists images has none."""
+        return self._masks is not None or (
+            self._instances is not None and self._instances.annotations is not None
+        )
+
+    @property
+    def annotation_notes(self) -> tuple[str, ...]:
+        """How many annotations were ignored as crowds."""
+        found = self._instances
+        if found is None or not found.crowds:
+            return ()
+        those = "all" if found.crowds == found.total else f"{found.crowds:,} of"
+        return (
+            f"{those} {found.total:,} annotations in {self._json} are crowds, which give no image "
+            "labels",
+        )
+
+    @property
+    def source_ids(self) -> SourceIds | None:
+        """What the JSON calls the images and the classes; None where there is no JSON."""
+        if self._instances is None:
+            return None
+        images = {name: entry.source_id for name, entry in self._instances.images.items()}
+        return SourceIds(images, self._instances.classes.source_ids)
 
     def image_path(self, image_id: str) -> Path:
         """Return the file that the annotations name for an image."""
-        return self._images / self._files[image_id]
+        listed = self._instances
+        return self._files[image_id] if listed is None else listed.image_path(image_id)
 
     def part(self: C, image_ids: Sequence[str]) -> C:
         """Return a reader of some of the images with their annotations alone, not all the JSON."""
         part = super().part(image_ids)
-        part._files = {image_id: self._files[image_id] for image_id in image_ids}
-        if self._coco is not None:
-            part._records = {image_id: self._records[image_id] for image_id in image_ids}
-            part._coco = COCO()
-            for number in part._records.values():
-                part._coco.imgs[number] = self._coco.imgs[number]
-                part._coco.imgToAnns[number] = self._coco.imgToAnns.get(number, [])
+        if self._instances is None:
+            part._files = {image_id: self._files[image_id] for image_id in image_ids}
+        else:
+            part._instances = self._instances.part(image_ids)
         return part
 
     def annotated(self, image_id: str) -> tuple[Category, ...]:
         """Return the categories of an image's objects, crowds left out as they are in its mask."""
         self._require(image_id)
-        if self._coco is None:
+        if self._instances is None:
             raise DataError(f"there is no {self._json} to take image labels from; {DOCS}")
-        objects = self._annotations(image_id)
-        found = {self._category(entry) for entry in objects if not entry.get("iscrowd")}
-        return tuple(sorted(found, key=lambda category: category.id))
+        objects = self._instances.objects(image_id)
+        return self.label_set.select({o.label for o in objects if not o.is_crowd})
 
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self._masks is not None:
@@ -116,51 +143,22 @@ class CocoReader(Reader):
             folder, end = self._masks
             path = first_existing(*(folder / f"{x}{end}" for x in (image_id, image_id[-12:])))
             return load_labels(path), path
-        record = self._coco.imgs[self._records[image_id]]
-        size = (record["height"], record["width"])
-        painted = [
-            (float(entry["area"]), self._label(entry), mask)
-            for entry in self._annotations(image_id)
-            if (mask := self._object_mask(entry, size)) is not None
-        ]
+        if self._instances is None:
+            raise DataError(f"there is no {self._json} to take the truth from; {DOCS}")
+        objects = self._instances.objects(image_id)
+        # A size that the JSON lacks is in the image's header.
+        size = self._instances.images[image_id].size or image_size(self.image_path(image_id))
+        painted = []
+        for entry in objects:
+            if entry.shape is None:
+                continue
+            try:
+                mask = decode_shape(entry.shape, size)
+            except ShapeError as error:
+                raise DataError(f"{self._json}: annotation {entry.name}: {error}") from error
+            area = float(mask.sum()) if entry.area is None else entry.area
+            painted.append((area, IGNORE if entry.is_crowd else entry.label, mask))
         return paint(painted, size), self._json
-
-    def _annotations(self, image_id: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._coco.imgToAnns.get(self._records[image_id], [])
-        return found
-
-    def _label(self, entry: dict[str, Any]) -> int:
-        return IGNORE if entry.get("iscrowd") else self._category(entry).id
-
-    def _category(self, entry: dict[str, Any]) -> Category:
-        category = self._by_source.get(entry["category_id"])
-        if category is None:
-            raise DataError(
-                f"{self._json}: annotation {entry['id']} has category id {entry['category_id']}, "
-                "which COCO's 80 classes lack"
-            )
-        return category
-
-    def _object_mask(
-        self, entry: dict[str, Any], size: tuple[int, int]
-    ) -> Bool[np.ndarray, "height width"] | None:
-        if not entry.get("segmentation"):
-            return None
-        try:
-            with _DECODING, warnings.catch_warnings():
-                # pycocotools 2.0.11 hands NumPy 2 arrays in NumPy 1's way.
-                warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
-                mask: np.ndarray = self._coco.annToMask(entry).astype(bool)
-        except Exception as error:  # pycocotools raises bare Exception among others
-            raise DataError(
-                f"{self._json}: annotation {entry['id']} has no readable segmentation: {error}"
-            ) from error
-        if mask.shape != size:
-            raise DataError(
-                f"{self._json}: annotation {entry['id']} is {mask.shape[1]} wide and "
-                f"{mask.shape[0]} high, its image {size[1]} wide and {size[0]} high"
-            )
-        return mask
 
 
 def paint(
@@ -180,29 +178,3 @@ def paint(
 def _holds_masks(folder: Path, end: str) -> bool:
     """Whether a folder is one of masks; other PNGs may lie beside those of an ending of its own."""
     return folder.is_dir() and (end == ".png" or any(folder.glob(f"*{end}")))
-
-
-def _image_id(file_name: str) -> str:
-    return PurePosixPath(file_name).with_suffix("").as_posix()
-
-
-def _load_annotations(path: Path) -> Any:
-    """Return pycocotools' index of an instances JSON; DataError if it is not one."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no readable JSON file: {error}") from error
-    index = COCO()
-    index.dataset = content
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
-            index.createIndex()
-        for record in index.imgs.values():
-            _ = record["file_name"], record["height"], record["width"]
-        for entry in index.anns.values():
-            _ = entry["category_id"], entry["area"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} does not read like COCO's instances: {type(error).__name__} {error}"
-        ) from error
-    return index

@@ -30,8 +30,8 @@ def open_dataset(
         name: a key of `DATASETS`.
         root: its folder, or one that holds it; else the environment and the usual places are tried.
         split: the dataset's default split if None.
-        label_set: one of the dataset's tables, the first if None; for `folder` any table, in place
-            of categories.
+        label_set: one of the dataset's tables, the first if None; `from-json` for the categories
+            of a JSON of COCO's format; for `folder` any table, in place of categories.
         categories: names of what to segment; `folder` only.
         truth: a folder of masks `<image_id>.png`; `folder` only.
 
@@ -49,8 +49,9 @@ def open_dataset(
         )
     else:
         chosen = label_set or info.label_sets[0]
-        require_label_set(chosen, info.label_sets, name=name)
-        if len(info.label_sets) > 1:
+        own = () if info.own_label_set is None else (info.own_label_set,)
+        require_label_set(chosen, (*info.label_sets, *own), name=name)
+        if len(info.label_sets) > 1 or own:
             extras = {"label_set": chosen}
     found = find_root(info, root)
     return info.reader(found, split=split or info.default_split, **extras)
@@ -72,7 +73,7 @@ def find_root(info: DatasetInfo, root: Path | None = None) -> Path:
     else:
         candidates = [base / place for base in _USUAL for place in info.inside]
     for candidate in candidates:
-        if any((candidate / marker).is_dir() for marker in info.markers):
+        if any(_is_there(candidate, marker) for marker in info.markers):
             return candidate
     hint = f"pass --root, set {info.environment} or {DOCS}"
     if not candidates:
@@ -81,6 +82,11 @@ def find_root(info: DatasetInfo, root: Path | None = None) -> Path:
     raise DatasetNotFoundError(
         f"there is no dataset {info.name}{marked} at {', '.join(map(str, candidates))}; {hint}"
     )
+
+
+def _is_there(root: Path, marker: str) -> bool:
+    path = root / marker
+    return path.is_file() if marker.endswith(".json") else path.is_dir()
 
 
 def _from_environment(info: DatasetInfo) -> Path | None:

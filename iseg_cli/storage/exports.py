@@ -3,7 +3,7 @@
 import json
 import re
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float16, Int64
 
 from iseg_cli.errors import PredictionsError
-from iseg_cli.samples import Category, LabelSet, Mask
+from iseg_cli.samples import Category, LabelSet, Mask, SourceIds
 from iseg_cli.storage.files import atomic_file
 from iseg_cli.storage.folder import PredictionFolder
 from iseg_cli.storage.masks import read_mask
@@ -25,37 +25,62 @@ class RleSummary(NamedTuple):
     Attributes:
         images: how many masks it read.
         segments: how many entries it wrote: one for each category present in an image.
-        integer_ids: whether image ids are integers as in COCO's own files; otherwise they are
-            the dataset's names, and an annotation file must use the same.
+        integer_ids: whether all image ids are integers as in COCO's own files.
+        left_out: names of classes without entries: the dataset's annotation file lacks them, and
+            has another class under the table's id.
     """
 
     images: int
     segments: int
     integer_ids: bool
+    left_out: tuple[str, ...] = ()
 
 
-def write_rle(path: Path, folder: PredictionFolder, label_set: LabelSet) -> RleSummary:
+def write_rle(
+    path: Path,
+    folder: PredictionFolder,
+    label_set: LabelSet,
+    source_ids: SourceIds | None = None,
+) -> RleSummary:
     """Write the folder's masks as a COCO results file, which `COCO.loadRes` reads.
 
     One entry for each category present in an image: run-length encoded, of score 1. Background
-    and ignored pixels have none. Category ids are those of the dataset's own files. Memory does
-    not grow with the number of images.
+    and ignored pixels have none. Memory does not grow with the number of images.
+
+    Args:
+        path: the file to write.
+        folder: the masks.
+        label_set: what their labels mean.
+        source_ids: the ids that the dataset's annotation file has for images and classes; images
+            that it lacks have no entry. Without such a file, image ids are COCO's numbers where
+            all names hold one, else the names.
     """
     finished = folder.finished()
     image_ids = [i for i in folder.records if i in finished]
-    coco_ids = _coco_ids(image_ids)
+    names: Mapping[str, str | int]
+    if source_ids is None:
+        names = _coco_ids(image_ids) or {i: i for i in image_ids}
+    else:
+        names = source_ids.images
+        image_ids = [i for i in image_ids if i in names]
+    category_ids = _category_ids(label_set, source_ids)
     segments = 0
+    left_out: set[str] = set()
     with atomic_file(path, shared_name=True) as file:
         file.write(b"[")
         for image_id in image_ids:
             mask = read_mask(folder.mask_path(image_id))
-            name = coco_ids[image_id] if coco_ids is not None else image_id
-            for entry in _entries(mask, label_set, name):
+            for category in label_set.select(mask.present()):
+                if category.id not in category_ids:
+                    left_out.add(category.name)
+                    continue
+                entry = _entry(mask, category.id, names[image_id], category_ids[category.id])
                 file.write(b",\n" if segments else b"\n")
                 file.write(json.dumps(entry).encode())
                 segments += 1
         file.write(b"\n]\n")
-    return RleSummary(len(image_ids), segments, coco_ids is not None)
+    all_integers = all(isinstance(names[i], int) for i in image_ids)
+    return RleSummary(len(image_ids), segments, all_integers, tuple(sorted(left_out)))
 
 
 def _coco_ids(image_ids: Collection[str]) -> dict[str, int] | None:
@@ -68,23 +93,33 @@ def _coco_ids(image_ids: Collection[str]) -> dict[str, int] | None:
     return numbers if len(set(numbers.values())) == len(matches) else None
 
 
-def _entries(mask: Mask, label_set: LabelSet, image_id: str | int) -> Iterator[dict[str, Any]]:
+def _entry(mask: Mask, label: int, image_id: str | int, category_id: str | int) -> dict[str, Any]:
     from pycocotools import mask as coco_mask
 
-    for category in label_set.select(np.unique(mask.labels).tolist()):
-        run_lengths = coco_mask.encode(np.asfortranarray(mask.labels == category.id, np.uint8))
-        yield {
-            "image_id": image_id,
-            "category_id": _dataset_id(category),
-            "segmentation": {
-                "size": [int(side) for side in run_lengths["size"]],
-                "counts": run_lengths["counts"].decode("ascii"),
-            },
-            "score": 1.0,
-        }
+    run_lengths = coco_mask.encode(np.asfortranarray(mask.labels == label, np.uint8))
+    return {
+        "image_id": image_id,
+        "category_id": category_id,
+        "segmentation": {
+            "size": [int(side) for side in run_lengths["size"]],
+            "counts": run_lengths["counts"].decode("ascii"),
+        },
+        "score": 1.0,
+    }
 
 
-def _dataset_id(category: Category) -> int:
+def _category_ids(label_set: LabelSet, source_ids: SourceIds | None) -> dict[int, str | int]:
+    """Return the id of each label's class: the annotation file's, else the table's.
+
+    A class that the annotation file lacks has none where the file uses the table's id for another.
+    """
+    known: Mapping[int, str | int] = {} if source_ids is None else source_ids.classes
+    taken = set(known.values())
+    own = {c.id: _table_id(c) for c in label_set.categories if c.id not in known}
+    return {**known, **{label: number for label, number in own.items() if number not in taken}}
+
+
+def _table_id(category: Category) -> int:
     """Return the id that the dataset's own files use, where there is exactly one."""
     return category.source_ids[0] if len(category.source_ids) == 1 else category.id
 

@@ -17,6 +17,7 @@ from iseg_cli.evaluation import ABSENT_CLASSES, MATCHINGS
 from iseg_cli.evaluation.notes import suspicions
 from iseg_cli.evaluation.report import Report
 from iseg_cli.readers.base import Reader
+from iseg_cli.readers.coco_classes import FROM_JSON
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.storage import (
     SYNTHESIS,
@@ -89,6 +90,7 @@ def evaluate(
         categories=categories,
         truth=truth,
     )
+    _require_same_classes(info, reader)
     if not reader.has_truth:
         raise DataError(
             f"split {reader.split} of {reader.name} in {reader.root} has no ground truth to "
@@ -171,7 +173,8 @@ def _open_reader(
         dataset = info.dataset
         split = split or info.split
         label_set = label_set or info.settings.get("label_set")
-        categories = categories or info.categories
+        own = info.categories if dataset == "folder" else None  # others bring their own
+        categories = categories or own
         # A root that has moved is looked for as a new run would.
         if root is None and info.root is not None and Path(info.root).is_dir():
             root = Path(info.root)
@@ -183,6 +186,18 @@ def _open_reader(
         categories=categories,
         truth=truth,
     )
+
+
+def _require_same_classes(info: RunInfo | None, reader: Reader) -> None:
+    """Raise PredictionsError where a run's labels were those of a JSON that has changed since."""
+    if info is None or not info.categories or reader.label_set.name != FROM_JSON:
+        return
+    now = tuple(category.name for category in reader.label_set.categories)
+    if now != info.categories:
+        raise PredictionsError(
+            f"the masks have the classes {', '.join(info.categories)}, and the annotations of "
+            f"{reader.root} now have {', '.join(now)}; pass --root with the annotations of the run"
+        )
 
 
 def _require_known(value: str, known: Iterable[str], *, what: str) -> None:

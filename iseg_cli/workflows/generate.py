@@ -18,7 +18,7 @@ from iseg_cli.workflows.inputs import label_notes, open_reader
 from iseg_cli.workflows.job import Extras
 from iseg_cli.workflows.machine import earlier_batch_size
 from iseg_cli.workflows.model_settings import fit_capture, model_layout
-from iseg_cli.workflows.plan import RunPlan, mask_labels
+from iseg_cli.workflows.plan import RunPlan, mask_ids, mask_labels
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,11 @@ def generate(
             folder.finish(image_ids, known={*reader.image_ids, *reader.refused})
             notes += _notes_on_turned([folder.records.get(image_id) for image_id in mine])
             if extras.rle is not None:
-                written_rle = write_rle(extras.rle, folder, mask_labels(settings, reader))
+                written_rle = write_rle(
+                    extras.rle, folder, mask_labels(settings, reader), mask_ids(settings, reader)
+                )
+                if written_rle.left_out:
+                    notes += (_left_out_of_rle(extras.rle, written_rle.left_out),)
                 notes += _notes_on_rle(extras.rle, written_rle)
         written = len(mine) - resumed - len(ledger.failed)
         failed = ledger.failed | reader.refused
@@ -202,6 +206,13 @@ def default_folder(settings: Settings) -> Path:
     parts = [settings.dataset, settings.split or info.default_split]
     parts += [settings.task] if settings.task != info.default_task else []
     return Path("predictions", "-".join(parts))
+
+
+def _left_out_of_rle(path: Path, classes: Sequence[str]) -> str:
+    return (
+        f"{path} has no entries of {', '.join(classes)}: the dataset's annotation file lacks these "
+        "classes, and has others under their ids"
+    )
 
 
 def _as_before(settings: Settings, out: Path) -> Settings:

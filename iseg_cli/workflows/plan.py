@@ -1,6 +1,6 @@
 """What a run is to do, and a job made ready from that in any process, on any machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ from iseg_cli.config import Settings
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.errors import PromptError
 from iseg_cli.readers.base import Reader
-from iseg_cli.samples import LabelSet
+from iseg_cli.readers.coco_classes import FROM_JSON
+from iseg_cli.samples import LabelSet, SourceIds
 from iseg_cli.storage import Layout, RunInfo
 from iseg_cli.workflows.clip import describe_clip, open_clip, open_tagger
 from iseg_cli.workflows.inputs import asks_clip, fitting_background, label_source, open_reader
@@ -87,6 +88,17 @@ def mask_labels(settings: Settings, reader: Reader) -> LabelSet:
     return segment_label_set() if settings.task == "unsupervised" else reader.label_set
 
 
+def mask_ids(settings: Settings, reader: Reader) -> SourceIds | None:
+    """Return what the dataset's annotation file calls images and classes; segments are no classes.
+
+    None where there is no such file.
+    """
+    found = reader.source_ids
+    if found is None or settings.task != "unsupervised":
+        return found
+    return replace(found, classes={})
+
+
 def _open_segmenter(
     settings: Settings,
     model: DiffusionModel,
@@ -125,7 +137,8 @@ def _try_out(segmenter: BatchSegmenter, label_set: LabelSet) -> None:
 
 def _describe(job: Job, clip: ClipModel | None, plan: RunPlan) -> RunInfo:
     settings = job.segmenter.settings
-    is_own = settings.dataset == "folder" and settings.label_set is None
+    named = settings.dataset == "folder" and settings.label_set is None
+    is_own = named or job.reader.label_set.name == FROM_JSON
     return describe_run(
         settings,
         job.segmenter.model,

@@ -1,0 +1,231 @@
+"""The `images` of a JSON in COCO's format: one entry for each file, by the name of its mask."""
+
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from iseg_cli.errors import DataError
+from iseg_cli.readers.coco_files import ImageFolders
+from iseg_cli.readers.coco_tally import Tally
+from iseg_cli.readers.coco_values import Identity, identity, shown, source_id, text, whole_number
+
+_PLAUSIBLE_PIXELS = 2**27
+"""A size of more is looked up in the image itself before so much memory is taken."""
+_LONGEST_NAME = 240
+"""Bytes that each part of a name may have; file systems end at 255, and masks add to it."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\|/")
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """An image as a file lists it.
+
+    Attributes:
+        file_name: its path below one of the dataset's folders, with `/`.
+        short_name: the same without the folder that all names of the file begin with.
+        source_id: the id that the file has for it.
+        size: (height, width) in pixels, None where the file does not say.
+    """
+
+    file_name: str
+    short_name: str
+    source_id: Identity
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """The images of a file.
+
+    Attributes:
+        entries: by the name of the mask, which is the file's name without its ending.
+        refused: names that no image or mask can have -> what is wrong with each.
+        by_source: the names of masks by what the file's ids are compared by.
+        notes: what was left out or united, a sentence each.
+    """
+
+    entries: Mapping[str, ImageEntry]
+    refused: Mapping[str, str]
+    by_source: Mapping[Identity, str]
+    notes: tuple[str, ...]
+
+
+def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> ImageList:
+    """Return the images that records list.
+
+    Records of one file become one image. A record without name or id is left out and counted;
+    images of one id are refused, since nobody knows whose the annotations are.
+
+    Args:
+        records: the contents of `images`.
+        path: the JSON, which messages name.
+        folders: where the images are.
+
+    Raises:
+        DataError: two images would be written to the same mask, or no record can be used.
+    """
+    left_out = Tally()
+    refused: dict[str, str] = {}
+    by_file: dict[str, ImageEntry] = {}
+    claims: defaultdict[Identity | None, dict[str, None]] = defaultdict(dict)
+    united = 0
+    for record in records:
+        entry = _entry(record, left_out)
+        if entry is None:
+            continue
+        name, reason = _checked_name(entry.file_name, path, folders)
+        if reason:
+            refused[name] = reason
+            continue
+        if name != entry.file_name:
+            entry = replace(entry, file_name=name, short_name=name)
+        key = name if name.isascii() else unicodedata.normalize("NFC", name)
+        claims[identity(entry.source_id)][key] = None
+        if key in by_file:
+            united += 1
+            entry = _united(by_file[key], entry, path, folders)
+        by_file[key] = entry
+    entries = _by_mask(by_file, path)
+    masks = dict(zip(by_file, entries, strict=True))
+    by_source: dict[Identity, str] = {}
+    for own, keys in claims.items():
+        names = [masks[key] for key in keys]
+        if own is not None:
+            by_source[own] = names[0]
+        if len(names) > 1:
+            reason = (
+                f"{path} gives the id {shown(own)} to {' and '.join(names[:3])}; give each its own"
+            )
+            refused |= dict.fromkeys(names, reason)
+    entries = {name: entry for name, entry in entries.items() if name not in refused}
+    notes = [
+        f"{count} images of {path} were left out: {kind} ({first})"
+        for count, kind, first in left_out
+    ]
+    if notes and not entries and not refused:
+        raise DataError(f"no image of {path} can be used: {notes[0]}")
+    if united:
+        notes.append(
+            f"{united:,} images of {path} are listed more than once; each file was taken once, "
+            "with the annotations of all its records"
+        )
+    notes += _alike(entries, path, folders)
+    return ImageList(entries, refused, by_source, tuple(notes))
+
+
+def _entry(record: Any, left_out: Tally) -> ImageEntry | None:
+    """Return the entry of a record, or count what it lacks."""
+    if not isinstance(record, dict):
+        left_out.add("they are no objects", "record", record)
+        return None
+    name, own = record.get("file_name"), source_id(record.get("id"))
+    if not isinstance(name, str) or not name.strip():
+        left_out.add("they have no file_name", "id", record.get("id"))
+        return None
+    if own is None:
+        left_out.add("they have no id", "file_name", name)
+        return None
+    height, width = (whole_number(record.get(side)) or 0 for side in ("height", "width"))
+    is_known = min(height, width) > 0 and height * width <= _PLAUSIBLE_PIXELS
+    return ImageEntry(name, name, own, (height, width) if is_known else None)
+
+
+def _checked_name(name: str, path: Path, folders: ImageFolders) -> tuple[str, str]:
+    """Return a name with `/` between its parts, and what is wrong with it, if anything is."""
+    if text(name) is None or "\0" in name:
+        return shown(name)[1:-1], f"{path} lists the file {shown(name)}, which no file is called"
+    if _URL.match(name) and not _DRIVE.match(name):
+        return name, f"{path} lists {shown(name)}; download the image and write its file's name"
+    if _DRIVE.match(name):
+        return name, f"{path} lists {shown(name)}; write the path below the dataset's folder"
+    written = name
+    if "\\" in name:
+        name = name.replace("\\", "/")
+        if folders.find(name) is None:
+            return written, f"{path} lists {shown(written)}; write / between folders and names"
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        return (
+            written,
+            f"{path} lists {shown(written)}, no path below the dataset's folder",
+        )
+    if any(len(part.encode()) > _LONGEST_NAME for part in parts):
+        return written, f"{path} lists {shown(written)}, a name too long for a file; shorten it"
+    return "/".join(parts), ""
+
+
+def _united(one: ImageEntry, two: ImageEntry, path: Path, folders: ImageFolders) -> ImageEntry:
+    """Return one entry for two records of a file; DataError if they are of two files."""
+    if one.file_name != two.file_name:
+        first, second = (folders.find_exactly(entry.file_name) for entry in (one, two))
+        if first is not None and second is not None and not first.samefile(second):
+            raise DataError(
+                f"{first} and {second} are called the same but for how their accents are stored, "
+                f"and would both be written to one mask; rename one of them, in {path} too"
+            )
+    sizes = {entry.size for entry in (one, two) if entry.size is not None}
+    return replace(one, size=sizes.pop() if len(sizes) == 1 else None)
+
+
+def _by_mask(by_file: Mapping[str, ImageEntry], path: Path) -> dict[str, ImageEntry]:
+    """Return entries by the name of the mask, in their order, their short names filled in.
+
+    DataError for two of one name.
+    """
+    common = _common_folder(entry.file_name for entry in by_file.values())
+    found: dict[str, ImageEntry] = {}
+    for entry in by_file.values():
+        short = entry.file_name[len(common) :]
+        name = _without_ending(short)
+        if name in found:
+            raise DataError(
+                f"{path} lists {found[name].file_name} and {entry.file_name}, which would both be "
+                f"written to the mask {name}.png; rename one of them"
+            )
+        found[name] = replace(entry, short_name=short) if common else entry
+    return found
+
+
+def _common_folder(names: Iterable[str]) -> str:
+    """Return the folder that all names begin with, `/` at its end; empty where there is none."""
+    folders = {name.rpartition("/")[0] for name in names}
+    if not folders or "" in folders:
+        return ""
+    common = os.path.commonpath(folders)
+    return f"{common}/" if common else ""
+
+
+def _without_ending(name: str) -> str:
+    dot = name.rfind(".")
+    return name[:dot] if name.rfind("/") + 1 < dot < len(name) - 1 else name
+
+
+def _alike(entries: Mapping[str, ImageEntry], path: Path, folders: ImageFolders) -> list[str]:
+    """Return a note if names differ in case alone; DataError if such names are of one file."""
+    seen: dict[str, str] = {}
+    alike: list[tuple[str, str]] = []
+    for name in entries:
+        other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            alike.append((other, name))
+    for one, two in alike:
+        first, second = (folders.find_exactly(entries[name].file_name) for name in (one, two))
+        if first is not None and second is not None and first.samefile(second):
+            raise DataError(
+                f"{path} lists {entries[one].file_name} and {entries[two].file_name}, which are "
+                "one file; write its name in one way"
+            )
+    if not alike:
+        return []
+    return [
+        f"{len(alike):,} images of {path} are called as others but for upper and lower case "
+        f"(first: {alike[0][0]} and {alike[0][1]}); a system that takes these for one would keep "
+        "one mask of the two"
+    ]

@@ -1,0 +1,232 @@
+"""An instances JSON in COCO's format, read once into values that need no further checks."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from iseg_cli.errors import DataError
+from iseg_cli.readers.coco_classes import Classes, choose_classes, read_categories
+from iseg_cli.readers.coco_files import ImageFolders, is_file
+from iseg_cli.readers.coco_images import ImageEntry, ImageList, read_images
+from iseg_cli.readers.coco_shapes import Shape, ShapeError, check_shape
+from iseg_cli.readers.coco_tally import Tally
+from iseg_cli.readers.coco_values import Identity, flag, identity, number, shown
+from iseg_cli.samples import LabelSet
+
+_LOOKED_AT = 50
+"""Images that are looked for before a dataset is said to have no folder of them."""
+_NO_POLYGONS = "polygons that are not three points or more, x and y in turn,"
+
+
+class Annotation(NamedTuple):
+    """One object as the file has it.
+
+    Attributes:
+        name: how messages call it: its id.
+        category: what its category is compared by.
+        is_crowd: whether it is a group whose members are not told apart.
+        area: pixels; None where the file gives none: its mask's then.
+        shape: its segmentation; None where it has none that can be decoded.
+    """
+
+    name: int | str
+    category: Identity
+    is_crowd: bool
+    area: float | None
+    shape: Shape | None
+
+
+class LabelledObject(NamedTuple):
+    """One object with its label: the rest is as in `Annotation`."""
+
+    name: int | str
+    label: int
+    is_crowd: bool
+    area: float | None
+    shape: Shape | None
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The contents of an instances JSON.
+
+    Attributes:
+        path: the file.
+        folders: where its images are.
+        images: by the name of the mask.
+        refused: names that no image or mask can have -> what is wrong with each.
+        annotations: those of each image that has some; None where the file has no `annotations`.
+        classes: what its categories are among the labels.
+        crowds: how many of the annotations are crowds.
+        total: how many annotations there are.
+        notes: what was left out, a sentence each.
+    """
+
+    path: Path
+    folders: ImageFolders
+    images: Mapping[str, ImageEntry]
+    refused: Mapping[str, str]
+    annotations: Mapping[str, Sequence[Annotation]] | None
+    classes: Classes
+    crowds: int
+    total: int
+    notes: tuple[str, ...]
+
+    def image_path(self, name: str) -> Path:
+        """Return the file of an image, or where it should be."""
+        entry = self.images[name]
+        return self.folders.path(entry.file_name, entry.short_name)
+
+    def finds_images(self) -> bool:
+        """Return whether one of the first images is there."""
+        return any(is_file(self.image_path(name)) for name in islice(self.images, _LOOKED_AT))
+
+    def objects(self, name: str) -> list[LabelledObject]:
+        """Return an image's objects; DataError where the file lists images alone."""
+        if self.annotations is None:
+            raise DataError(f"{self.path} has no annotations; pass --labels file:PATH")
+        labels = self.classes.labels
+        return [
+            LabelledObject(entry.name, labels[entry.category], *entry[2:])
+            for entry in self.annotations.get(name, ())
+        ]
+
+    def part(self, names: Sequence[str]) -> "Instances":
+        """Return the contents that concern some of the images."""
+        found = self.annotations
+        return replace(
+            self,
+            images={name: self.images[name] for name in names},
+            annotations=found and {name: found[name] for name in names if name in found},
+        )
+
+
+def load_instances(path: Path, folders: ImageFolders, label_set: LabelSet | None) -> Instances:
+    """Read an instances JSON whose images are in some folders.
+
+    A record that cannot be used is left out and counted. Memory holds no second copy: the records
+    of annotations go as they are read. The categories are joined to `label_set` by name; None
+    makes them a label set.
+
+    Raises:
+        DataError: the file is no JSON, has no list of images, two of its images share a mask, or
+            its classes are none of the label set's.
+    """
+    content = _load(path)
+    images = read_images(_listed(content, "images", path), path, folders)
+    categories = read_categories(content.get("categories"), path)
+    known = None if categories is None else {identity(entry.source_id) for entry in categories}
+    annotations: dict[str, list[Annotation]] | None = None
+    notes = list(images.notes)
+    if content.get("annotations") is not None:
+        records = _listed(content, "annotations", path)
+        annotations = _read_annotations(records, images, known, path, notes)
+    found = [entry for of_image in (annotations or {}).values() for entry in of_image]
+    crowds = sum(entry.is_crowd for entry in found)
+    if crowds and crowds == len(found):
+        notes.append(
+            f"all {crowds:,} annotations in {path} are crowds, whose pixels are ignored; "
+            "write iscrowd 0 for single objects"
+        )
+    used = frozenset(entry.category for entry in found)
+    classes = choose_classes(categories, used, label_set, path)
+    return Instances(
+        path=path,
+        folders=folders,
+        images=images.entries,
+        refused=images.refused,
+        annotations=annotations,
+        classes=classes,
+        crowds=crowds,
+        total=len(found),
+        notes=tuple(notes),
+    )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())  # which knows UTF-8, UTF-16 and their marks
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no readable JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} does not read like COCO's instances: it is no object")
+    return content
+
+
+def _listed(content: dict[str, Any], key: str, path: Path) -> list[Any]:
+    value = content.get(key)
+    if not isinstance(value, list):
+        raise DataError(f"{path} does not read like COCO's instances: it has no list of {key}")
+    return value
+
+
+def _read_annotations(
+    records: list[Any],
+    images: ImageList,
+    known: set[Identity | None] | None,
+    path: Path,
+    notes: list[str],
+) -> dict[str, list[Annotation]]:
+    """Return annotations by image, and note those left out; the records go on the way."""
+    left_out, flaws, total = Tally(), Tally(), len(records)
+    found: defaultdict[str, list[Annotation]] = defaultdict(list)
+    for index, record in enumerate(records):
+        records[index] = None
+        if not isinstance(record, dict):
+            left_out.add("they are no objects", "record", record)
+            continue
+        image, category = record.get("image_id"), record.get("category_id")
+        key = image if type(image) is int else identity(image)
+        own = category if type(category) is int else identity(category)
+        name = None if key is None else images.by_source.get(key)
+        if name is None:
+            reason = "they have no image_id" if key is None else "they belong to no image there"
+            left_out.add(reason, "image_id", image)
+        elif own is None:
+            left_out.add("they have no category_id", "id", record.get("id"))
+        elif known is not None and own not in known:
+            reason = "their category is none of the file's categories"
+            left_out.add(reason, "category_id", category)
+        else:
+            size = images.entries[name].size if name in images.entries else None
+            found[name].append(_annotation(record, own, size, flaws))
+    notes += [
+        f"{count} of {total:,} annotations in {path} were left out: {kind} ({first})"
+        for count, kind, first in left_out
+    ]
+    notes += [
+        f"{count} {kind} in {path} have no part in masks ({first})" for count, kind, first in flaws
+    ]
+    return dict(found)
+
+
+def _annotation(
+    record: dict[str, Any], category: Identity, size: tuple[int, int] | None, flaws: Tally
+) -> Annotation:
+    number_of, value = record.get("id"), record.get("segmentation")
+    shape: Shape | None = None
+    if not value:
+        flaws.add("annotations without segmentation", "id", number_of)
+    else:
+        try:
+            shape, dropped = check_shape(value, size)
+        except ShapeError as error:
+            flaws.add("annotations", "id", number_of, reason=str(error))
+        else:
+            if dropped:
+                flaws.add(_NO_POLYGONS, "annotation", number_of, count=dropped)
+    area, crowd = record.get("area"), record.get("iscrowd")
+    if type(area) is not float or not 0 < area < math.inf:
+        area = number(area)
+    return Annotation(
+        number_of if isinstance(number_of, int | str) else shown(number_of),
+        category,
+        crowd != 0 if type(crowd) is int else flag(crowd),
+        area if area is not None and area > 0 else None,
+        shape,
+    )

@@ -1,0 +1,191 @@
+"""The segmentation of an annotation: checked before pycocotools sees it, and decoded to a mask.
+
+pycocotools reads polygons and run lengths in C and checks neither: run lengths that do not fill the
+image decode to pixels that nobody annotated, and coordinates far outside take all memory.
+"""
+
+import math
+import threading
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int64
+from pycocotools import mask as coco_mask
+
+from iseg_cli.readers.coco_values import number, shown, whole_number
+
+_FARTHEST = 100_000.0
+"""Pixels from the corner within which the points of a polygon lie; no image is as large."""
+_LONGEST = 4_000_000.0
+"""Pixels that the outline of a polygon may be long; pycocotools holds five points a pixel."""
+_FEW, _NEAR = 2_500, 40_000.0
+"""Numbers and their norm that keep both limits: 2 sqrt(2500) 40,000 = 4,000,000 pixels."""
+_GROUPS = 8
+"""Groups of five bits that a run may have; 2^40 pixels are more than any image has."""
+
+# Warning filters belong to the process: threads that changed them at once would lose each other's.
+_DECODING = threading.Lock()
+
+
+class Runs(NamedTuple):
+    """Run lengths down the columns, background first; their sum is that of the image's pixels.
+
+    Attributes:
+        size: (height, width) in pixels.
+        counts: the runs, or COCO's compressed text of them.
+    """
+
+    size: tuple[int, int]
+    counts: list[int] | str
+
+
+Shape = list[list[float]] | Runs
+"""Polygons, x and y in turn, or run lengths; both can be decoded."""
+
+
+class ShapeError(Exception):
+    """A segmentation that cannot be decoded; the text says why."""
+
+
+def check_shape(value: Any, size: tuple[int, int] | None) -> tuple[Shape | None, int]:
+    """Return a segmentation that can be decoded, and how many of its polygons were left out.
+
+    A polygon needs three points, x and y in turn; a list of numbers is one polygon. None for an
+    empty segmentation, or where no polygon is left. `size` is the image's (height, width) where it
+    is known. ShapeError for run lengths that do not fill it, and for anything else.
+    """
+    if isinstance(value, dict):
+        return _check_runs(value, size), 0
+    if not isinstance(value, list):
+        raise ShapeError("its segmentation is neither polygons nor run lengths")
+    if value and isinstance(value[0], int | float) and not any(isinstance(x, list) for x in value):
+        value = [value]
+    polygons = [good for polygon in value if (good := _polygon(polygon)) is not None]
+    # `[[]]` is a segmentation without polygons, as `[]` is.
+    dropped = 0 if len(polygons) == len(value) else sum(map(_is_written, value)) - len(polygons)
+    return polygons or None, dropped
+
+
+def decode_shape(shape: Shape, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """Return the pixels of a shape that was checked, in an image of (height, width) `size`.
+
+    ShapeError if its run lengths are of another size.
+    """
+    if isinstance(shape, Runs) and shape.size != size:
+        raise ShapeError(_of_another_size(shape.size, size))
+    with _DECODING, warnings.catch_warnings():
+        # pycocotools 2.0.11 hands NumPy 2 arrays in NumPy 1's way.
+        warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
+        if not isinstance(shape, Runs):
+            run_lengths = coco_mask.merge(coco_mask.frPyObjects(shape, *size))
+        else:
+            run_lengths = {"size": list(size), "counts": shape.counts}
+            if isinstance(shape.counts, list):
+                run_lengths = coco_mask.frPyObjects(run_lengths, *size)
+        pixels: np.ndarray = coco_mask.decode(run_lengths)
+    return pixels.astype(bool)
+
+
+def _is_written(polygon: Any) -> bool:
+    return not isinstance(polygon, list) or bool(polygon)
+
+
+def _polygon(points: Any) -> list[float] | None:
+    """Return a polygon's numbers, or None where it is no polygon."""
+    if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
+        return None
+    try:
+        # One call is enough for almost all: it is at least the farthest coordinate, no number where
+        # one is none, and its root of n is more than half the outline's length.
+        if len(points) <= _FEW and math.hypot(*points) <= _NEAR:
+            return points
+    except (TypeError, OverflowError):
+        pass
+    return _checked_polygon(points)
+
+
+def _checked_polygon(points: list[Any]) -> list[float] | None:
+    """Return the numbers of a long list, of a far one, or of one that holds other things."""
+    try:
+        low, high = min(points), max(points)
+        if not (low >= -_FARTHEST and high <= _FARTHEST and math.isfinite(sum(points))):
+            return None
+    except TypeError:  # not all are numbers; digits in strings are
+        numbers = [found for point in points if (found := number(point)) is not None]
+        return _checked_polygon(numbers) if len(numbers) == len(points) else None
+    is_long = len(points) * (high - low) > _LONGEST
+    return None if is_long and _length(points) > _LONGEST else points
+
+
+def _length(points: list[float]) -> float:
+    xy = np.array(points, dtype=np.float64).reshape(-1, 2)
+    return float(np.abs(xy - np.roll(xy, 1, axis=0)).max(axis=1).sum())
+
+
+def _check_runs(value: dict[Any, Any], size: tuple[int, int] | None) -> Runs:
+    sides = value.get("size")
+    if not isinstance(sides, list) or len(sides) != 2:
+        raise ShapeError("its run lengths have no size")
+    height, width = map(whole_number, sides)
+    if height is None or width is None or height < 1 or width < 1:
+        raise ShapeError(f"the size of its run lengths is {shown(sides)}")
+    if size is not None and (height, width) != size:
+        raise ShapeError(_of_another_size((height, width), size))
+    counts = value.get("counts")
+    if isinstance(counts, str):
+        total = _sum(_decompress(counts))
+    elif isinstance(counts, list):
+        counts = counts if set(map(type, counts)) <= {int} else _whole_numbers(counts)
+        total = _sum(counts)
+    else:
+        raise ShapeError("its run lengths have no counts")
+    if total != height * width:
+        raise ShapeError(f"its run lengths add up to {total} of {height * width} pixels")
+    return Runs((height, width), counts)
+
+
+def _of_another_size(own: tuple[int, int], size: tuple[int, int]) -> str:
+    return (
+        f"its run lengths are {own[1]} wide and {own[0]} high, "
+        f"its image {size[1]} wide and {size[0]} high"
+    )
+
+
+def _sum(runs: list[int] | Int64[np.ndarray, " runs"]) -> int:
+    if len(runs) and min(runs) < 0:
+        raise ShapeError("one of its run lengths is negative")
+    return int(sum(runs))
+
+
+def _whole_numbers(counts: list[Any]) -> list[int]:
+    numbers = [whole_number(count) for count in counts]
+    found = [count for count in numbers if count is not None]
+    if len(found) != len(counts):
+        raise ShapeError("one of its run lengths is no whole number")
+    return found
+
+
+def _decompress(text: str) -> Int64[np.ndarray, " runs"]:
+    """Return the runs of COCO's compressed text; ShapeError where it is none.
+
+    Each character holds 6 bits above "0": 5 of a number, low ones first, and whether more follow;
+    the last one's fifth bit is the sign. From the fourth number on, the one before the last is
+    taken off it (cocoapi, common/maskApi.c, rleFrString).
+    """
+    if not text:
+        return np.zeros(0, dtype=np.int64)
+    codes = np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8).astype(np.int64) - 48
+    if codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        raise ShapeError("the text of its run lengths is no compressed counts")
+    last = np.flatnonzero(codes & 32 == 0)
+    first = np.concatenate(([0], last[:-1] + 1))
+    groups = last - first + 1
+    if groups.max() > _GROUPS:
+        raise ShapeError("the text of its run lengths is no compressed counts")
+    place = np.arange(len(codes)) - np.repeat(first, groups)
+    runs = np.add.reduceat((codes & 31) << (5 * place), first)
+    runs -= np.where(codes[last] & 16, np.int64(1) << (5 * groups), 0)
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs
