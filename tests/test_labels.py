@@ -31,6 +31,24 @@ def sample(image_id: str, file: str = "x.jpg") -> Sample:
     return Sample(image_id, Path("pictures") / file)
 
 
+class Pictures:
+    """A split of images without files: ids are their paths without ending."""
+
+    def __init__(self, *names: str, root: str = "/data/pictures", split: str = "all") -> None:
+        self.root, self.split = Path(root), split
+        self._files = {name.rpartition(".")[0] or name: self.root / name for name in names}
+        self.image_ids = tuple(self._files)
+
+    def image_path(self, image_id: str) -> Path:
+        return self._files[image_id]
+
+
+def all_of(label_set: LabelSet, path: Path, images: Pictures) -> dict[str, list[str]]:
+    """What a file gives for every image, by name."""
+    source = from_file(path, label_set, images)
+    return {i: [c.name for c in source(sample(i))] for i in images.image_ids}
+
+
 @given(st.sets(st.sampled_from([0, 1, 2, 5, 255]), min_size=1))
 def test_masks_name_what_occurs_in_them(labels: set[int]) -> None:
     truth = {"a": Mask(np.array([sorted(labels)], dtype=np.uint8))}

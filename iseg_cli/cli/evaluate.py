@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from iseg_cli.cli.options import number_or_auto
+from iseg_cli.cli import options
 from iseg_cli.evaluation import FORMATS, MATCHINGS
 
 EXAMPLES = """\b
@@ -29,10 +29,7 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
 )
 @click.option("--split", help="Split of the dataset; by default the run's.")
 @click.option("--label-set", help="Which of the dataset's category tables, such as cityscapes-27.")
-@click.option(
-    "--categories",
-    help="Names for the labels 1, 2 ... with commas between them; for --dataset folder.",
-)
+@options.categories("Names for the labels 1, 2 ... with commas between them; for --dataset folder.")
 @click.option(
     "--truth",
     type=click.Path(path_type=Path, file_okay=False),
@@ -74,7 +71,7 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
     metavar="N|auto",
     default="auto",
     show_default=True,
-    callback=number_or_auto,
+    callback=options.number_or_auto,
     help="Processes that score; auto: as many as there is work for, up to the cores.",
 )
 @click.pass_context
@@ -85,7 +82,7 @@ def evaluate(
     root: Path | None,
     split: str | None,
     label_set: str | None,
-    categories: str | None,
+    categories: tuple[str, ...] | None,
     truth: Path | None,
     matching: str | None,
     style: str,
@@ -113,7 +110,7 @@ def evaluate(
             root=root,
             split=split,
             label_set=label_set,
-            categories=categories.split(",") if categories else None,
+            categories=categories,
             truth=truth,
             matching=matching,
             allow_missing=allow_missing,

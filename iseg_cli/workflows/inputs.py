@@ -9,6 +9,7 @@ from iseg_cli.errors import SettingsError
 from iseg_cli.labels import LabelSource
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import middle_square
+from iseg_cli.readers.folder import FolderReader
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.samples import LabelSet, Mask
 
@@ -20,13 +21,16 @@ def open_reader(settings: Settings) -> Reader:
         SettingsError: an unknown dataset, or a folder without categories.
         DatasetNotFoundError: no dataset where it was looked for.
     """
-    return open_dataset(
+    reader = open_dataset(
         settings.dataset,
         root=settings.root,
         split=settings.split,
         label_set=settings.label_set,
-        categories=_folder_categories(settings),
+        categories=settings.categories,
     )
+    if not isinstance(reader, FolderReader) or reader.label_set.categories:
+        return reader
+    return reader.with_categories(_folder_categories(settings, reader))
 
 
 def asks_clip(settings: Settings) -> bool:
@@ -47,6 +51,7 @@ def label_source(settings: Settings, reader: Reader) -> LabelSource:
     return labels.choose(
         settings.labels,
         label_set=reader.label_set,
+        images=reader,
         truth=_seen_truth(settings, reader) if reader.has_truth else None,
         annotated=reader.annotated,
         annotation_notes=reader.annotation_notes,
@@ -76,14 +81,15 @@ def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
     return lambda image_id: Mask(middle_square(reader.truth(image_id).labels))
 
 
-def _folder_categories(settings: Settings) -> tuple[str, ...] | None:
-    """Return the categories of the dataset `folder`, from the settings or the file of labels."""
-    if settings.dataset != "folder" or settings.categories or settings.label_set:
-        return settings.categories
+def _folder_categories(settings: Settings, reader: Reader) -> tuple[str, ...]:
+    """Return the categories of a folder for which the settings name none: its file of labels'."""
     if settings.task == "unsupervised":
-        return None
+        return ()
     if settings.labels.startswith("file:"):
-        return labels.names_in_file(Path(settings.labels.removeprefix("file:")).expanduser())
+        path = Path(settings.labels.removeprefix("file:")).expanduser()
+        if names := labels.names_in_file(path, reader):
+            return names
+        raise SettingsError(f"{path} names no category; pass --categories or --label-set NAME")
     raise SettingsError(
         'the dataset folder needs categories; pass --categories "cat, dog", --label-set NAME for '
         "those of a table, or --labels file:PATH"

@@ -132,8 +132,9 @@ class Job:
 
     def _prepare(self, image_id: str) -> _Prepared | _Failed:
         """Decode an image, look up its labels and bring it to the model's size."""
-        sample = self.reader.sample(image_id)
+        sample = Sample(image_id, self.reader.image_path(image_id))
         try:
+            sample = self.reader.sample(image_id)
             image = load_image(sample.image_path)
             categories = () if isinstance(self.source, Tagger) else self.source(sample)
         except DataError as error:
