@@ -9,8 +9,9 @@ from typing import Protocol
 from iseg_cli.errors import DataError
 from iseg_cli.names import nfc
 
-ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .tif .tiff .gif .avif .heic .heif .jp2".split()
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".avif", ".heic", ".heif", ".jp2"),
 )
 """Endings, in lower case, that a name in a file may have whatever its image's own ending is."""
 

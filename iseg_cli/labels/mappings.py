@@ -42,7 +42,7 @@ def pairs(text: str, path: Path, find: ImageFinder, words: str) -> list[tuple[st
             f"{path} is a file of annotations; pass --dataset coco --labels annotations for it"
         )
     if isinstance(content, dict):
-        inside = [k for k, v in content.items() if isinstance(v, dict | list) and find(k) is None]
+        inside = [k for k, v in content.items() if isinstance(v, dict | list) and not find.every(k)]
         lists = [key for key in inside if isinstance(content[key], dict)]
         if len(lists) > 1 and len(lists) == len(content):
             names = ", ".join(map(repr, lists[:5]))

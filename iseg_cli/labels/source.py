@@ -90,13 +90,12 @@ def listed(
         )
     notes = []
     if heading is not None:
-        notes.append(
-            f"the first line of {path} ({heading}) names no image and is taken for a heading"
-        )
+        notes.append(f"the first line of {path} ({heading}) is a heading, since it names no image")
     if others:
+        names = "1 name" if len(others) == 1 else f"{len(others)} names"
         notes.append(
-            f"{path} has {len(others)} names that are no images of split {images.split} in "
-            f"{images.root}: {_some(others)}"
+            f"{path} has {names} of no image of split {images.split} in {images.root}: "
+            f"{_some(others)}"
         )
 
     def read(sample: Sample) -> tuple[Category, ...]:

@@ -108,8 +108,9 @@ def label_set_of(names: Sequence[str]) -> LabelSet:
         )
     first: dict[str, str] = {}
     for word in words:
-        other = first.setdefault(name_key(word), word)
-        if other is not word:
+        other = first.get(name_key(word))
+        first[name_key(word)] = word
+        if other is not None:
             same = "" if other == word else f", as {other!r}; case makes no difference"
             raise SettingsError(f"the category {word!r} was named twice{same}")
     if len(words) > IGNORE - 1:

@@ -24,9 +24,9 @@ class Stems:
 
     def find(self, stem: str) -> Path | None:
         """Return the file of a stem such as `a` or `deep/a`, or of a name with any ending."""
-        inside, _, last = stem.rpartition("/")
-        if not last or ".." in stem.split("/") or stem.startswith("/"):
+        if {"", ".", ".."} & set(stem.split("/")):
             return None
+        inside, _, last = stem.rpartition("/")
         files = self._files(inside)
         for key in (last, self.split(last)[0]):
             if name := files.get(key) or files.get(f"\0{nfc(key)}"):
