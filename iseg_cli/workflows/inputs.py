@@ -21,6 +21,12 @@ def open_reader(settings: Settings) -> Reader:
         SettingsError: an unknown dataset, or a folder without categories.
         DatasetNotFoundError: no dataset where it was looked for.
     """
+    wants = _is_folder_without_categories(settings)
+    if wants and not settings.labels.startswith("file:"):
+        raise SettingsError(
+            'the dataset folder needs categories; pass --categories "cat, dog", --label-set NAME '
+            "for those of a table, or --labels file:PATH"
+        )
     reader = open_dataset(
         settings.dataset,
         root=settings.root,
@@ -28,9 +34,12 @@ def open_reader(settings: Settings) -> Reader:
         label_set=settings.label_set,
         categories=settings.categories,
     )
-    if not isinstance(reader, FolderReader) or reader.label_set.categories:
+    if not wants or not isinstance(reader, FolderReader):
         return reader
-    return reader.with_categories(_folder_categories(settings, reader))
+    path = Path(settings.labels.removeprefix("file:")).expanduser()
+    if names := labels.names_in_file(path, reader):
+        return reader.with_categories(names)
+    raise SettingsError(f"{path} names no category; pass --categories or --label-set NAME")
 
 
 def asks_clip(settings: Settings) -> bool:
@@ -81,16 +90,8 @@ def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
     return lambda image_id: Mask(middle_square(reader.truth(image_id).labels))
 
 
-def _folder_categories(settings: Settings, reader: Reader) -> tuple[str, ...]:
-    """Return the categories of a folder for which the settings name none: its file of labels'."""
-    if settings.task == "unsupervised":
-        return ()
-    if settings.labels.startswith("file:"):
-        path = Path(settings.labels.removeprefix("file:")).expanduser()
-        if names := labels.names_in_file(path, reader):
-            return names
-        raise SettingsError(f"{path} names no category; pass --categories or --label-set NAME")
-    raise SettingsError(
-        'the dataset folder needs categories; pass --categories "cat, dog", --label-set NAME for '
-        "those of a table, or --labels file:PATH"
+def _is_folder_without_categories(settings: Settings) -> bool:
+    """Tell whether the settings name no categories where the dataset and the task need some."""
+    return settings.dataset == "folder" and not (
+        settings.categories or settings.label_set or settings.task == "unsupervised"
     )
