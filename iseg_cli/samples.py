@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int64, Integer, UInt8
 
 from iseg_cli.errors import DataError, suggestion
+from iseg_cli.names import name_key
 
 IGNORE = 255
 """Label of pixels that neither training nor evaluation counts."""
@@ -25,6 +26,7 @@ class Category:
         focus: those of the prompt's words that carry the map; empty means all of them.
         color: its RGB colour in palette PNGs and overlays, 0 to 255 each.
         source_ids: the ids that the dataset's own files use for it, where they differ from `id`.
+        synonyms: further words by which files of labels call it (VOC's `person` is `people`).
     """
 
     id: int
@@ -33,6 +35,7 @@ class Category:
     focus: str = ""
     color: tuple[int, int, int] = (255, 255, 255)
     source_ids: tuple[int, ...] = ()
+    synonyms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,13 @@ class LabelSet:
         """Refuse two categories of one name or one id, and ids that a mask cannot hold."""
         ids = [c.id for c in self.categories]
         ids += [] if self.background is None else [self.background]
-        names = [c.name for c in self.categories]
+        names = [name_key(c.name) for c in self.categories]
         if len(set(ids)) != len(ids) or len(set(names)) != len(names):
             raise DataError(f"label set {self.name} has two categories of one id or one name")
         if any(not 0 <= i < IGNORE for i in ids):
-            raise DataError(f"label set {self.name} has an id outside 0 to {IGNORE - 1}")
+            raise DataError(
+                f"label set {self.name} has an id outside 0 to {IGNORE - 1}; a mask holds no other"
+            )
 
     @cached_property
     def names(self) -> dict[int, str]:
@@ -99,21 +104,55 @@ class LabelSet:
 
     def by_id(self, label: int) -> Category:
         """Return the category of a label; DataError if no category has it."""
-        for category in self.categories:
-            if category.id == label:
-                return category
-        raise DataError(f"label set {self.name} has no category with id {label}")
+        if label in self._by_id:
+            return self._by_id[label]
+        ids = sorted(self._by_id)
+        known = f"; its ids are {ids[0]} to {ids[-1]}" if ids else ""
+        raise DataError(f"label set {self.name} has no category with id {label}{known}")
 
     def by_name(self, name: str) -> Category:
-        """Return the category of a name; DataError, with the nearest name, if none has it."""
-        for category in self.categories:
-            if category.name == name:
-                return category
+        """Return the category of a name.
+
+        A name that is equal comes first, then one that differs in case, blanks or Unicode form
+        alone, then the words of the prompts, then the synonyms. DataError, with the nearest name,
+        if no category has it, and if the words are those of two.
+        """
+        if name in self._by_exact_name:
+            return self._by_exact_name[name]
+        key = name_key(name)
+        for level in self._by_words:
+            found = level.get(key, ())
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise DataError(
+                    f"{name!r} may be {found[0].name!r} or {found[1].name!r} of label set "
+                    f"{self.name}; write the name of one"
+                )
         known = [c.name for c in self.categories]
         raise DataError(
             f"label set {self.name} has no category {name!r}{suggestion(name, known)}; "
             f"it has {', '.join(known)}"
         )
+
+    @cached_property
+    def _by_id(self) -> dict[int, Category]:
+        return {category.id: category for category in self.categories}
+
+    @cached_property
+    def _by_exact_name(self) -> dict[str, Category]:
+        return {category.name: category for category in self.categories}
+
+    @cached_property
+    def _by_words(self) -> tuple[Mapping[str, tuple[Category, ...]], ...]:
+        """The categories by their words as `name_key` writes them: names, prompts, synonyms."""
+        levels: tuple[dict[str, tuple[Category, ...]], ...] = ({}, {}, {})
+        for category in self.categories:
+            words = ((category.name,), (category.prompt,), category.synonyms)
+            for level, own in zip(levels, words, strict=True):
+                for key in {name_key(word) for word in own}:
+                    level[key] = (*level.get(key, ()), category)
+        return levels
 
     def select(self, labels: Iterable[int]) -> tuple[Category, ...]:
         """Return the categories among `labels` in the order of their ids.

@@ -118,9 +118,16 @@ def test_truth_without_masks_is_an_error(tmp_path: Path) -> None:
     ("names", "sentence"),
     [
         (["cat", " "], "a category needs a name"),
-        (["background"], "`background` is there without being named"),
+        (
+            ["background"],
+            "'background' is no category; the background is there with",
+        ),
+        (["cat", "__Background__"], "'__Background__' is no category"),
+        (["_background_"], "'_background_' is no category"),
         (["cat", "dog", "cat"], "the category 'cat' was named twice"),
-        ([str(n) for n in range(255)], "id outside 0 to 254"),
+        (["Dog", "dog"], "the category 'dog' was named twice, as 'Dog'; case makes no difference"),
+        (["caf\u00e9", "cafe\u0301"], "the category 'caf\u00e9' was named twice"),
+        ([str(n) for n in range(255)], "255 categories were named; a mask has labels for 254"),
     ],
 )
 def test_categories_that_cannot_be_are_named(tmp_path: Path, names, sentence: str) -> None:

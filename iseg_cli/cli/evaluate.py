@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iseg_cli.cli.options import number_or_auto
+from iseg_cli.cli import options
 from iseg_cli.errors import IsegError, PredictionsError, first_of
 from iseg_cli.evaluation import ABSENT_CLASSES, FORMATS, MATCHINGS
 
@@ -40,10 +40,7 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
     "--label-set",
     help="Which of the dataset's category tables, such as cityscapes-27; from-json for coco.",
 )
-@click.option(
-    "--categories",
-    help="Names for the labels 1, 2 ... with commas between them; for --dataset folder.",
-)
+@options.categories("Names for the labels 1, 2 ... with commas between them; for --dataset folder.")
 @click.option(
     "--truth",
     type=click.Path(path_type=Path, file_okay=False),
@@ -94,7 +91,7 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
     metavar="N|auto",
     default="auto",
     show_default=True,
-    callback=number_or_auto,
+    callback=options.number_or_auto,
     help="Processes that score; auto: as many as there is work for, up to the cores.",
 )
 @click.pass_context
@@ -105,7 +102,7 @@ def evaluate(
     root: Path | None,
     split: str | None,
     label_set: str | None,
-    categories: str | None,
+    categories: tuple[str, ...] | None,
     truth: Path | None,
     matching: str | None,
     absent_classes: str,
@@ -138,7 +135,7 @@ def evaluate(
                 root=root,
                 split=split,
                 label_set=label_set,
-                categories=categories.split(",") if categories else None,
+                categories=categories,
                 truth=truth,
                 matching=matching,
                 absent_classes=absent_classes,

@@ -63,7 +63,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
     "--label-set",
     help="Which of the dataset's category tables; any for folder, from-json for coco.",
 )
-@click.option("--categories", help="What to segment, with commas; for --dataset folder.")
+@options.categories("What to segment, with commas; for --dataset folder.")
 @options.batch_size
 @options.limit
 @options.device
@@ -114,7 +114,6 @@ def generate(
     overlays: bool,
     scores: bool,
     rle: Path | None,
-    categories: str | None,
     engine: Literal["local", "ray"],
     workers: int | None,
     ray_address: str | None,
@@ -141,7 +140,7 @@ def generate(
             "task": given["task"],
             "labels": given["labels"],
             "label_set": given["label_set"],
-            "categories": categories and [name.strip() for name in categories.split(",")],
+            "categories": given["categories"],
             "vae": given["vae"],
             "compile": given["compiled"],
             "runtime.batch_size": given["batch_size"],

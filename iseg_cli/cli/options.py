@@ -3,9 +3,13 @@
 Each is a decorator: `@options.root` adds `--root` to a command.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def number_or_auto(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
@@ -20,6 +24,23 @@ def number_or_auto(_: click.Context, __: click.Parameter, value: str | None) -> 
 def note(text: str) -> None:
     """Tell the user a sentence on standard error."""
     click.echo(f"note: {text}", err=True)
+
+
+def category_names(
+    _: click.Context, __: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """Return the names between the commas, empty ones left out; a usage error if there is none."""
+    if value is None:
+        return None
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not names:
+        raise click.BadParameter(f'{value!r} names no category; write names such as "cat, dog"')
+    return names
+
+
+def categories(text: str, *, required: bool = False) -> Callable[[Command], Command]:
+    """Return the option `--categories`, whose help a command writes itself."""
+    return click.option("--categories", callback=category_names, required=required, help=text)
 
 
 dataset = click.option("--dataset", help="A dataset's name, as iseg info lists them.")

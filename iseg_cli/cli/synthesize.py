@@ -32,10 +32,9 @@ def _objects(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 
 
 @click.command(epilog=EXAMPLES)
-@click.option(
-    "--categories",
+@options.categories(
+    "What to draw, with commas; names of VOC's classes keep VOC's labels and words.",
     required=True,
-    help="What to draw, with commas; names of VOC's classes keep VOC's labels and words.",
 )
 @click.option(
     "--per-category",
@@ -82,7 +81,6 @@ def _objects(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 def synthesize(
     context: click.Context,
     /,
-    categories: str,
     per_category: int,
     objects: tuple[int, int] | None,
     out: Path,
@@ -104,7 +102,7 @@ def synthesize(
         configs,
         assignments,
         {
-            "categories": [name.strip() for name in categories.split(",")],
+            "categories": given["categories"],
             "model": given["model"],
             "label_set": given["label_set"],
             "synthesis.objects": objects,

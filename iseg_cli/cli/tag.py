@@ -38,7 +38,7 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
     "--label-set",
     help="Which of the dataset's category tables; any for folder, from-json for coco.",
 )
-@click.option("--categories", help="What to look for, with commas; for a folder of images.")
+@options.categories("What to look for, with commas; for a folder of images.")
 @click.option(
     "--truth",
     metavar="SOURCE",
@@ -81,7 +81,6 @@ def tag(
     overwrite: bool,
     truth: str | None,
     style: str,
-    categories: str | None,
     **given: object,
 ) -> None:
     """Find the classes in each image with CLIP.
@@ -105,7 +104,7 @@ def tag(
             "root": images or given["root"],
             "split": given["split"],
             "label_set": given["label_set"],
-            "categories": categories and [name.strip() for name in categories.split(",")],
+            "categories": given["categories"],
             "clip.model": given["clip"],
             "runtime.batch_size": given["batch_size"],
             "runtime.device": given["device"],

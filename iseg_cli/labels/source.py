@@ -1,11 +1,12 @@
 """A source of image-level labels, and those that need no file: masks, annotations, one list."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from iseg_cli.errors import DataError
+from iseg_cli.labels.finder import Images
 from iseg_cli.samples import Category, LabelSet, Mask, Sample
 
 
@@ -58,20 +59,57 @@ def constant(categories: Iterable[Category]) -> LabelSource:
     return LabelSource("constant", lambda sample: everywhere)
 
 
-def listed(name: str, by_image: Mapping[str, tuple[Category, ...]]) -> LabelSource:
-    """Return the labels that a file lists by an image's id, or by the name of its file.
+def listed(
+    name: str,
+    by_image: Mapping[str, tuple[Category, ...]],
+    *,
+    images: Images,
+    others: Sequence[str] = (),
+    heading: str | None = None,
+) -> LabelSource:
+    """Return the labels that a file lists by an image's id.
 
-    `name` is the source's: `file:PATH` and the like. The source raises DataError, naming the file,
-    for an image that it lacks.
+    The source raises DataError, naming the file, for an image that it lacks.
+
+    Args:
+        name: the source's: `file:PATH` and the like.
+        by_image: the labels of the split's images.
+        images: the split.
+        others: names in the file that mean no image of the split.
+        heading: the line of the file that was taken for a heading.
+
+    Raises:
+        DataError: the file has no image of the split.
     """
+    path = name.partition(":")[2]
+    if not by_image:
+        named = f"it has {_some(others)}, and the split " if others else "the split "
+        raise DataError(
+            f"{path} names no image of split {images.split} in {images.root}; "
+            f"{named}has {_some(images.image_ids)}"
+        )
+    notes = []
+    if heading is not None:
+        notes.append(f"the first line of {path} ({heading}) is a heading, since it names no image")
+    if others:
+        names = "1 name" if len(others) == 1 else f"{len(others)} names"
+        notes.append(
+            f"{path} has {names} of no image of split {images.split} in {images.root}: "
+            f"{_some(others)}"
+        )
 
     def read(sample: Sample) -> tuple[Category, ...]:
-        for key in (sample.image_id, sample.image_path.name):
-            if key in by_image:
-                return by_image[key]
+        if sample.image_id in by_image:
+            return by_image[sample.image_id]
         raise DataError(
-            f"{name.partition(':')[2]} says nothing about image {sample.image_id}; "
+            f"{path} says nothing about image {sample.image_id}; "
             "add it, without labels if there is nothing to segment in it"
         )
 
-    return LabelSource(name, read)
+    return LabelSource(name, read, tuple(notes))
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from iseg_cli.errors import SettingsError, suggestion
 from iseg_cli.labels.file import from_file
+from iseg_cli.labels.finder import Images
 from iseg_cli.labels.prompts import from_prompts
 from iseg_cli.labels.source import LabelSource, from_annotations, from_masks
 from iseg_cli.samples import Category, LabelSet, Mask
@@ -17,6 +18,7 @@ def choose(
     spec: str,
     *,
     label_set: LabelSet,
+    images: Images,
     truth: Callable[[str], Mask] | None = None,
     annotated: Callable[[str], tuple[Category, ...]] | None = None,
     annotation_notes: Iterable[str] = (),
@@ -26,19 +28,20 @@ def choose(
     Args:
         spec: `masks`, `annotations`, `file:PATH` or `prompts:PATH`.
         label_set: the classes that the labels are among.
+        images: the split whose images a file names.
         truth: maps an image id to its ground truth; None where there is none.
         annotated: maps an image id to the categories annotated; None where there are none.
         annotation_notes: what a user of the annotations should know, a sentence each.
 
     Raises:
         SettingsError: no such source, or the dataset lacks it.
-        DataError: a file of labels that is unreadable or names unknown categories.
+        DataError: a file of labels that is unreadable, names unknown categories or no image.
     """
     kind, _, path = spec.partition(":")
     if kind == "file" and path:
-        return from_file(Path(path).expanduser(), label_set)
+        return from_file(Path(path).expanduser(), label_set, images)
     if kind == "prompts" and path:
-        return from_prompts(Path(path).expanduser(), label_set)
+        return from_prompts(Path(path).expanduser(), label_set, images)
     if spec == "masks":
         if truth is None:
             raise SettingsError("there are no masks to take image labels from; use file:PATH")

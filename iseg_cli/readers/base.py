@@ -1,6 +1,7 @@
 """What every dataset offers: ids, samples, and truth behind its own method."""
 
 import copy
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,9 @@ from iseg_cli.samples import IGNORE, Category, LabelSet, Mask, Sample, SourceIds
 
 DOCS = "see docs/datasets.md"
 """How the sentence of an error about a folder's layout ends."""
+
+_LONGEST_NAME = 255 - len(".png")
+"""How many bytes a part of an id may have, so that file systems can hold its mask."""
 
 R = TypeVar("R", bound="Reader")
 
@@ -207,4 +211,6 @@ def _fault_of_name(image_id: str, root: Path) -> str | None:
     path = PurePosixPath(image_id)
     if path.is_absolute() or ".." in path.parts or "\\" in image_id or not path.name:
         return f"{root} lists an image {image_id!r}, which is no name within the dataset; rename it"
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+        return f"{root} lists an image {image_id[:40]!r}..., whose name is too long; shorten it"
     return None

@@ -1,5 +1,7 @@
 """PASCAL-Context: the images of VOC 2010 with every pixel labelled, as 59 classes or as 60."""
 
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,9 +15,11 @@ from iseg_cli.readers.base import (
     require_label_set,
     require_split,
 )
-from iseg_cli.readers.images import load_labels
-from iseg_cli.readers.lists import read_ids
+from iseg_cli.readers.images import IMAGE_SUFFIXES, load_labels
+from iseg_cli.readers.lists import missing_image, read_ids
+from iseg_cli.readers.stems import Stems
 from iseg_cli.readers.tables import load_label_set
+from iseg_cli.samples import Sample
 
 SPLITS = ("train", "val")
 LABEL_SETS = ("context-59", "context-60")
@@ -34,19 +38,22 @@ class ContextReader(Reader):
 
     def __init__(self, root: Path, *, split: str = "val", label_set: str = "context-59") -> None:
         require_label_set(label_set, LABEL_SETS, name=self.name)
-        self._images = require_folder(root / "JPEGImages", what="with the images of VOC 2010")
+        folder = require_folder(root / "JPEGImages", what="with the images of VOC 2010")
+        images = Stems(folder, IMAGE_SUFFIXES)
         lists = require_folder(
             root / "ImageSets" / "SegmentationContext",
             what="with the lists of PASCAL-Context's splits",
         )
         known = sorted(path.stem for path in lists.glob("*.txt"))
         require_split(split, known, name=f"{self.name} in {root}")
+        self._list = lists / f"{split}.txt"
         super().__init__(
             root,
             split=split,
             label_set=load_label_set(label_set),
-            image_ids=read_ids(lists / f"{split}.txt"),
+            image_ids=read_ids(self._list, images),
         )
+        self._files = images.resolve(self.image_ids)
 
     @property
     def has_truth(self) -> bool:
@@ -54,10 +61,30 @@ class ContextReader(Reader):
         return (self.root / "SegmentationClassContext").is_dir()
 
     def image_path(self, image_id: str) -> Path:
-        """Return JPEGImages/<id>.jpg."""
-        return self._images / f"{image_id}.jpg"
+        """Return the file in JPEGImages, or <id>.jpg where there is none."""
+        return self._files.get(image_id) or self.root / "JPEGImages" / f"{image_id}.jpg"
+
+    def sample(self, image_id: str) -> Sample:
+        """Return the image to segment; DataError where the list names an image that is missing."""
+        sample = super().sample(image_id)
+        if image_id not in self._files and not sample.image_path.is_file():
+            raise missing_image(self._list, image_id, self.root / "JPEGImages")
+        return sample
+
+    def part(self, image_ids: Sequence[str]) -> "ContextReader":
+        """Return a reader of some of the images, which knows the files of these alone."""
+        part = super().part(image_ids)
+        part._files = {i: self._files[i] for i in image_ids if i in self._files}
+        part._masks = {i: self._masks[i] for i in image_ids if i in self._masks}
+        return part
 
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
-        path = self.root / "SegmentationClassContext" / f"{image_id}.png"
+        folder = self.root / "SegmentationClassContext"
+        path = self._masks.get(image_id) or folder / f"{image_id}.png"
         labels = relabel(load_labels(path), self.label_set, path, last=LAST_LABEL, name=self.name)
         return labels, path
+
+    @cached_property
+    def _masks(self) -> dict[str, Path]:
+        """The masks of the split's images, by id."""
+        return Stems(self.root / "SegmentationClassContext", (".png",)).resolve(self.image_ids)

@@ -1,5 +1,6 @@
 """Any folder of images, with the categories that its owner names."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -9,11 +10,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError
+from iseg_cli.names import is_background, name_key, nfc
 from iseg_cli.readers.base import Reader, first_existing, require_folder, require_split
 from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.listing import Listing, list_images, named
 from iseg_cli.readers.tables import load_label_set, voc_color
-from iseg_cli.samples import Category, LabelSet
+from iseg_cli.samples import IGNORE, Category, LabelSet
 
 SPLITS = ("all",)
 
@@ -73,6 +75,12 @@ class FolderReader(Reader):
         part._files = {image_id: self._files[image_id] for image_id in image_ids}
         return part
 
+    def with_categories(self, names: Sequence[str]) -> "FolderReader":
+        """Return a reader of the same images with other categories; SettingsError as for them."""
+        other = copy.copy(self)
+        other.label_set = label_set_of(names)
+        return other
+
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self._truth_folder is None:
             raise DataError(f"the folder {self.root} came without a folder of masks")
@@ -82,15 +90,29 @@ class FolderReader(Reader):
 
 
 def label_set_of(names: Sequence[str]) -> LabelSet:
-    """Return a label set of the names given, numbered from 1, which are their prompts as well."""
-    words = [" ".join(name.split()) for name in names]
-    if "" in words or "background" in words:
+    """Return a label set of the names given, numbered from 1, which are their prompts as well.
+
+    SettingsError for a name that is empty, that means the background, or that is given twice (case
+    makes no difference), and for more names than a mask has labels.
+    """
+    words = [nfc(" ".join(name.split())) for name in names]
+    if "" in words:
+        raise SettingsError("a category needs a name; leave the empty one out")
+    if named := [word for word in words if is_background(word)]:
         raise SettingsError(
-            "a category needs a name, and `background` is there without being named"
+            f"{named[0]!r} is no category; the background is there without being named"
         )
-    if len(set(words)) != len(words):
-        twice = next(word for word in words if words.count(word) > 1)
-        raise SettingsError(f"the category {twice!r} was named twice")
+    first: dict[str, str] = {}
+    for word in words:
+        other = first.get(name_key(word))
+        first[name_key(word)] = word
+        if other is not None:
+            same = "" if other == word else f", as {other!r}; case makes no difference"
+            raise SettingsError(f"the category {word!r} was named twice{same}")
+    if len(words) > IGNORE - 1:
+        raise SettingsError(
+            f"{len(words)} categories were named; a mask has labels for {IGNORE - 1} at most"
+        )
     return LabelSet(
         name="folder",
         categories=tuple(

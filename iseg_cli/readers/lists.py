@@ -1,19 +1,108 @@
 """Lists of images, as datasets keep them for their splits: a text file with an image a line."""
 
-from pathlib import Path, PurePosixPath
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 from iseg_cli.errors import DataError
+from iseg_cli.readers.images import IMAGE_SUFFIXES
+from iseg_cli.readers.stems import Stems
+from iseg_cli.textfile import numbered_lines, read_text
+
+_FLAGS = ("1", "0", "-1")
+"""What VOC's lists of one class say behind an id: there, there but difficult, not there."""
 
 
-def read_ids(path: Path) -> list[str]:
-    """Return the ids of a list: each line's first word, or its stem where that is a path.
+def read_ids(path: Path, images: Stems | None = None) -> list[str]:
+    """Return the ids of a list, in its order.
 
-    VOC's lists of train_aug go about as `/JPEGImages/<id>.jpg /SegmentationClassAug/<id>.png`.
-    DataError, naming the file, if it cannot be read.
+    A line may be an id or a file's name, in quotes or not, below a folder or not; what stands
+    behind it, such as its mask, is passed over, and so are comments (`#`) and images that VOC's
+    flag -1 says have nothing of the class. Where a name may be read in several ways, it is the one
+    that an image has.
+
+    Args:
+        path: the list.
+        images: the folder of the images; None where names cannot be compared with files.
+
+    Raises:
+        DataError: naming the file, if it cannot be read.
     """
+    ids = []
+    for _, line in numbered_lines(read_text(path, "list of images")):
+        image_id = _id_of(line, images)
+        if image_id is not None:
+            ids.append(image_id)
+    return ids
+
+
+def _id_of(line: str, images: Stems | None) -> str | None:
+    """Return the id in a line, None for a comment and for an image without the class."""
+    for name, rest in _readings(line):
+        for candidate in _names(name, images):
+            if images is not None and images.find(candidate) is not None:
+                return None if rest == "-1" else images.split(candidate)[0]
+    if line.startswith("#"):
+        return None
+    name, rest = _likeliest(line)
+    return None if rest == "-1" else _stem(name)
+
+
+def _readings(line: str) -> Iterator[tuple[str, str]]:
+    """Yield what may be a line's name, and the rest: the whole line, quoted, then more words."""
+    yield line, ""
+    if line[0] in "\"'":
+        yield _unquoted(line)
+    words = line.split()
+    # The more words, the likelier: `my cat 1` is no `my`.
+    for count in range(len(words) - 1, 0, -1):
+        yield " ".join(words[:count]), " ".join(words[count:])
+
+
+def _unquoted(line: str) -> tuple[str, str]:
+    """Return the text in the quotes that begin a line, and the rest behind them."""
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no readable list of images: {error}") from error
-    first_words = [line.split()[0] for line in lines if line.strip()]
-    return [PurePosixPath(word).stem if word.startswith("/") else word for word in first_words]
+        cells = next(csv.reader([line], delimiter=" ", quotechar=line[0]))
+    except csv.Error:
+        return line, ""
+    return cells[0].strip(), " ".join(cells[1:]).strip()
+
+
+def _likeliest(line: str) -> tuple[str, str]:
+    """Return the name and the rest of a line that names no image.
+
+    Behind an id stand a flag, numbers or paths; other words belong to a name with blanks.
+    """
+    if line[0] in "\"'":
+        return _unquoted(line)
+    first, *rest = line.split()
+    if all(word in _FLAGS or word.isdecimal() or "/" in word or "." in word for word in rest):
+        return first, " ".join(rest)
+    return line, ""
+
+
+def _names(name: str, images: Stems | None) -> Iterator[str]:
+    """Yield a name as it is, with slashes alone, and without the folders down to the images'."""
+    yield name
+    plain = name.replace("\\", "/")
+    while plain.startswith(("./", "/")):
+        plain = plain.removeprefix(".").lstrip("/")
+    yield plain
+    if images is not None:
+        parts = plain.split("/")
+        for place, part in enumerate(parts):
+            if part == images.folder.name:
+                yield "/".join(parts[place + 1 :])
+
+
+def _stem(name: str) -> str:
+    """Return the id of a name that no image has, for the sentence that says so."""
+    stem, ending = os.path.splitext(name)
+    stem = stem if ending.lower() in IMAGE_SUFFIXES else name
+    return stem.rpartition("/")[2] if stem.startswith("/") else stem
+
+
+def missing_image(path: Path, image_id: str, folder: Path) -> DataError:
+    """Return the error for an image that a list has and its folder of images lacks."""
+    return DataError(f"{path} lists {image_id}, but {folder} has no such image")

@@ -1,5 +1,6 @@
 """Label sets as data: `datasets/<name>.yaml`, one line per category."""
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -8,11 +9,16 @@ from typing import Any
 import yaml
 
 from iseg_cli.errors import DataError, SettingsError, suggestion
+from iseg_cli.names import is_background
 from iseg_cli.resources import data_folder, label_table_path
 from iseg_cli.samples import Category, LabelSet
+from iseg_cli.textfile import read_text
 
 _TABLE_KEYS = ("name", "background", "background_words", "categories")
-_CATEGORY_KEYS = ("id", "name", "prompt", "focus", "color", "source_ids")
+_CATEGORY_KEYS = ("id", "name", "prompt", "focus", "color", "source_ids", "synonyms")
+
+# What PyYAML raises for texts that only look like YAML, beside its own YAMLError.
+_NO_YAML = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
 def voc_color(label: int) -> tuple[int, int, int]:
@@ -47,34 +53,47 @@ def load_label_set(name: str) -> LabelSet:
 
 def read_label_set(path: Path) -> LabelSet:
     """Read a category table; DataError, naming the file and the line's category, if it is amiss."""
-    try:
-        table = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path} is no readable YAML file: {error}") from error
-    table = _checked(table, _TABLE_KEYS, where=str(path), required=("name", "categories"))
-    rows = table["categories"]
-    if not isinstance(rows, str | list):
-        raise DataError(f"{path}: categories must be a list, or the name of the table that has it")
+    table = _read(path)
     background = table.get("background", 0)
     if background is not None and not _is_label(background):
         raise DataError(f"{path}: background must be a label from 0 to 254, or null")
     words = table.get("background_words", [])
     if not _is_list_of(words, str):
         raise DataError(f"{path}: background_words must be a list of words")
-    return LabelSet(
-        name=str(table["name"]),
-        categories=_categories(rows, path),
-        background=background,
-        background_words=tuple(words),
-    )
+    categories = _categories(table["categories"], path)
+    named = next((c.name for c in categories if is_background(c.name)), None)
+    if named is not None and background is not None:
+        raise DataError(f"{path}: {named!r} is no category; `background` says which label it has")
+    try:
+        return LabelSet(str(table["name"]), categories, background, tuple(words))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
-def _categories(rows: str | list[object], path: Path) -> tuple[Category, ...]:
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a table's YAML file holds, with the keys that it needs."""
+    try:
+        table = yaml.safe_load(read_text(path, "YAML file"))
+        json.dumps(table, ensure_ascii=False, default=str).encode()  # it may hold half characters
+    except (*_NO_YAML, yaml.YAMLError) as error:
+        raise DataError(f"{path} is no readable YAML file: {error}") from error
+    return _checked(table, _TABLE_KEYS, where=str(path), required=("name", "categories"))
+
+
+def _categories(rows: object, path: Path) -> tuple[Category, ...]:
     """Return the categories of a list, or those of the table of that name beside this one."""
     if isinstance(rows, str):
         if rows == path.stem:
             raise DataError(f"{path}: its categories cannot be those of itself")
-        return read_label_set(path.with_name(f"{rows}.yaml")).categories
+        if rows != Path(rows).name:
+            raise DataError(f"{path}: categories {rows!r} is no name of a table beside this one")
+        other = path.with_name(f"{rows}.yaml")
+        rows = _read(other)["categories"]
+        if isinstance(rows, str):
+            raise DataError(f"{path}: {other} has no list of categories either; name one that has")
+        path = other
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: categories must be a list, or the name of the table that has it")
     return tuple(sorted((_category(row, path) for row in rows), key=lambda c: c.id))
 
 
@@ -84,18 +103,24 @@ def _category(row: object, path: Path) -> Category:
     entry = _checked(row, _CATEGORY_KEYS, where=where, required=("id", "name", "color"))
     name, color, sources = entry["name"], entry["color"], entry.get("source_ids", [])
     prompt, focus = entry.get("prompt", name), entry.get("focus", "")
+    synonyms = entry.get("synonyms", [])
     if not _is_label(entry["id"]):
         raise DataError(f"{where}: id must be a whole number from 0 to 254")
     if not all(isinstance(text, str) for text in (name, prompt, focus)) or not prompt.strip():
         raise DataError(f"{where}: name, prompt and focus must be words")
+    if not name.strip():
+        raise DataError(f"{where}: a category needs a name")
     if not set(focus.split()) <= set(prompt.split()):
         raise DataError(f"{where}: focus {focus!r} must be words of its prompt {prompt!r}")
     if not (_is_list_of(color, int) and len(color) == 3 and all(0 <= c <= 255 for c in color)):
         raise DataError(f"{where}: color must be three numbers from 0 to 255")
-    if not _is_list_of(sources, int):
-        raise DataError(f"{where}: source_ids must be a list of whole numbers")
+    if not (_is_list_of(sources, int) and all(0 <= source <= 255 for source in sources)):
+        raise DataError(f"{where}: source_ids must be a list of whole numbers from 0 to 255")
+    if not _is_list_of(synonyms, str):
+        raise DataError(f"{where}: synonyms must be a list of words")
     red, green, blue = color
-    return Category(entry["id"], name, prompt, focus, (red, green, blue), tuple(sources))
+    ids = tuple(sources)
+    return Category(entry["id"], name, prompt, focus, (red, green, blue), ids, tuple(synonyms))
 
 
 def _checked(

@@ -1,25 +1,31 @@
 """PASCAL VOC 2012, and whatever else is laid out like it (emoji-voc)."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
-from xml.etree import ElementTree
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
+from iseg_cli.names import is_background
 from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
-from iseg_cli.readers.images import load_labels
-from iseg_cli.readers.lists import read_ids
+from iseg_cli.readers.images import IMAGE_SUFFIXES, load_labels
+from iseg_cli.readers.lists import missing_image, read_ids
+from iseg_cli.readers.objects import object_names
+from iseg_cli.readers.stems import Stems
 from iseg_cli.readers.tables import load_label_set, read_label_set
-from iseg_cli.samples import Category
+from iseg_cli.samples import Category, Sample
+
+V = TypeVar("V", bound="VocReader")
 
 TABLE_NAME = "categories.yaml"
 """A category table of a root's own."""
 
 _AUGMENTED = "train_aug"
 _AUGMENTED_LISTS = ("train_aug", "trainaug")
+_MASKS = (".png",)
 
 
 class VocReader(Reader):
@@ -33,50 +39,67 @@ class VocReader(Reader):
     name: ClassVar[str] = "voc"
 
     def __init__(self, root: Path, *, split: str = "train") -> None:
-        require_folder(root / "JPEGImages", what="with the images of VOC's layout")
+        folder = require_folder(root / "JPEGImages", what="with the images of VOC's layout")
+        images = Stems(folder, IMAGE_SUFFIXES)
         table = root / TABLE_NAME
+        self._list, image_ids = _split_ids(root, split, self.name, images)
         super().__init__(
             root,
             split=split,
             label_set=read_label_set(table) if table.is_file() else load_label_set(self.name),
-            image_ids=_split_ids(root, split, self.name),
+            image_ids=image_ids,
         )
+        self._files = images.resolve(self.image_ids)
 
     def image_path(self, image_id: str) -> Path:
-        """Return JPEGImages/<id>.jpg, or the PNG of that name where only that exists."""
-        folder = self.root / "JPEGImages"
-        return first_existing(*(folder / f"{image_id}{end}" for end in (".jpg", ".jpeg", ".png")))
+        """Return the file in JPEGImages, or <id>.jpg where there is none."""
+        return self._files.get(image_id) or self.root / "JPEGImages" / f"{image_id}.jpg"
+
+    def sample(self, image_id: str) -> Sample:
+        """Return the image to segment; DataError where the list names an image that is missing."""
+        sample = super().sample(image_id)
+        if image_id not in self._files and not sample.image_path.is_file():
+            raise missing_image(self._list, image_id, self.root / "JPEGImages")
+        return sample
+
+    def part(self: V, image_ids: Sequence[str]) -> V:
+        """Return a reader of some of the images, which knows the files of these alone."""
+        part = super().part(image_ids)
+        part._files = {i: self._files[i] for i in image_ids if i in self._files}
+        part._masks = {i: self._masks[i] for i in image_ids if i in self._masks}
+        return part
 
     @cached_property
     def has_truth(self) -> bool:
         """Whether any image of the split has a mask."""
-        return any(self._mask_path(image_id).is_file() for image_id in self.image_ids)
+        return bool(self._masks)
 
     def annotated(self, image_id: str) -> tuple[Category, ...]:
         """Return the categories of the objects in Annotations/<id>.xml, difficult ones included."""
         self._require(image_id)
-        path = self.root / "Annotations" / f"{image_id}.xml"
+        folder = self.root / "Annotations"
+        path = first_existing(*(folder / f"{image_id}{end}" for end in (".xml", ".XML")))
+        names = {name for name in object_names(path) if not is_background(name)}
         try:
-            document = ElementTree.parse(path)
-        except (OSError, ElementTree.ParseError) as error:
-            raise DataError(f"{path} is no readable annotation: {error}") from error
-        # Only the objects' own names: parts (head, hand, foot) have names as well.
-        names = {(element.text or "").strip() for element in document.iterfind("object/name")}
-        try:
-            categories = [self.label_set.by_name(name) for name in names]
+            categories = {self.label_set.by_name(name) for name in names}
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         return tuple(sorted(categories, key=lambda category: category.id))
 
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
-        path = self._mask_path(image_id)
+        path = self._masks.get(image_id) or self._mask_folders[0] / f"{image_id}.png"
         return load_labels(path), path
 
-    def _mask_path(self, image_id: str) -> Path:
+    @property
+    def _mask_folders(self) -> list[Path]:
         folders = [self.root / "SegmentationClass", self.root / "SegmentationClassAug"]
-        if self.split in _AUGMENTED_LISTS:
-            folders.reverse()
-        return first_existing(*(folder / f"{image_id}.png" for folder in folders))
+        return folders[::-1] if self.split in _AUGMENTED_LISTS else folders
+
+    @cached_property
+    def _masks(self) -> dict[str, Path]:
+        """The masks of the split's images, by id."""
+        first, second = (Stems(f, _MASKS).resolve(self.image_ids) for f in self._mask_folders)
+        return second | first
 
 
 class EmojiVocReader(VocReader):
@@ -85,19 +108,28 @@ class EmojiVocReader(VocReader):
     name: ClassVar[str] = "emoji-voc"
 
 
-def _split_ids(root: Path, split: str, name: str) -> list[str]:
-    lists = require_folder(root / "ImageSets" / "Segmentation", what="with the lists of splits")
+def _split_ids(root: Path, split: str, name: str, images: Stems) -> tuple[Path, list[str]]:
+    """Return a split's list, or the folder of masks in its place, and the ids."""
+    lists = root / "ImageSets" / "Segmentation"
+    if not lists.is_dir():
+        main = lists.with_name("Main")
+        raise DatasetNotFoundError(
+            f"there is no folder {lists} with the lists of splits"
+            + (f", only {main}; copy a list of images from there" if main.is_dir() else "")
+            + f"; pass --root, or {DOCS}, or pass --dataset folder --root {images.folder} "
+            "for every image"
+        )
     known = sorted(path.stem for path in lists.glob("*.txt"))
     if split == _AUGMENTED:
         for stem in _AUGMENTED_LISTS:
             if stem in known:
-                return read_ids(lists / f"{stem}.txt")
-        return _augmented_ids(root, lists)
+                return lists / f"{stem}.txt", read_ids(lists / f"{stem}.txt", images)
+        return root / "SegmentationClassAug", _augmented_ids(root, lists, images)
     require_split(split, known, name=f"{name} in {root}")
-    return read_ids(lists / f"{split}.txt")
+    return lists / f"{split}.txt", read_ids(lists / f"{split}.txt", images)
 
 
-def _augmented_ids(root: Path, lists: Path) -> list[str]:
+def _augmented_ids(root: Path, lists: Path, images: Stems) -> list[str]:
     """Return the ids of all masks in SegmentationClassAug but those of `val`, sorted."""
     masks = root / "SegmentationClassAug"
     val = lists / "val.txt"
@@ -106,5 +138,5 @@ def _augmented_ids(root: Path, lists: Path) -> list[str]:
             f"split {_AUGMENTED} needs {lists / 'train_aug.txt'}, "
             f"or the folder {masks} together with {val}; {DOCS}"
         )
-    held_out = set(read_ids(val))
-    return sorted(path.stem for path in masks.glob("*.png") if path.stem not in held_out)
+    held_out = set(read_ids(val, images))
+    return [stem for stem in Stems(masks, _MASKS).stems() if stem not in held_out]

@@ -9,6 +9,7 @@ from iseg_cli.errors import SettingsError
 from iseg_cli.labels import LabelSource
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import middle_square
+from iseg_cli.readers.folder import FolderReader
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.samples import LabelSet, Mask
 
@@ -20,13 +21,25 @@ def open_reader(settings: Settings) -> Reader:
         SettingsError: an unknown dataset, or a folder without categories.
         DatasetNotFoundError: no dataset where it was looked for.
     """
-    return open_dataset(
+    wants = _is_folder_without_categories(settings)
+    if wants and not settings.labels.startswith("file:"):
+        raise SettingsError(
+            'the dataset folder needs categories; pass --categories "cat, dog", --label-set NAME '
+            "for those of a table, or --labels file:PATH"
+        )
+    reader = open_dataset(
         settings.dataset,
         root=settings.root,
         split=settings.split,
         label_set=settings.label_set,
-        categories=_folder_categories(settings),
+        categories=settings.categories,
     )
+    if not wants or not isinstance(reader, FolderReader):
+        return reader
+    path = Path(settings.labels.removeprefix("file:")).expanduser()
+    if names := labels.names_in_file(path, reader):
+        return reader.with_categories(names)
+    raise SettingsError(f"{path} names no category; pass --categories or --label-set NAME")
 
 
 def asks_clip(settings: Settings) -> bool:
@@ -47,6 +60,7 @@ def label_source(settings: Settings, reader: Reader) -> LabelSource:
     return labels.choose(
         settings.labels,
         label_set=reader.label_set,
+        images=reader,
         truth=_seen_truth(settings, reader) if reader.has_truth else None,
         annotated=reader.annotated,
         annotation_notes=reader.annotation_notes,
@@ -76,15 +90,8 @@ def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
     return lambda image_id: Mask(middle_square(reader.truth(image_id).labels))
 
 
-def _folder_categories(settings: Settings) -> tuple[str, ...] | None:
-    """Return the categories of the dataset `folder`, from the settings or the file of labels."""
-    if settings.dataset != "folder" or settings.categories or settings.label_set:
-        return settings.categories
-    if settings.task == "unsupervised":
-        return None
-    if settings.labels.startswith("file:"):
-        return labels.names_in_file(Path(settings.labels.removeprefix("file:")).expanduser())
-    raise SettingsError(
-        'the dataset folder needs categories; pass --categories "cat, dog", --label-set NAME for '
-        "those of a table, or --labels file:PATH"
+def _is_folder_without_categories(settings: Settings) -> bool:
+    """Tell whether the settings name no categories where the dataset and the task need some."""
+    return settings.dataset == "folder" and not (
+        settings.categories or settings.label_set or settings.task == "unsupervised"
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from iseg_cli.errors import SettingsError
+from iseg_cli.names import name_key
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.tables import voc_color
 from iseg_cli.samples import Category, LabelSet
@@ -77,8 +78,8 @@ def label_set_for(names: Sequence[str], known: LabelSet) -> LabelSet:
         SettingsError: an empty name, `background`, or a category named twice.
     """
     named = label_set_of(names).categories
-    by_words = {word: c for c in known.categories for word in (c.prompt, c.name)}
-    found = [by_words.get(category.name) for category in named]
+    by_words = {name_key(w): c for c in known.categories for w in (c.prompt, c.name)}
+    found = [by_words.get(name_key(category.name)) for category in named]
     kept = [category for category in found if category is not None]
     if len(set(kept)) != len(kept):
         twice = next(category for category in kept if kept.count(category) > 1)

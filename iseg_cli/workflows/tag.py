@@ -152,6 +152,7 @@ def _truth(spec: str | None, reader: Reader) -> labels.LabelSource | None:
     return labels.choose(
         spec or "masks",
         label_set=reader.label_set,
+        images=reader,
         truth=reader.truth if reader.has_truth else None,
         annotated=reader.annotated,
         annotation_notes=reader.annotation_notes,

@@ -1,0 +1,123 @@
+"""Which image of a dataset a name in a file means: its id, its path, or its file's name."""
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from iseg_cli.errors import DataError
+from iseg_cli.names import nfc
+
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".avif", ".heic", ".heif", ".jp2"),
+)
+"""Endings, in lower case, that a name in a file may have whatever its image's own ending is."""
+
+
+class Images(Protocol):
+    """The images of a dataset's split; every reader is one."""
+
+    root: Path
+    split: str
+    image_ids: tuple[str, ...]
+
+    def image_path(self, image_id: str) -> Path:
+        """Return the file of an image."""
+        ...
+
+
+class ImageFinder:
+    """Finds images by the names that files of labels use for them.
+
+    The id comes first. Then come the path below the dataset's root, whole or from any of its
+    folders on, and the file's name alone; each with its ending or without. Backslashes, `./` in
+    front, the case of the ending and the Unicode form make no difference.
+    """
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self._ids = frozenset(images.image_ids)
+
+    def __call__(self, name: str) -> str | None:
+        """Return the id of the image that a name means, None where there is none.
+
+        DataError if several images have the name.
+        """
+        found = self.every(name)
+        if len(found) > 1:
+            raise DataError(
+                f"{name!r} may be the image {found[0]!r} or {found[1]!r}; "
+                f"write the path below {self.images.root}"
+            )
+        return found[0] if found else None
+
+    def every(self, name: str) -> Sequence[str]:
+        """Return the ids of all images that a name may mean, the closest way of naming alone."""
+        if name in self._ids:
+            return (name,)
+        plain = self._plain(name)
+        stem, ending = os.path.splitext(plain)
+        for form in (plain, stem) if ending in ENDINGS else (plain,):
+            if found := self._whole.get(form) or self._ends_of(form):
+                return found
+        return ()
+
+    def first_words(self, text: str) -> tuple[str, str] | None:
+        """Return the first words of a text that mean an image, and the rest of the text.
+
+        As few words as mean one are taken; None where no beginning does.
+        """
+        words = text.split(" ")
+        for count in range(1, len(words) + 1):
+            head = " ".join(words[:count])
+            if head and self.every(head):
+                return head, " ".join(words[count:]).strip()
+        return None
+
+    def _plain(self, name: str) -> str:
+        """Return a name as `_forms` writes names: composed, slashes, the ending in lower case."""
+        plain = nfc(name.strip()).replace("\\", "/")
+        root = nfc(self.images.root.as_posix()).rstrip("/") + "/"
+        plain = plain.removeprefix(root)
+        while plain.startswith(("./", "/")):
+            plain = plain.removeprefix(".").lstrip("/")
+        return _lower_ending(plain)
+
+    @cached_property
+    def _whole(self) -> dict[str, tuple[str, ...]]:
+        """The images by id and by their path below the root, with and without ending."""
+        found: dict[str, tuple[str, ...]] = {}
+        for image_id, forms in self._forms():
+            for form in forms:
+                found[form] = (*found.get(form, ()), image_id)
+        return found
+
+    @cached_property
+    def _by_last(self) -> dict[str, list[tuple[str, str]]]:
+        """The images by the last part of their paths, each with the whole path."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        root = nfc(self.images.root.resolve().as_posix())
+        for image_id, forms in self._forms():
+            for form in forms:
+                found.setdefault(form.rpartition("/")[2], []).append((image_id, f"{root}/{form}"))
+        return found
+
+    def _ends_of(self, form: str) -> Sequence[str]:
+        """Return the images whose path ends in some folders and a name."""
+        paths = self._by_last.get(form.rpartition("/")[2], ())
+        return list(dict.fromkeys(i for i, path in paths if path.endswith(f"/{form}")))
+
+    def _forms(self) -> Iterator[tuple[str, set[str]]]:
+        root = f"{self.images.root}{os.sep}"
+        for image_id in self.images.image_ids:
+            path = str(self.images.image_path(image_id)).removeprefix(root).replace(os.sep, "/")
+            stem, ending = os.path.splitext(path)
+            own = {image_id, f"{image_id}{ending}", path, stem}
+            yield image_id, {_lower_ending(nfc(form)) for form in own}
+
+
+def _lower_ending(name: str) -> str:
+    stem, ending = os.path.splitext(name)
+    return stem + ending.lower()

@@ -1,0 +1,60 @@
+"""Text files as users bring them: byte order marks, line ends, encodings; JSON."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from iseg_cli.errors import DataError
+
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_text(path: Path, kind: str) -> str:
+    """Return a text file's content without its byte order mark.
+
+    Args:
+        path: the file, in UTF-8.
+        kind: what the file is, as errors call it: `file of labels`, `list of images`.
+
+    Raises:
+        DataError: a file that is missing, cannot be read or is no text in UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"there is no {kind} {path}") from error
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        raise DataError(f"{path} is no readable {kind}: {error}") from error
+    if data.startswith(_UTF_16):
+        raise DataError(f"{path} is no readable {kind}: it is UTF-16; save it as UTF-8")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no readable {kind}: {error}; save it as UTF-8") from error
+    if "\0" in text:
+        raise DataError(f"{path} is no readable {kind}: it holds zero bytes; save it as UTF-8")
+    return text
+
+
+def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not empty, stripped, each with its number from 1 on."""
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        if stripped := line.strip():
+            yield number, stripped
+
+
+def parse_json(
+    text: str, path: Path, *, of_object: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
+    """Return what JSON holds, `of_object` making each object of its pairs; DataError for no JSON.
+
+    Texts that no file can hold (half a surrogate pair) are no JSON here.
+    """
+    try:
+        content = json.loads(text, object_pairs_hook=of_object)
+        json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no readable JSON file: {error}") from error
+    return content
