@@ -15,7 +15,8 @@ from iseg_cli.readers.base import (
     require_label_set,
     require_split,
 )
-from iseg_cli.readers.images import IMAGE_SUFFIXES, load_labels
+from iseg_cli.readers.images import load_labels
+from iseg_cli.readers.kinds import IMAGE_SUFFIXES
 from iseg_cli.readers.lists import missing_image, read_ids
 from iseg_cli.readers.stems import Stems
 from iseg_cli.readers.tables import load_label_set

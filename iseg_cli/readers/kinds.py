@@ -11,7 +11,7 @@ _READ = (
     ".jpg .jpeg .jpe .jfif .jfi .jif .pjpeg .pjp .mpo .png .apng .webp .avif .gif .bmp .tif .tiff "
     ".ppm .pgm .pbm .pnm .heic .heif .hif .heics .heifs"
 )
-IMAGE_SUFFIXES = frozenset(_READ.split())
+IMAGE_SUFFIXES = tuple(_READ.split())
 """Endings, in lower case, of the pictures that can be read (HEIC and AVIF where it is possible)."""
 
 _VIDEOS = ".mp4 .mov .m4v .avi .mkv .webm .mpg .mpeg .mts .m2ts .wmv .3gp .flv"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from iseg_cli.errors import DataError
-from iseg_cli.readers.images import IMAGE_SUFFIXES
+from iseg_cli.readers.kinds import IMAGE_SUFFIXES
 from iseg_cli.readers.stems import Stems
 from iseg_cli.textfile import numbered_lines, read_text
 

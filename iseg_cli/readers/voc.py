@@ -11,7 +11,8 @@ from jaxtyping import UInt8
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.names import is_background
 from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
-from iseg_cli.readers.images import IMAGE_SUFFIXES, load_labels
+from iseg_cli.readers.images import load_labels
+from iseg_cli.readers.kinds import IMAGE_SUFFIXES
 from iseg_cli.readers.lists import missing_image, read_ids
 from iseg_cli.readers.objects import object_names
 from iseg_cli.readers.stems import Stems
