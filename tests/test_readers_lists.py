@@ -10,7 +10,7 @@ from layouts import VOC_SPLITS, make_voc, write_image
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.context import ContextReader
-from iseg_cli.readers.images import IMAGE_SUFFIXES
+from iseg_cli.readers.kinds import IMAGE_SUFFIXES
 from iseg_cli.readers.lists import read_ids
 from iseg_cli.readers.stems import Stems
 from iseg_cli.readers.voc import VocReader
