@@ -1,15 +1,20 @@
 """The `categories` of a JSON in COCO's format: joined to a table by name, or made a table."""
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from iseg_cli.errors import DataError, suggestion
-from iseg_cli.readers.coco_values import Identity, identity, number, shown, source_id, text
+from iseg_cli.readers.coco_categories import (
+    CategoryEntry,
+    category_key,
+    class_source_id,
+    compared_name,
+    group_categories,
+)
+from iseg_cli.readers.coco_values import Identity, shown
 from iseg_cli.readers.tables import voc_color
 from iseg_cli.samples import IGNORE, Category, LabelSet
 
@@ -17,19 +22,6 @@ FROM_JSON = "from-json"
 """The label set that consists of the categories of the dataset's own JSON."""
 
 _HINT = "pass --dataset coco --label-set from-json for the classes of the file as they are"
-
-
-@dataclass(frozen=True)
-class CategoryEntry:
-    """A category as a file lists it.
-
-    Attributes:
-        source_id: the id that the file has for it.
-        name: its name, without blanks around; empty where it has none.
-    """
-
-    source_id: Identity
-    name: str
 
 
 @dataclass(frozen=True)
@@ -47,23 +39,6 @@ class Classes:
     labels: Mapping[Identity, int]
     source_ids: Mapping[int, Identity]
     notes: tuple[str, ...] = ()
-
-
-def read_categories(value: Any, path: Path) -> tuple[CategoryEntry, ...] | None:
-    """Return the categories of a file in the order of their ids; None where it has none.
-
-    Records without an id are passed over. DataError, naming the file, if they are no list.
-    """
-    if not value and not isinstance(value, int | str):  # missing, null, empty
-        return None
-    if not isinstance(value, list):
-        raise DataError(f"{path} does not read like COCO's instances: categories is no list")
-    found = []
-    for record in value:
-        own = source_id(record.get("id")) if isinstance(record, dict) else None
-        if own is not None:
-            found.append(CategoryEntry(own, _name(record.get("name"))))
-    return tuple(sorted(found, key=_order))
 
 
 def choose_classes(
@@ -89,10 +64,10 @@ def choose_classes(
                 f"{path} has no categories to make a label set of; add them, or leave out "
                 f"--label-set {FROM_JSON}"
             )
-        return _own_table(_grouped(entries, used, path), used, path)
+        return _own_table(group_categories(entries, used, path), used, path)
     if entries is None:
         return _numbered(used, label_set, path)
-    return _joined(_grouped(entries, used, path), used, label_set, path)
+    return _joined(group_categories(entries, used, path), used, label_set, path)
 
 
 def _numbered(used: Collection[Identity], label_set: LabelSet, path: Path) -> Classes:
@@ -128,14 +103,14 @@ def _joined(
         if known is not None:
             of_label[known.id] += entries
         elif label_set.background is not None and _is_background(name):
-            labels |= dict.fromkeys(map(_key, entries), label_set.background)
+            labels |= dict.fromkeys(map(category_key, entries), label_set.background)
         else:
-            lacking += [entry for entry in entries if _key(entry) in used]
+            lacking += [entry for entry in entries if category_key(entry) in used]
     if lacking:
         raise DataError(_lacking(lacking, label_set, path))
     for label, entries in of_label.items():
-        labels |= dict.fromkeys(map(_key, entries), label)
-    source_ids = {label: _source(entries, used) for label, entries in of_label.items()}
+        labels |= dict.fromkeys(map(category_key, entries), label)
+    source_ids = {label: class_source_id(entries, used) for label, entries in of_label.items()}
     return Classes(label_set, labels, source_ids, tuple(_united(of_label.values(), used, path)))
 
 
@@ -150,52 +125,24 @@ def _own_table(
             "classes; name them or keep those that you need"
         )
     labels: dict[Identity, int] = {
-        _key(entry): 0
+        category_key(entry): 0
         for name, entries in groups.items()
         for entry in entries
         if _is_background(name)
     }
     categories = []
     for label, entries in enumerate(named, start=1):
-        labels |= dict.fromkeys(map(_key, entries), label)
-        name, own = entries[0].name, _source(entries, used)
+        labels |= dict.fromkeys(map(category_key, entries), label)
+        name, own = entries[0].name, class_source_id(entries, used)
         words = " ".join(name.replace("_", " ").split()) or name
         sources = (own,) if isinstance(own, int) else ()
         categories.append(Category(label, name, words, color=voc_color(label), source_ids=sources))
     return Classes(
         LabelSet(FROM_JSON, tuple(categories)),
         labels,
-        {label: _source(entries, used) for label, entries in enumerate(named, start=1)},
+        {label: class_source_id(entries, used) for label, entries in enumerate(named, start=1)},
         tuple(_united(named, used, path)),
     )
-
-
-def _grouped(
-    entries: Iterable[CategoryEntry], used: Collection[Identity], path: Path
-) -> dict[str, list[CategoryEntry]]:
-    """Return categories by what their names are compared by; names differ in more than case.
-
-    DataError for a category of annotations that has no name, or two.
-    """
-    groups: defaultdict[str, list[CategoryEntry]] = defaultdict(list)
-    group_of: dict[Identity, str] = {}
-    for entry in entries:
-        name, key = _compared(entry.name), _key(entry)
-        if key in used and not name:
-            raise DataError(
-                f"{path} gives no name to the category {shown(entry.source_id)} of its "
-                "annotations; write one"
-            )
-        if key not in group_of:
-            group_of[key] = name
-            groups[name].append(entry)
-        elif key in used and group_of[key] != name:
-            raise DataError(
-                f"{path} gives the category id {shown(entry.source_id)} to "
-                f"{shown(groups[group_of[key]][0].name)} and {shown(entry.name)}; "
-                "give each its own"
-            )
-    return dict(groups)
 
 
 def _lacking(entries: Sequence[CategoryEntry], label_set: LabelSet, path: Path) -> str:
@@ -213,47 +160,16 @@ def _united(
     groups: Iterable[Sequence[CategoryEntry]], used: Collection[Identity], path: Path
 ) -> Iterable[str]:
     for entries in groups:
-        both = [entry for entry in entries if _key(entry) in used]
+        both = [entry for entry in entries if category_key(entry) in used]
         if len(both) > 1:
             names = " and ".join(f"{shown(entry.source_id)} ({entry.name})" for entry in both)
             own = shown(both[0].source_id)
             yield f"the categories {names} of {path} are one class, {own} in --rle"
 
 
-def _source(entries: Sequence[CategoryEntry], used: Collection[Identity]) -> Identity:
-    """Return the id of a class: of several, the first that annotations have."""
-    return next((e for e in entries if _key(e) in used), entries[0]).source_id
-
-
-def _key(entry: CategoryEntry) -> Identity:
-    return _identity(entry.source_id)
-
-
-def _identity(own: Identity) -> Identity:
-    found = identity(own)
-    return own if found is None else found
-
-
-def _order(entry: CategoryEntry) -> tuple[bool, int, str]:
-    """Sort integers by their value, before all other ids."""
-    key = _key(entry)
-    return (False, key, "") if isinstance(key, int) else (True, 0, key)
-
-
-def _name(value: Any) -> str:
-    """Return a name with single blanks; a number is the name of a digit's class."""
-    if number(value) is not None and not isinstance(value, str):
-        value = shown(value)
-    return " ".join((text(value) or "").split())
-
-
-def _compared(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
 def _folded(name: str) -> str:
     """Return a name as it is compared with a table's: case, blanks, `_` and `-` do not matter."""
-    return re.sub(r"[\s_-]+", " ", _compared(name)).strip()
+    return re.sub(r"[\s_-]+", " ", compared_name(name)).strip()
 
 
 def _is_background(name: str) -> bool:

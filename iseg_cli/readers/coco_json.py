@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from iseg_cli.errors import DataError
-from iseg_cli.readers.coco_classes import Classes, choose_classes, read_categories
+from iseg_cli.readers.coco_categories import category_key, read_categories
+from iseg_cli.readers.coco_classes import Classes, choose_classes
 from iseg_cli.readers.coco_files import ImageFolders, is_file
 from iseg_cli.readers.coco_images import ImageEntry, ImageList, read_images
 from iseg_cli.readers.coco_shapes import Shape, ShapeError, check_shape
@@ -120,7 +121,7 @@ def load_instances(path: Path, folders: ImageFolders, label_set: LabelSet | None
     content = _load(path)
     images = read_images(_listed(content, "images", path), path, folders)
     categories = read_categories(content.get("categories"), path)
-    known = None if categories is None else {identity(entry.source_id) for entry in categories}
+    known = None if categories is None else {category_key(entry) for entry in categories}
     annotations: dict[str, list[Annotation]] | None = None
     notes = list(images.notes)
     if content.get("annotations") is not None:
@@ -168,7 +169,7 @@ def _listed(content: dict[str, Any], key: str, path: Path) -> list[Any]:
 def _read_annotations(
     records: list[Any],
     images: ImageList,
-    known: set[Identity | None] | None,
+    known: set[Identity] | None,
     path: Path,
     notes: list[str],
 ) -> dict[str, list[Annotation]]:
