@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from iseg_cli import hub
-from iseg_cli.diffusion import loading
+from iseg_cli.diffusion import sources
 from iseg_cli.diffusion.latents import encode
-from iseg_cli.diffusion.loading import LAYOUT, choose_device, choose_dtype, load_model
+from iseg_cli.diffusion.loading import choose_device, choose_dtype, load_model
+from iseg_cli.diffusion.sources import LAYOUT
 from iseg_cli.errors import ModelNotFoundError, SettingsError
 
 CPU = torch.device("cpu")
@@ -209,7 +210,7 @@ def test_offline_the_message_says_what_was_tried(empty_cache):
     with pytest.raises(ModelNotFoundError) as caught:
         load_model("sd2.1-base", device=CPU)
     message = str(caught.value)
-    for part in (loading.SD21_BASE, loading.SD21_BASE_MIRROR, "--model tiny", "hf download"):
+    for part in (sources.SD21_BASE, sources.SD21_BASE_MIRROR, "--model tiny", "hf download"):
         assert part in message
     with pytest.raises(ModelNotFoundError, match="owner/name"):
         load_model("owner/name", device=CPU)
@@ -243,10 +244,10 @@ FILES = [f"{p}/{stem}{end}" for p, stem in PARTS.items() for end in (".bin", ".s
 def test_the_mirror_is_tried_when_the_first_place_fails(
     monkeypatch, random_model_folder, random_model
 ):
-    fake = FakeHub(monkeypatch, {loading.SD21_BASE_MIRROR: FILES}, random_model_folder)
+    fake = FakeHub(monkeypatch, {sources.SD21_BASE_MIRROR: FILES}, random_model_folder)
     model = load_model("sd2.1-base", device=CPU, dtype=torch.float32)
-    assert fake.asked == [loading.SD21_BASE, loading.SD21_BASE_MIRROR]
-    assert {repo for repo, _ in fake.downloaded} == {loading.SD21_BASE_MIRROR}
+    assert fake.asked == [sources.SD21_BASE, sources.SD21_BASE_MIRROR]
+    assert {repo for repo, _ in fake.downloaded} == {sources.SD21_BASE_MIRROR}
     assert model.name == "sd2.1-base"
     assert_same_weights(model.unet, random_model.unet)
 

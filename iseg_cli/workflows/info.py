@@ -7,13 +7,8 @@ import torch
 
 from iseg_cli.clip.loading import CLIP_B16
 from iseg_cli.clip.loading import LAYOUT as CLIP_LAYOUT
-from iseg_cli.diffusion.loading import (
-    LAYOUT,
-    SD21_BASE,
-    SD21_BASE_MIRROR,
-    choose_device,
-    choose_dtype,
-)
+from iseg_cli.diffusion.loading import choose_device, choose_dtype
+from iseg_cli.diffusion.sources import LAYOUT, SD21_BASE, SD21_BASE_MIRROR
 from iseg_cli.errors import DatasetNotFoundError
 from iseg_cli.hub import is_downloaded
 from iseg_cli.readers.registry import DATASETS, find_root

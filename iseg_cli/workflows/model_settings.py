@@ -10,7 +10,7 @@ from typing import Any
 
 from iseg_cli.config import Settings, load_settings
 from iseg_cli.diffusion.layout import Layout, attention_layout
-from iseg_cli.diffusion.loading import unet_config
+from iseg_cli.diffusion.sources import unet_config
 from iseg_cli.settings import CaptureSettings
 
 SD21_LAYOUT = attention_layout({"attention_head_dim": (5, 10, 20, 20)})
