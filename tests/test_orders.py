@@ -1,6 +1,7 @@
 """What a synthetic dataset is planned to hold, and what its labels mean."""
 
 import pytest
+from pictures import Pictures
 
 from iseg_cli.config import load_settings
 from iseg_cli.errors import SettingsError
@@ -87,7 +88,7 @@ def test_names_of_voc_keep_vocs_labels_words_and_colours():
 def test_one_name_of_ones_own_numbers_them_all():
     label_set = label_set_for(["tvmonitor", "red  fox"], VOC)
     assert label_set.categories == (
-        Category(1, "tvmonitor", "tv monitor", "monitor", voc_color(1)),
+        Category(1, "tvmonitor", "tv monitor", "monitor", voc_color(1), (), ("monitor",)),
         Category(2, "red fox", "red fox", color=voc_color(2)),
     )
 
@@ -104,7 +105,7 @@ def test_labels_of_a_table_without_background_are_not_kept():
         (["cat", "cat"], "'cat' was named twice"),
         (["aeroplane", "plane"], "'aeroplane' was named twice"),
         (["cat", " "], "needs a name"),
-        (["background"], "`background` is there without being named"),
+        (["background"], "'background' is no category"),
     ],
 )
 def test_names_that_cannot_be_are_said(names, said):
@@ -122,7 +123,8 @@ def test_the_templates_of_a_preset_name_no_category_themselves(preset, tmp_path)
     path = tmp_path / "prompts.csv"
     lines = [f'{i},"{template.format("bird")}"' for i, template in enumerate(templates)]
     path.write_text("\n".join(lines), "utf-8")
-    found = from_prompts(path, load_label_set(settings.dataset))
+    images = Pictures(*(f"{i}.jpg" for i in range(len(templates))))
+    found = from_prompts(path, load_label_set(settings.dataset), images)
     for i in range(len(templates)):
         named = found(Sample(str(i), data_folder("configs") / f"{i}.jpg"))
         assert [category.name for category in named] == ["bird"], templates[i]

@@ -437,7 +437,7 @@ def test_the_embedded_model_draws_with_its_own_preset(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         ((), "Missing option '--categories'"),
-        (("--categories", " "), "needs a name"),
+        (("--categories", " "), "names no category"),
         (("--categories", "cat, cat"), "named twice"),
         (("--categories", "cat", "--objects", "1-2"), "only 1 were named"),
         (("--categories", "cat", "--objects", "many"), "neither a number such as 1 nor a range"),

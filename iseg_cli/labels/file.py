@@ -105,8 +105,10 @@ def _labels(
             item = int(item)
         if isinstance(item, bool) or not isinstance(item, str | int):
             raise DataError(f"{path}, image {image}: its labels must be a list of names or ids")
-        if item != "":
+        if not isinstance(item, str):
             labels.append(item)
+        elif item.strip():
+            labels.append(item.strip())
     return tuple(labels)
 
 

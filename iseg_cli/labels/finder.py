@@ -39,6 +39,7 @@ class ImageFinder:
     def __init__(self, images: Images) -> None:
         self.images = images
         self._ids = frozenset(images.image_ids)
+        self._asked: dict[str, Sequence[str]] = {}
 
     def __call__(self, name: str) -> str | None:
         """Return the id of the image that a name means, None where there is none.
@@ -57,6 +58,11 @@ class ImageFinder:
         """Return the ids of all images that a name may mean, the closest way of naming alone."""
         if name in self._ids:
             return (name,)
+        if name not in self._asked:
+            self._asked[name] = self._search(name)
+        return self._asked[name]
+
+    def _search(self, name: str) -> Sequence[str]:
         plain = self._plain(name)
         stem, ending = os.path.splitext(plain)
         for form in (plain, stem) if ending in ENDINGS else (plain,):
@@ -70,7 +76,7 @@ class ImageFinder:
         As few words as mean one are taken; None where no beginning does.
         """
         words = text.split(" ")
-        for count in range(1, len(words) + 1):
+        for count in range(1, min(len(words), self._most_words) + 1):
             head = " ".join(words[:count])
             if head and self.every(head):
                 return head, " ".join(words[count:]).strip()
@@ -79,11 +85,14 @@ class ImageFinder:
     def _plain(self, name: str) -> str:
         """Return a name as `_forms` writes names: composed, slashes, the ending in lower case."""
         plain = nfc(name.strip()).replace("\\", "/")
-        root = nfc(self.images.root.as_posix()).rstrip("/") + "/"
-        plain = plain.removeprefix(root)
+        plain = plain.removeprefix(self._root)
         while plain.startswith(("./", "/")):
             plain = plain.removeprefix(".").lstrip("/")
         return _lower_ending(plain)
+
+    @cached_property
+    def _root(self) -> str:
+        return nfc(self.images.root.as_posix()).rstrip("/") + "/"
 
     @cached_property
     def _whole(self) -> dict[str, tuple[str, ...]]:
@@ -93,6 +102,11 @@ class ImageFinder:
             for form in forms:
                 found[form] = (*found.get(form, ()), image_id)
         return found
+
+    @cached_property
+    def _most_words(self) -> int:
+        """How many words the name of an image has at most."""
+        return 1 + max((form.count(" ") for form in self._whole), default=0)
 
     @cached_property
     def _by_last(self) -> dict[str, list[tuple[str, str]]]:

@@ -5,6 +5,7 @@ split at blanks. Lines that are empty or begin with `#` are passed over.
 """
 
 import csv
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,8 @@ class Row:
 
 def separator(line: str) -> str | None:
     """Return what separates a line's cells: the first `,`, `;` or tab outside quotes, or None."""
+    if '"' not in line:
+        return found[0] if (found := re.search("[,;\t]", line)) else None
     quoted, at_start = False, True
     for character in line:
         if quoted:
@@ -58,6 +61,8 @@ def separator(line: str) -> str | None:
 
 def split_line(line: str, delimiter: str, where: str) -> tuple[str, ...]:
     """Return a line's cells without quotes and blanks around them; DataError, naming the line."""
+    if delimiter == " " and '"' not in line:
+        return tuple(line.split())
     try:
         cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
     except csv.Error as error:
@@ -73,7 +78,7 @@ def read_rows(text: str, path: Path, find: ImageFinder) -> list[Row]:
         delimiter = separator(line)
         cells = split_line(line, delimiter or " ", where)
         if delimiter is None:
-            cells = tuple(cell for cell in cells if cell)
+            cells = tuple(cell for cell in cells if cell) or ("",)
         row = _named(Row(where, cells, delimiter is not None, None), find)
         if row.image is not None or not line.startswith("#"):
             rows.append(row)

@@ -46,7 +46,7 @@ def _id_of(line: str, images: Stems | None) -> str | None:
     if line.startswith("#"):
         return None
     name, rest = _likeliest(line)
-    return None if rest == "-1" else _stem(name)
+    return None if rest == "-1" else _stem(name) or None
 
 
 def _readings(line: str) -> Iterator[tuple[str, str]]:
