@@ -15,7 +15,6 @@ from pycocotools.coco import COCO
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
-from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.samples import IGNORE, Category
 
@@ -115,7 +114,7 @@ class CocoReader(Reader):
             # Published masks are called by the number alone: 000000000009.png.
             folder, end = self._masks
             path = first_existing(*(folder / f"{x}{end}" for x in (image_id, image_id[-12:])))
-            return load_labels(path), path
+            return self._read_labels(path), path
         record = self._coco.imgs[self._records[image_id]]
         size = (record["height"], record["width"])
         painted = [

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import UInt8
 
+from iseg_cli.label_images import Legend
 from iseg_cli.readers.base import (
     Reader,
     relabel,
@@ -13,7 +14,6 @@ from iseg_cli.readers.base import (
     require_label_set,
     require_split,
 )
-from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.lists import read_ids
 from iseg_cli.readers.tables import load_label_set
 
@@ -59,5 +59,7 @@ class ContextReader(Reader):
 
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         path = self.root / "SegmentationClassContext" / f"{image_id}.png"
-        labels = relabel(load_labels(path), self.label_set, path, last=LAST_LABEL, name=self.name)
+        legend = Legend.of_sources(self.label_set, last=LAST_LABEL)
+        source_ids = self._read_labels(path, legend)
+        labels = relabel(source_ids, self.label_set, path, last=LAST_LABEL, name=self.name)
         return labels, path

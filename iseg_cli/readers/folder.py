@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.readers.base import Reader, require_folder, require_split
-from iseg_cli.readers.images import IMAGE_SUFFIXES, load_labels
+from iseg_cli.readers.images import IMAGE_SUFFIXES
 from iseg_cli.readers.tables import load_label_set, voc_color
 from iseg_cli.samples import Category, LabelSet
 
@@ -82,7 +82,7 @@ class FolderReader(Reader):
         if self._truth_folder is None:
             raise DataError(f"the folder {self.root} came without a folder of masks")
         path = self._truth_folder / f"{image_id}.png"
-        return load_labels(path), path
+        return self._read_labels(path), path
 
 
 def label_set_of(names: Sequence[str]) -> LabelSet:

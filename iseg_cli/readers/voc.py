@@ -10,7 +10,6 @@ from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
-from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.lists import read_ids
 from iseg_cli.readers.tables import load_label_set, read_label_set
 from iseg_cli.samples import Category
@@ -70,7 +69,7 @@ class VocReader(Reader):
 
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         path = self._mask_path(image_id)
-        return load_labels(path), path
+        return self._read_labels(path), path
 
     def _mask_path(self, image_id: str) -> Path:
         folders = [self.root / "SegmentationClass", self.root / "SegmentationClassAug"]

@@ -39,8 +39,9 @@ def write_rle(path: Path, folder: PredictionFolder, label_set: LabelSet) -> RleS
 
     One entry for each category present in an image: run-length encoded, of score 1. Background
     and ignored pixels have none. Category ids are those of the dataset's own files. Memory does
-    not grow with the number of images.
+    not grow with the number of images. `label_set` is that of the masks.
     """
+    legend = folder.legend(label_set)
     finished = folder.finished()
     image_ids = [i for i in folder.records if i in finished]
     coco_ids = _coco_ids(image_ids)
@@ -48,7 +49,7 @@ def write_rle(path: Path, folder: PredictionFolder, label_set: LabelSet) -> RleS
     with atomic_file(path, shared_name=True) as file:
         file.write(b"[")
         for image_id in image_ids:
-            mask = read_mask(folder.mask_path(image_id))
+            mask = read_mask(folder.mask_path(image_id), legend)
             name = coco_ids[image_id] if coco_ids is not None else image_id
             for entry in _entries(mask, label_set, name):
                 file.write(b",\n" if segments else b"\n")

@@ -9,8 +9,11 @@ from pathlib import Path
 from iseg_cli.errors import DataError, PredictionsError, SettingsError, suggestion
 from iseg_cli.evaluation import MATCHINGS
 from iseg_cli.evaluation.report import Report
+from iseg_cli.label_images import Legend, folder_legend
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.registry import open_dataset
+from iseg_cli.readers.folder import label_set_of
+from iseg_cli.readers.registry import DATASETS, open_dataset
+from iseg_cli.readers.tables import label_set_names, load_label_set
 from iseg_cli.storage import (
     SYNTHESIS,
     PredictionFolder,
@@ -19,8 +22,9 @@ from iseg_cli.storage import (
     png_size,
     write_atomically,
 )
-from iseg_cli.workflows.protocol import describe
+from iseg_cli.workflows.protocol import count_by_color, describe
 from iseg_cli.workflows.scoring import score, suitable_workers
+from iseg_cli.workflows.segment_labels import segment_label_set
 
 
 @dataclass(frozen=True)
@@ -111,12 +115,15 @@ def evaluate(
         raise PredictionsError(_incomplete(predictions, masks))
     if not masks.paths:
         raise PredictionsError(f"{predictions} has no mask of split {reader.split}")
+    by_color: set[Path] = set()
     matrix = score(
         masks.paths,
         reader,
         matching,
         crop_side=info.crop_side if info else None,
         workers=workers or _suitable_workers(masks),
+        legend=_legend(predictions, folder, reader, matching),
+        by_color=by_color,
     )
     report = Report.of_labels(
         matrix,
@@ -129,6 +136,7 @@ def evaluate(
             images=len(masks.paths),
             missing=len(masks.missing),
             failed=len(masks.failed),
+            by_color=count_by_color(by_color, set(masks.paths.values())),
         ),
     )
     if os.access(predictions, os.W_OK):
@@ -177,6 +185,26 @@ def _open_reader(
         categories=categories,
         truth=truth,
     )
+
+
+def _legend(
+    predictions: Path, folder: PredictionFolder | None, reader: Reader, matching: str
+) -> Legend | None:
+    """Return what the values and colours of masks mean; None where their values alone count."""
+    if folder is None:
+        if matching != "none":
+            return None
+        return folder_legend(predictions, label_set=reader.label_set)
+    info = folder.info
+    if info.task == "unsupervised":
+        return folder.legend(segment_label_set())
+    if info.dataset == reader.name or info.dataset not in DATASETS:
+        return folder.legend(reader.label_set)
+    if info.categories is not None:
+        return folder.legend(label_set_of(info.categories))
+    name = next(iter(DATASETS[info.dataset].label_sets), None)
+    name = info.settings.get("label_set") or name
+    return folder.legend(load_label_set(name) if name in label_set_names() else reader.label_set)
 
 
 def _find_masks(predictions: Path, folder: PredictionFolder | None, reader: Reader) -> _Masks:

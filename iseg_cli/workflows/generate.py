@@ -13,7 +13,7 @@ from iseg_cli.errors import BatchMemoryError, SettingsError
 from iseg_cli.readers.registry import DATASETS, dataset_info
 from iseg_cli.storage import ImageRecord, PredictionFolder, Shard, write_rle
 from iseg_cli.workflows.engines import Engine, LocalEngine
-from iseg_cli.workflows.inputs import label_notes, open_reader
+from iseg_cli.workflows.inputs import color_notes, label_notes, open_reader
 from iseg_cli.workflows.job import Extras
 from iseg_cli.workflows.machine import earlier_batch_size
 from iseg_cli.workflows.plan import RunPlan, mask_labels
@@ -134,6 +134,7 @@ def generate(
                 write_rle(extras.rle, folder, mask_labels(settings, reader))
         written = len(mine) - resumed - len(ledger.failed)
         failed = ledger.failed | reader.refused
+        notes += color_notes(settings, reader)
         return Summary(out, len(mine) + len(refused), resumed, written, failed, notes, smaller)
 
 

@@ -1,5 +1,7 @@
 """The protocol that the figures of an evaluation hold under."""
 
+from collections.abc import Mapping, Set
+from pathlib import Path
 from typing import Any
 
 from iseg_cli.readers.base import Reader
@@ -8,7 +10,14 @@ from iseg_cli.storage import RunInfo
 
 
 def describe(
-    info: RunInfo | None, reader: Reader, matching: str, *, images: int, missing: int, failed: int
+    info: RunInfo | None,
+    reader: Reader,
+    matching: str,
+    *,
+    images: int,
+    missing: int,
+    failed: int,
+    by_color: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Return what the figures depend on, in the order in which a reader asks for it.
 
@@ -19,6 +28,7 @@ def describe(
         images: how many were scored.
         missing: how many that were asked for have no mask.
         failed: how many of them were tried.
+        by_color: how many files were read by their colours, by what they are; None for none.
     """
     return {
         "dataset": reader.name,
@@ -34,11 +44,18 @@ def describe(
         "background": _background(info, reader),
         "ignore_label": IGNORE,
         "matching": matching,
+        **({"read_by_color": dict(by_color)} if by_color else {}),
         "model": dict(info.model) if info else None,
         "seed": info.seed if info else None,
         "dtype": info.dtype if info else None,
         "versions": dict(info.versions) if info else None,
     }
+
+
+def count_by_color(paths: Set[Path], predicted: Set[Path]) -> dict[str, int]:
+    """Return how many files were read by their colours: masks, and files of ground truth."""
+    counts = {"masks": len(paths & predicted), "ground_truth": len(paths - predicted)}
+    return {kind: count for kind, count in counts.items() if count}
 
 
 def _input(info: RunInfo | None) -> str:
