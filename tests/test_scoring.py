@@ -160,9 +160,9 @@ def test_few_parts_are_on_their_way_however_many_there_are(root, workers):
             made.append(number)
             yield Part(reader.part(()), {}, "none", None)
 
-    for taken, pairs in enumerate(scoring._map_parts(parts(), workers), 1):
+    for taken, counted in enumerate(scoring._map_parts(parts(), workers), 1):
         ahead.append(len(made) - taken)
-        assert pairs.sum() == 0
+        assert counted.pairs.sum() == 0
     assert len(ahead) == len(made) == 60
     assert max(ahead) <= 2 * max(workers, 4)  # a single process has four threads
 
@@ -188,7 +188,7 @@ def test_workers_load_no_torch(root, masks):
     reader = VocReader(root).part(IDS[:2])
     paths = {image_id: masks / f"{image_id}.png" for image_id in reader.image_ids}
     with Processes(1) as pool:
-        pairs = pool.submit(count_part, Part(reader, paths, "image", None)).result()
+        pairs = pool.submit(count_part, Part(reader, paths, "image", None)).result().pairs
         loaded = pool.submit(eval, "sorted(__import__('sys').modules)").result()
     assert pairs.sum() == sum((truth_labels(n) != 255).sum() for n in range(2))
     assert "numpy" in loaded
@@ -249,12 +249,25 @@ def test_a_number_of_workers_that_is_none_is_refused(masks, root, workers):
 # --- the end --------------------------------------------------------------------------------------
 
 
+WAIT_FOR_A_PIPE = """
+import pathlib
+read = pathlib.Path.read_bytes
+def read_late(path):
+    if path.name == {mask!r}:
+        open({pipe!r}).read()
+    return read(path)
+pathlib.Path.read_bytes = read_late
+"""
+
+
 @pytest.fixture
-def stuck(masks, root):
-    """An evaluation in a terminal's process group, one of whose workers waits for a file."""
-    pipe = masks / f"{IDS[PART + 1]}.png"
-    pipe.unlink()
+def stuck(masks, root, tmp_path):
+    """An evaluation in a terminal's process group, one of whose workers waits for a mask."""
+    pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
+    (tmp_path / "site").mkdir()
+    waiting = WAIT_FOR_A_PIPE.format(mask=f"{IDS[PART + 1]}.png", pipe=str(pipe))
+    (tmp_path / "site" / "sitecustomize.py").write_text(waiting)
     command = [sys.executable, "-m", "iseg_cli", "evaluate", str(masks)]
     process = subprocess.Popen(
         [*command, "--dataset", "voc", "--root", str(root), "--workers", "2"],
@@ -262,6 +275,7 @@ def stuck(masks, root):
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
     )
     writer = wait_for(lambda: opened_for_writing(pipe))
     yield process

@@ -13,7 +13,7 @@ from jaxtyping import Int64, Integer, UInt8
 
 from iseg_cli.errors import DataError
 from iseg_cli.label_images.legend import UNKNOWN, Legend
-from iseg_cli.label_images.png import Pixels, read_pixels
+from iseg_cli.label_images.png import Pixels, counted_pixels, read_pixels
 from iseg_cli.samples import IGNORE, run_starts, voc_color
 
 Labels = UInt8[np.ndarray, "height width"]
@@ -231,14 +231,14 @@ def _unknown_color(
     most = max(missing, key=lambda place: counts[place], default=0)
     red, green, blue = colors[most].tolist()
     if legend.written:
-        way_out = "delete the mask and run iseg generate again"
+        way_out = "delete it and run iseg generate again, or save its labels as a grey PNG"
     elif legend.labelmap_path is not None:
         way_out = f"add it to {legend.labelmap_path}, or save the labels as a grey PNG"
     else:
         way_out = "save the labels as a grey PNG, or name the colour in a labelmap.txt beside it"
     return DataError(
-        f"{path} has {counts[most]} pixels of the colour ({red}, {green}, {blue}), which label set "
-        f"{legend.name} lacks or has twice; {way_out}"
+        f"{path} has {counted_pixels(int(counts[most]))} of the colour ({red}, {green}, {blue}), "
+        f"which label set {legend.name} lacks or has twice; {way_out}"
     )
 
 

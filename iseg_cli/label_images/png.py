@@ -125,6 +125,11 @@ def end_of_chunks(data: bytes) -> int | None:
     return None
 
 
+def counted_pixels(count: int, kind: str = "") -> str:
+    """Return `1 pixel`, `2 pixels` or, of a kind, `2 transparent pixels`."""
+    return " ".join(filter(None, (str(count), kind, "pixel" if count == 1 else "pixels")))
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
     """Yield the name, the data and the end of each whole chunk; stop at the first that is none."""
     view, start = memoryview(data), len(_SIGNATURE)
@@ -192,7 +197,7 @@ def _opaque(samples: UInt8[np.ndarray, "height width channels"], path: Path) -> 
     """Return samples without their alpha, the last channel; DataError where one is transparent."""
     if clear := int(np.count_nonzero(samples[..., -1] != 255)):
         raise DataError(
-            f"{path} has {clear} pixels that are transparent; save the mask without transparency"
+            f"{path} has {counted_pixels(clear, 'transparent')}; save the mask without transparency"
         )
     colors = samples[..., :-1]
     return colors[..., 0] if colors.shape[-1] == 1 else colors

@@ -74,7 +74,7 @@ def color_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
     if not reader.read_by_color:
         return ()
     return (
-        f"masks such as {min(reader.read_by_color)} were read by their colours, for their indices "
+        f"masks such as {min(reader.read_by_color)} were read by their colours, for their values "
         f"are not the labels of {reader.label_set.name}",
     )
 
