@@ -19,6 +19,7 @@ from pngs import (
     chunk,
     encode_png,
     header,
+    packed_rows,
     renumbered,
     write_png,
 )
@@ -412,36 +413,58 @@ def test_any_lossless_change_of_our_masks_keeps_the_labels(labels, random, unuse
             assert read_labels(path, OURS).labels.tolist() == labels.tolist()
 
 
+VALID = [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (3, 1), (3, 4), (3, 8), (4, 8), (6, 8)]
+
+
+def seldom(draw: st.DrawFn) -> bool:
+    return draw(st.integers(0, 15)) == 7
+
+
 @st.composite
 def damaged_pngs(draw: st.DrawFn) -> bytes:
-    """PNGs of valid checksums whose chunks contradict each other, cut or changed at the end."""
-    bits = draw(st.sampled_from([0, 1, 2, 4, 8, 16, 32]))
-    color_type = draw(st.sampled_from([0, 2, 3, 4, 6, 7]))
-    size = draw(
-        st.tuples(*[st.one_of(st.integers(0, 9), st.sampled_from([2**16, 2**31, 2**32 - 1]))] * 2)
+    """PNGs of valid checksums whose chunks may contradict each other; some cut or changed."""
+    color_type, bits = draw(st.sampled_from(VALID))
+    if seldom(draw):
+        color_type, bits = draw(st.sampled_from([1, 2, 3, 5, 7])), draw(st.sampled_from([0, 3, 16]))
+    height, width = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    if seldom(draw):
+        height, width = draw(st.sampled_from([(0, 1), (2**16, 2**16), (2**32 - 1, 1), (9, 2**31)]))
+    samples = draw(st.lists(st.integers(0, 20), min_size=4, max_size=40))
+    channels = {2: 3, 4: 2, 6: 4}.get(color_type, 1)
+    if 0 < height * width < 100:
+        rows = np.resize(np.array(samples), (height, width, channels)) % 2 ** min(bits or 1, 16)
+        if channels in (2, 4):
+            rows[..., -1] = 255 - seldom(draw)
+        stored = packed_rows(rows, bits if bits in (1, 2, 4, 8, 16) else 8)
+    else:
+        stored = bytes(samples)
+    if seldom(draw):
+        stored = stored[: draw(st.integers(0, len(stored)))]
+    if draw(st.booleans()):  # filters of the first row, 5 and more are none
+        stored = bytes([draw(st.integers(0, 5))]) + stored[1:]
+    compressed = zlib.compress(stored)
+    if seldom(draw):
+        compressed = compressed[: draw(st.integers(0, len(compressed)))]
+    entries = draw(st.sampled_from([2, 21, 256])) if color_type == 3 else 0
+    palette = VOC.palette[:entries].tobytes()
+    if draw(st.booleans()):
+        palette = draw(st.binary(max_size=770)) if seldom(draw) else bytes(range(3, 66)) * 12
+    extra = draw(
+        st.lists(st.sampled_from([b"tRNS", b"acTL", b"IHDR", b"eXIf", b"PLTE"]), max_size=1)
     )
-    head = header(size, bits, color_type, draw(st.integers(0, 2)))
-    rows = draw(st.binary(max_size=200))
-    if all(0 < side < 10 for side in size) and draw(st.booleans()):
-        wide = -(-size[1] * max(bits, 1) * 4 // 8)
-        rows = b"".join(
-            bytes([draw(st.integers(0, 5))]) + draw(st.binary(min_size=wide, max_size=wide))
-            for _ in range(size[0])
+    data = b"".join(
+        (
+            SIGNATURE,
+            header(
+                (height, width), bits, color_type, 2 if seldom(draw) else draw(st.integers(0, 1))
+            ),
+            chunk(b"PLTE", palette) if palette else b"",
+            *(chunk(name, draw(st.binary(max_size=20))) for name in extra),
+            chunk(b"IDAT", compressed),
+            b"" if seldom(draw) else chunk(b"IEND"),
         )
-    compressed = zlib.compress(rows)
-    pieces = [
-        head,
-        *draw(st.lists(st.sampled_from([b"PLTE", b"tRNS", b"acTL", b"IHDR", b"eXIf"]), max_size=2)),
-        chunk(b"PLTE", draw(st.binary(max_size=770))) if draw(st.booleans()) else b"",
-        chunk(b"IDAT", compressed[: draw(st.integers(0, len(compressed)))])
-        if draw(st.booleans())
-        else chunk(b"IDAT", compressed),
-        chunk(b"IEND"),
-    ]
-    data = SIGNATURE + b"".join(
-        chunk(piece, draw(st.binary(max_size=20))) if len(piece) == 4 else piece for piece in pieces
     )
-    if draw(st.integers(0, 3)) == 0:
+    if seldom(draw):
         place = draw(st.integers(0, len(data) - 1))
         data = data[:place] + draw(st.binary(max_size=3)) + data[place + 1 :]
     return data

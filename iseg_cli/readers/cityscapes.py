@@ -74,12 +74,10 @@ class CityscapesReader(Reader):
             labels = relabel(source_ids, self.label_set, path, last=LAST_LABEL_ID, name=self.name)
             return labels, path
         if self.label_set.name != TRAIN_IDS:
-            found = (
-                f" ({train_ids.name} has the {TRAIN_IDS} classes)" if train_ids.is_file() else ""
-            )
+            way_out = f", or pass --label-set {TRAIN_IDS} to score the 19 classes of "
             raise DataError(
-                f"there is no mask {path}, which label set {self.label_set.name} needs{found}; add "
-                f"it, or pass --label-set {TRAIN_IDS}"
+                f"there is no mask {path}, which label set {self.label_set.name} needs; add it"
+                + (f"{way_out}{train_ids.name}" if train_ids.is_file() else "")
             )
         if not train_ids.is_file():
             raise DataError(f"there is no mask {path} and no {train_ids.name} beside it; add one")
