@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from pngs import renumbered, write_png
+from pngs import RGB, renumbered, write_png
 from sklearn.metrics import jaccard_score
 
 from iseg_cli.cli import main
@@ -349,6 +349,22 @@ def test_shrunk_masks_of_others_score_what_they_scored(tmp_path, root):
     expected = evaluate(tmp_path / "run").matrix.pairs
     report = evaluate(tmp_path / "masks", dataset="voc", root=root)
     assert report.matrix.pairs.tolist() == expected.tolist()
+
+
+def test_predictions_of_others_have_a_labelmap_of_their_own(tmp_path, root):
+    make_run(tmp_path / "run", run_info(root))
+    expected = evaluate(tmp_path / "run").matrix.pairs
+    names = {0: "background", 3: "Bird", 8: "cat", 15: "people"}
+    lines = [f"{name}:{label + 1},2,3::\n" for label, name in names.items()]
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "labelmap.txt").write_text("".join(lines))
+    for number in range(4):
+        rgb = np.stack([predicted_labels(number) + 1] + [np.full(SIZES[number], 2)] * 2, axis=-1)
+        rgb[..., 2] = 3
+        write_png(tmp_path / "masks" / f"{IDS[number]}.png", rgb, color_type=RGB)
+    report = evaluate(tmp_path / "masks", dataset="voc", root=root)
+    assert report.matrix.pairs.tolist() == expected.tolist()
+    assert report.protocol["read_by_color"] == {"masks": 4}
 
 
 def test_a_grey_run_scores_the_same_also_when_it_is_shrunk(tmp_path, root):

@@ -268,10 +268,20 @@ def test_truth_of_two_meanings_is_refused(tmp_path, how) -> None:
 def test_few_bits_are_labels_where_nothing_else_is_possible(tmp_path) -> None:
     path = write_png(tmp_path / "a.png", np.array([[0, 8, 12]]), bits=4)
     assert read_labels(path, TRUTH).labels.tolist() == [[0, 8, 12]]
+    write_png(path, np.array([[0, 15]]), bits=4)  # 0 and 255 would be stored with one bit
+    assert read_labels(path, TRUTH).labels.tolist() == [[0, 15]]
     write_png(path, np.array([[0, 1, 2]]), bits=2)
     assert read_labels(path, TRUTH).labels.tolist() == [[0, 1, 2]]
     write_png(path, np.array([[0, 1]]), bits=1)
     assert read_labels(path, TRUTH).labels.tolist() == [[0, 1]]
+
+
+def test_grey_in_three_channels_is_grey(tmp_path) -> None:
+    path = write_png(tmp_path / "a.png", np.stack([LABELS] * 3, axis=-1), color_type=RGB)
+    assert read_labels(path, TRUTH).labels.tolist() == LABELS.tolist()
+    write_png(path, np.array([grey(0, 255)], np.uint8), color_type=RGB)
+    with pytest.raises(DataError, match=r"1 pixel of the colour \(255, 255, 255\)"):
+        read_labels(path, TRUTH)
 
 
 # --- palettes of others ------------------------------------------------------------------------

@@ -36,6 +36,8 @@ from iseg_cli.storage import (
     write_scores,
 )
 from iseg_cli.storage.files import TEMPORARY_SUFFIX, atomic_file
+from iseg_cli.storage.sweeps import ImageCounts, SweepFolder
+from iseg_cli.storage.tags import TagFile
 
 LABELS = LabelSet(
     "pets",
@@ -645,3 +647,34 @@ def test_scores_read_back_equal_and_damaged_ones_are_refused(tmp_path):
     for name in ("torn.npz", "none.npz", "pickled.npz"):
         with pytest.raises(PredictionsError, match=name):
             read_scores(tmp_path / name)
+
+
+# --- other folders without results -------------------------------------------------------------
+
+
+def test_a_sweep_that_counted_nothing_does_not_block_the_next(tmp_path):
+    SweepFolder.start(tmp_path, RUN).close()
+    other = replace(RUN, seed=1)
+    counts = ImageCounts("a", (0,), (0, 255), ("base",), np.array([[[3, 1]]]))
+    with SweepFolder.start(tmp_path, other) as folder:
+        folder.add(counts)
+    with pytest.raises(PredictionsError, match="holds a sweep of something else"):
+        SweepFolder.start(tmp_path, RUN)
+    with SweepFolder.start(tmp_path, other) as folder:
+        assert [c.image_id for c in folder.read()] == ["a"]
+
+
+def test_tags_of_no_image_do_not_block_the_next(tmp_path):
+    path = tmp_path / "labels.json"
+    with TagFile.start(path, {"model": "tiny"}, about={}):
+        pass
+    with TagFile.start(path, {"model": "clip"}, about={}) as file:
+        assert file.scores == {}
+        file.add({"a": [0.5]})
+    with (
+        pytest.raises(PredictionsError, match='model "clip" -> "tiny"'),
+        TagFile.start(path, {"model": "tiny"}, about={}),
+    ):
+        pass
+    with TagFile.start(path, {"model": "clip"}, about={}) as file:
+        assert file.scores.keys() == {"a"}

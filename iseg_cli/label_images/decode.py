@@ -86,10 +86,22 @@ def _by_grey(used: Values, pixels: Pixels, legend: Legend, path: Path) -> Values
         readings, rivals = [colored, shown, used], [colored, shown]
     elif legend.written == "grey":
         readings, rivals = [shown, used], []
-    else:  # a PNG of one bit is a picture of two labels rather than of 0 and 255
-        readings, rivals = [used, shown, colored], [used, shown] if pixels.bits in (2, 4) else []
+    else:
+        readings, rivals = (
+            [used, shown, colored],
+            [used, shown] if _needs_bits(used, pixels) else [],
+        )
     _require_one_meaning(rivals, legend, path)
     return next((reading for reading in readings if legend.allows(reading)), used)
+
+
+def _needs_bits(used: Values, pixels: Pixels) -> bool:
+    """Tell whether a tool that shrinks would have stored some grey values with 2 or 4 bits.
+
+    One bit holds 0 and 1: a picture of one class is likelier than one of 0 and 255.
+    """
+    halves = 2 ** (pixels.bits // 2) + 1  # so many steps of 2 or 4 bits are one of half the bits
+    return pixels.bits in (2, 4) and bool((used % halves).any())
 
 
 def _by_index(used: Values, pixels: Pixels, legend: Legend, path: Path) -> Values:
@@ -150,11 +162,15 @@ def _by_pixel_colors(pixels: Pixels, legend: Legend, path: Path) -> Decoded:
     labels = _in_labelmap(colors, legend, path)
     if labels is None:
         grey = colors[:, 0].astype(np.int64)
-        is_grey = bool((colors == colors[:, :1]).all())
+        if not (colors == colors[:, :1]).all():
+            grey = np.full(len(colors), UNKNOWN)
         readings = [legend.values_of(colors)]
-        if legend.written == "grey" and is_grey:
+        if legend.written == "grey":
             readings.insert(0, grey)
         elif legend.written is None:
+            if not _BLACK_AND_WHITE.issuperset(grey.tolist()):  # else a picture of two labels
+                readings.append(grey)
+                _require_one_meaning(readings, legend, path)
             readings.append(_VOC.values_of(colors))
         labels = next((reading for reading in readings if legend.allows(reading)), None)
     if labels is None:

@@ -11,7 +11,9 @@ from iseg_cli.samples import IGNORE, LabelSet
 
 LABELMAP_NAME = "labelmap.txt"
 
-_LINE = re.compile(r"(?P<name>.+?)\s*:\s*(?P<color>\d{1,3}(?:\s*,\s*\d{1,3}){2})?\s*(:[^:]*)*", re.ASCII)
+_LINE = re.compile(
+    r"(?P<name>.+?)\s*:\s*(?P<color>\d{1,3}(?:\s*,\s*\d{1,3}){2})?\s*(:[^:]*)*", re.ASCII
+)
 _BACKGROUND = ("background", "_background_")
 _IGNORED = ("ignored", "ignore", "void")
 
