@@ -354,7 +354,7 @@ def test_shrunk_masks_of_others_score_what_they_scored(tmp_path, root):
 def test_predictions_of_others_have_a_labelmap_of_their_own(tmp_path, root):
     make_run(tmp_path / "run", run_info(root))
     expected = evaluate(tmp_path / "run").matrix.pairs
-    names = {0: "background", 3: "Bird", 8: "cat", 15: "people"}
+    names = {0: "background", 3: "Bird", 8: "cat", 15: "PERSON"}
     lines = [f"{name}:{label + 1},2,3::\n" for label, name in names.items()]
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "labelmap.txt").write_text("".join(lines))

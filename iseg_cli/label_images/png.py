@@ -88,10 +88,14 @@ def read_pixels(path: Path) -> Pixels:
         raise DamagedPngError(f"{path} is broken (it has no palette); replace it")
     wanted = _bytes_of_pixels(width, height, bits * _CHANNELS[color_type], interlace == 1)
     try:
-        if _inflated_size(critical[b"IDAT"], wanted) < wanted:  # Pillow fills the rest with 0
+        rows = zlib.decompressobj().decompress(critical[b"IDAT"], wanted)
+        if len(rows) < wanted:  # Pillow fills the rest with 0
             raise DamagedPngError(f"{path} is broken or truncated; replace it")
-        with Image.open(io.BytesIO(_bare(critical)), formats=["PNG"]) as image:
-            samples = np.array(image)
+        plain = bits == 8 and _CHANNELS[color_type] == 1 and not interlace
+        samples = _unfiltered(rows, width) if plain else None
+        if samples is None:
+            with Image.open(io.BytesIO(_bare(critical)), formats=["PNG"]) as image:
+                samples = np.array(image)
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory; scale it down") from error
     except _BROKEN as error:
@@ -182,15 +186,10 @@ def _bytes_of_pixels(width: int, height: int, bits: int, interlaced: bool) -> in
     return total
 
 
-def _inflated_size(compressed: bytes, wanted: int) -> int:
-    """Return how many bytes a zlib stream holds, counted up to `wanted`; zlib.error for none."""
-    stream, size, left = zlib.decompressobj(), 0, compressed
-    while size < wanted:
-        part = stream.decompress(left, 1 << 20)
-        size, left = size + len(part), stream.unconsumed_tail
-        if not part and not left:
-            break
-    return size
+def _unfiltered(rows: bytes, width: int) -> UInt8[np.ndarray, "height width"] | None:
+    """Return the samples of rows that no filter has changed, as Pillow writes palettes."""
+    table = np.frombuffer(rows, np.uint8).reshape(-1, 1 + width)
+    return None if table[:, 0].any() else np.ascontiguousarray(table[:, 1:])
 
 
 def _opaque(samples: UInt8[np.ndarray, "height width channels"], path: Path) -> np.ndarray:
