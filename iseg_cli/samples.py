@@ -213,6 +213,20 @@ class Mask:
         return found
 
 
+def voc_color(label: int) -> tuple[int, int, int]:
+    """Return the RGB colour, 0 to 255 each, that VOC's palette gives a label (0 to 255).
+
+    The label's bits are dealt to red, green and blue in turn, the first ones to the highest bits.
+    """
+    red = green = blue = 0
+    for place in range(8):
+        three_bits = label >> (3 * place)
+        red |= (three_bits & 1) << (7 - place)
+        green |= (three_bits >> 1 & 1) << (7 - place)
+        blue |= (three_bits >> 2 & 1) << (7 - place)
+    return red, green, blue
+
+
 def run_starts(*labels: Integer[np.ndarray, " pixels"]) -> Int64[np.ndarray, " runs"]:
     """Return where runs of equal pixels begin.
 

@@ -4,24 +4,28 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from pngs import RGB, renumbered, write_png
 from sklearn.metrics import jaccard_score
 
 from iseg_cli.cli import main
 from iseg_cli.cli.evaluate import evaluate as command
 from iseg_cli.errors import DataError, DatasetNotFoundError, PredictionsError, SettingsError
+from iseg_cli.readers.tables import load_label_set
 from iseg_cli.readers.voc import VocReader
-from iseg_cli.samples import Category, LabelSet, Mask
-from iseg_cli.storage import ImageRecord, PredictionFolder, RunInfo, encode_mask
+from iseg_cli.samples import Mask
+from iseg_cli.storage import ImageRecord, PredictionFolder, RunInfo, encode_mask, write_rle
 from iseg_cli.workflows.evaluate import evaluate, find_runs
+from iseg_cli.workflows.segment_labels import segment_label_set
 
 IDS = ("2007_000001", "2007_000002", "2007_000003", "2007_000004")
 SIZES = ((6, 9), (8, 5), (7, 7), (5, 6))
-PALETTE = LabelSet("any", (Category(1, "a", "a"),)).palette
+PALETTE = load_label_set("voc").palette
 
 
 def truth_labels(number: int) -> np.ndarray:
@@ -36,8 +40,8 @@ def predicted_labels(number: int) -> np.ndarray:
     return np.where(rng.random(truth.shape) < 0.7, truth % 255, wrong).astype(np.uint8)
 
 
-def png(labels: np.ndarray) -> bytes:
-    return encode_mask(Mask(labels), PALETTE)
+def png(labels: np.ndarray, palette: np.ndarray | None = PALETTE) -> bytes:
+    return encode_mask(Mask(labels), palette)
 
 
 @pytest.fixture
@@ -76,12 +80,14 @@ def run_info(root, **changes) -> RunInfo:
     return replace(info, **changes)
 
 
-def make_run(path, info: RunInfo, numbers=range(4), label=predicted_labels) -> None:
+def make_run(
+    path, info: RunInfo, numbers=range(4), label=predicted_labels, palette=PALETTE
+) -> None:
     with PredictionFolder.start(path, info) as folder:
         for number in numbers:
             labels = label(number)
             record = ImageRecord(IDS[number], labels.shape, ("cat", "person"), "done")
-            folder.write(record, png(labels))
+            folder.write(record, png(labels, palette))
         folder.finish(IDS)
 
 
@@ -439,7 +445,9 @@ def permuted(number: int) -> np.ndarray:
 
 
 def test_matching_per_image_names_segments(tmp_path, root):
-    make_run(tmp_path / "run", run_info(root, task="unsupervised"), label=permuted)
+    segments = segment_label_set().palette
+    info = run_info(root, task="unsupervised")
+    make_run(tmp_path / "run", info, label=permuted, palette=segments)
     report = evaluate(tmp_path / "run")
     assert report.protocol["matching"] == "image"
     assert report.pixel_accuracy == 1
@@ -454,6 +462,96 @@ def test_matching_once_names_clusters(tmp_path, root):
     report = evaluate(tmp_path / "run", matching="dataset")
     assert report.pixel_accuracy == 1
     assert report.miou == 1
+
+
+# --- masks that a tool has shrunk --------------------------------------------------------------
+
+
+def shrink(path: Path, palette: np.ndarray, seed: int) -> None:
+    """Keep the colours that are used, in another order, as pngquant does."""
+    labels = np.array(Image.open(path))
+    order = np.random.default_rng(seed).permutation(np.unique(labels)).tolist()
+    indices, colors = renumbered(labels, palette, order)
+    write_png(path, indices, bits=4, palette=colors)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_shrunk_masks_score_what_they_scored(predictions, root, workers):
+    before = evaluate(predictions)
+    for number, path in enumerate(sorted(predictions.glob("*.png"))):
+        shrink(path, PALETTE, number)
+    shrink(root / "SegmentationClass" / f"{IDS[0]}.png", PALETTE, 9)
+    after = evaluate(predictions, workers=workers)
+    assert after.matrix.pairs.tolist() == before.matrix.pairs.tolist()
+    assert after.protocol["read_by_color"] == {"masks": 4, "ground_truth": 1}
+    assert "read_by_color" not in before.protocol
+
+
+def test_a_shrunk_run_is_resumed_and_exported(predictions, root):
+    exported = predictions.parent / "before.json"
+    with PredictionFolder.start(predictions, run_info(root)) as folder:
+        write_rle(exported, folder, load_label_set("voc"))
+    for number, path in enumerate(sorted(predictions.glob("*.png"))):
+        shrink(path, PALETTE, number)
+    with PredictionFolder.start(predictions, run_info(root)) as folder:
+        assert folder.finished() == set(IDS)
+        write_rle(predictions.parent / "after.json", folder, load_label_set("voc"))
+    assert (predictions.parent / "after.json").read_bytes() == exported.read_bytes()
+
+
+def test_shrunk_masks_of_others_score_what_they_scored(tmp_path, root):
+    for number in range(4):
+        path = tmp_path / "masks" / f"{IDS[number]}.png"
+        write_png(path, predicted_labels(number))
+        shrink(path, PALETTE, number)
+    make_run(tmp_path / "run", run_info(root))
+    expected = evaluate(tmp_path / "run").matrix.pairs
+    report = evaluate(tmp_path / "masks", dataset="voc", root=root)
+    assert report.matrix.pairs.tolist() == expected.tolist()
+
+
+def test_predictions_of_others_have_a_labelmap_of_their_own(tmp_path, root):
+    make_run(tmp_path / "run", run_info(root))
+    expected = evaluate(tmp_path / "run").matrix.pairs
+    names = {0: "background", 3: "Bird", 8: "cat", 15: "PERSON"}
+    lines = [f"{name}:{label + 1},2,3::\n" for label, name in names.items()]
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "labelmap.txt").write_text("".join(lines))
+    for number in range(4):
+        rgb = np.stack([predicted_labels(number) + 1] + [np.full(SIZES[number], 2)] * 2, axis=-1)
+        rgb[..., 2] = 3
+        write_png(tmp_path / "masks" / f"{IDS[number]}.png", rgb, color_type=RGB)
+    report = evaluate(tmp_path / "masks", dataset="voc", root=root)
+    assert report.matrix.pairs.tolist() == expected.tolist()
+    assert report.protocol["read_by_color"] == {"masks": 4}
+
+
+def test_a_grey_run_scores_the_same_also_when_it_is_shrunk(tmp_path, root):
+    make_run(tmp_path / "run", run_info(root))
+    expected = evaluate(tmp_path / "run").matrix.pairs.tolist()
+    settings = {**run_info(root).settings, "png": "grey"}
+    make_run(tmp_path / "grey", run_info(root, settings=settings), palette=None)
+    assert evaluate(tmp_path / "grey").matrix.pairs.tolist() == expected
+    ramp = np.arange(256)[:, None].repeat(3, axis=1)
+    for number, path in enumerate(sorted((tmp_path / "grey").glob("*.png"))):
+        shrink(path, ramp, number)
+    assert evaluate(tmp_path / "grey").matrix.pairs.tolist() == expected
+
+
+def test_a_shrunk_mask_of_foreign_colours_is_refused_by_name(predictions):
+    path = predictions / f"{IDS[1]}.png"
+    shrink(path, PALETTE // 2 + 5, 0)
+    with pytest.raises(PredictionsError, match=rf"{IDS[1]}\.png has \d+ pixels of the colour"):
+        evaluate(predictions)
+
+
+def test_shrunk_segments_are_matched_as_before(tmp_path, root):
+    segments = segment_label_set().palette
+    info = run_info(root, task="unsupervised")
+    make_run(tmp_path / "run", info, label=permuted, palette=segments)
+    for number, path in enumerate(sorted((tmp_path / "run").glob("*.png"))):
+        shrink(path, segments, number)
+    assert evaluate(tmp_path / "run").pixel_accuracy == 1
 
 
 # --- the command -------------------------------------------------------------------------------

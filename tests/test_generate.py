@@ -73,6 +73,60 @@ def test_every_image_gets_a_palette_png_of_its_size(once: Path, image_ids: list[
         assert cv2.imread(str(once / f"{image_id}.png")).shape == (128, 128, 3)
 
 
+def test_grey_masks_have_the_same_labels_for_readers_of_colours(
+    once: Path, tmp_path: Path, image_ids: list[str]
+) -> None:
+    arguments = ["generate", "--dataset", "emoji-voc", "--limit", 4, "--batch-size", BATCH]
+    arguments += ["--root", emoji_root(tmp_path / "root", image_ids), "--out", tmp_path / "grey"]
+    result = iseg(*arguments, "--png", "grey")
+    assert result.exit_code == 0, result.output
+    for image_id in image_ids[:4]:
+        path = tmp_path / "grey" / f"{image_id}.png"
+        values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(values, read_mask(once / path.name).labels)
+        with Image.open(path) as picture:
+            assert picture.mode == "L"
+    assert json.loads((tmp_path / "grey" / "run.json").read_text())["settings"]["png"] == "grey"
+    before = masks(tmp_path / "grey")
+    assert "4 were there already" in iseg(*arguments, "--set", "png=grey").stdout
+    refused = iseg(*arguments)
+    assert refused.exit_code == 2
+    assert 'png "grey" -> "palette"' in refused.stderr
+    assert masks(tmp_path / "grey") == before
+
+
+def test_truth_in_colours_is_read_and_said_once(tmp_path: Path, image_ids: list[str]) -> None:
+    root = emoji_root(tmp_path / "root", image_ids[:4])
+    for image_id in image_ids[:3]:
+        path = root / "SegmentationClass" / f"{image_id}.png"
+        Image.open(path).convert("RGB").save(path)
+    arguments = ["--dataset", "emoji-voc", "--root", root]
+    result = iseg("generate", *arguments, "--out", tmp_path / "run", "--batch-size", BATCH)
+    assert result.exit_code == 0, result.output
+    assert len(masks(tmp_path / "run")) == 4
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note:")]
+    assert len(notes) == 1
+    assert f"{image_ids[0]}.png were read by their colours" in notes[0]
+    report = iseg("evaluate", tmp_path / "run", "--format", "json")
+    assert json.loads(report.stdout)["protocol"]["read_by_color"] == {"ground_truth": 3}
+
+
+def test_a_run_that_made_nothing_does_not_block_the_next(
+    tmp_path: Path, image_ids: list[str]
+) -> None:
+    root = emoji_root(tmp_path / "root", image_ids[:2])
+    (tmp_path / "labels.txt").write_text("another cat\n")
+    arguments = ["generate", "--dataset", "emoji-voc", "--root", root, "--out", tmp_path / "run"]
+    failed = iseg(*arguments, "--labels", f"file:{tmp_path / 'labels.txt'}", "--batch-size", 1)
+    assert failed.exit_code == 1, failed.output
+    made = iseg(*arguments, "--batch-size", 2)
+    assert made.exit_code == 0, made.output
+    assert masks(tmp_path / "run").keys() == set(image_ids[:2])
+    refused = iseg(*arguments, "--labels", f"file:{tmp_path / 'labels.txt'}", "--batch-size", 2)
+    assert refused.exit_code == 2
+    assert "was made with other settings (label_source" in refused.stderr
+
+
 def test_masks_hold_only_the_labels_that_the_image_has(once: Path, image_ids: list[str]) -> None:
     for image_id in image_ids:
         truth = read_mask(embedded_dataset() / "SegmentationClass" / f"{image_id}.png").labels

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from iseg_cli.errors import DataError, ImageError, SettingsError
-from iseg_cli.readers.images import decode_image, image_size, load_image, load_labels
+from iseg_cli.errors import ImageError, SettingsError
+from iseg_cli.readers.images import decode_image, image_size, load_image
 from iseg_cli.readers.pillow import MAX_PIXELS, pixel_limit, set_up_pillow
 
 # Four corners in four colours: every turn and every flip tells itself apart.
@@ -250,74 +250,3 @@ def test_a_decompression_bomb_is_named(tmp_path: Path) -> None:
     path.write_bytes(content[:12] + header + check + content[33:])
     with pytest.raises(ImageError, match=r"a\.png has more than \d+ pixels"):
         load_image(path)
-
-
-# --- masks ---------------------------------------------------------------------------------------
-
-
-def test_labels_of_a_palette_mask_are_its_indices(tmp_path: Path) -> None:
-    mask = Image.fromarray(np.array([[0, 15, 255]], dtype=np.uint8))
-    mask.putpalette(bytes(range(256)) * 3)
-    assert load_labels(saved(mask, tmp_path / "a.png")).tolist() == [[0, 15, 255]]
-    # Transparency of a palette colour changes no index.
-    path = saved(mask, tmp_path / "b.png", transparency=0)
-    assert load_labels(path).tolist() == [[0, 15, 255]]
-
-
-def test_labels_of_a_grey_mask_are_its_values(tmp_path: Path) -> None:
-    mask = Image.fromarray(np.array([[0, 15, 255]], dtype=np.uint8))
-    labels = load_labels(saved(mask, tmp_path / "a.png"))
-    assert labels.tolist() == [[0, 15, 255]]
-    assert labels.dtype == np.uint8
-
-
-@pytest.mark.parametrize(
-    ("bits", "row", "labels"),
-    [
-        (1, bytes([0b01000000]), [0, 1, 0]),
-        (2, bytes([0b00011100]), [0, 1, 3]),
-        (4, bytes([0x01, 0xF0]), [0, 1, 15]),
-        (16, struct.pack(">3H", 0, 20, 255), [0, 20, 255]),
-    ],
-)
-def test_labels_do_not_depend_on_the_bits_of_a_grey_mask(tmp_path, bits, row, labels) -> None:
-    path = write_png(tmp_path / "a.png", bits=bits, color_type=0, rows=[row], width=3)
-    assert load_labels(path).tolist() == [labels]
-
-
-@pytest.mark.parametrize(("bits", "row"), [(1, 0b01000000), (2, 0b00011000), (4, 0x01)])
-def test_labels_do_not_depend_on_the_bits_of_a_palette_mask(tmp_path, bits, row) -> None:
-    mask = Image.fromarray(np.array([[0, 1]], dtype=np.uint8))
-    mask.putpalette([0, 0, 0, 128, 0, 0])
-    assert load_labels(saved(mask, tmp_path / "a.png", bits=bits)).tolist() == [[0, 1]]
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_a_mask_of_colours_is_refused(tmp_path: Path, mode: str) -> None:
-    path = saved(Image.fromarray(CORNERS).convert(mode), tmp_path / "a.png")
-    with pytest.raises(DataError, match=rf"a\.png holds colours \({mode}\), not labels"):
-        load_labels(path)
-
-
-def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
-    path = saved(Image.fromarray(CORNERS), tmp_path / "a.jpg")
-    with pytest.raises(DataError, match=r"a\.jpg is no PNG"):
-        load_labels(path)
-
-
-def test_a_missing_or_broken_mask_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there is no mask .*a\.png"):
-        load_labels(tmp_path / "a.png")
-    noise = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
-    path = saved(Image.fromarray(noise), tmp_path / "a.png")
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(DataError, match=r"a\.png is broken or truncated") as raised:
-        load_labels(path)
-    assert not isinstance(raised.value, ImageError)  # the truth is at fault, not the image
-
-
-def test_a_label_beyond_8_bits_is_named(tmp_path: Path) -> None:
-    row = struct.pack(">2H", 0, 300)
-    path = write_png(tmp_path / "a.png", bits=16, color_type=0, rows=[row], width=2)
-    with pytest.raises(DataError, match=r"a\.png has label 300"):
-        load_labels(path)

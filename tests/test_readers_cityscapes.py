@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import id2label
 from layouts import SIZE, halves, make_cityscapes, write_image, write_mask
+from PIL import Image
 
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError
 from iseg_cli.readers.cityscapes import CityscapesReader
@@ -72,6 +73,54 @@ def test_the_test_split_has_no_truth(root: Path) -> None:
         reader.truth(reader.image_ids[0])
 
 
+def only_train_ids(root: Path) -> None:
+    """Datumaro and CVAT export Cityscapes so."""
+    for path in [*root.rglob("*_labelIds.png")]:
+        ids = np.array(Image.open(path))
+        train_ids = np.array([id2label[i].trainId for i in range(34)] + [255] * 222, np.uint8)
+        write_mask(
+            path.with_name(path.name.replace("labelIds", "labelTrainIds")),
+            train_ids[ids],
+            palette=None,
+        )
+        path.unlink()
+
+
+def test_train_ids_alone_are_truth_of_the_19_classes(root: Path) -> None:
+    only_train_ids(root)
+    reader = CityscapesReader(root, split="val")
+    np.testing.assert_array_equal(reader.truth(FRANKFURT).labels, halves(0, 13))
+    np.testing.assert_array_equal(reader.truth(MUNSTER).labels, halves(255, 255))
+    coarse = CityscapesReader(root, split="train_extra")
+    np.testing.assert_array_equal(coarse.truth(coarse.image_ids[0]).labels, halves(0, 255))
+
+
+def test_label_ids_go_before_train_ids(root: Path) -> None:
+    for path in (root / "gtFine" / "val").rglob("*_labelIds.png"):
+        other = path.with_name(path.name.replace("labelIds", "labelTrainIds"))
+        write_mask(other, halves(5, 5), palette=None)
+    reader = CityscapesReader(root, split="val")
+    np.testing.assert_array_equal(reader.truth(FRANKFURT).labels, halves(0, 13))
+
+
+@pytest.mark.parametrize("split", ["val", "train_extra"])
+def test_27_classes_need_label_ids(root: Path, split: str) -> None:
+    only_train_ids(root)
+    reader = CityscapesReader(root, split=split, label_set="cityscapes-27")
+    with pytest.raises(DataError, match=r"_labelIds\.png, which label set cityscapes-27") as raised:
+        reader.truth(reader.image_ids[0])
+    assert "--label-set cityscapes to score the 19 classes of" in str(raised.value)
+    assert "labelTrainIds.png" in str(raised.value)
+
+
+def test_a_train_id_beyond_18_is_named(root: Path) -> None:
+    only_train_ids(root)
+    path = root / "gtFine" / "val" / f"{FRANKFURT}_gtFine_labelTrainIds.png"
+    write_mask(path, halves(0, 19), palette=None)
+    with pytest.raises(DataError, match=r"labelTrainIds\.png has label 19"):
+        CityscapesReader(root, split="val").truth(FRANKFURT)
+
+
 # --- faults --------------------------------------------------------------------------------------
 
 
@@ -96,8 +145,11 @@ def test_a_split_without_images_is_named(root: Path) -> None:
 
 def test_a_missing_mask_is_named(root: Path) -> None:
     (root / "gtFine" / "val" / f"{FRANKFURT}_gtFine_labelIds.png").unlink()
-    with pytest.raises(DataError, match=r"no mask .*000294_gtFine_labelIds\.png"):
+    both = r"no mask .*000294_gtFine_labelIds\.png and no .*000294_gtFine_labelTrainIds\.png"
+    with pytest.raises(DataError, match=both):
         CityscapesReader(root, split="val").truth(FRANKFURT)
+    with pytest.raises(DataError, match=r"labelIds\.png, which label set cityscapes-27 needs; add"):
+        CityscapesReader(root, split="val", label_set="cityscapes-27").truth(FRANKFURT)
 
 
 def test_a_label_id_beyond_33_is_named(root: Path) -> None:

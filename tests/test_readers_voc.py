@@ -17,6 +17,7 @@ from layouts import (
 from PIL import Image
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
+from iseg_cli.readers.tables import load_label_set
 from iseg_cli.readers.voc import EmojiVocReader, VocReader
 from iseg_cli.resources import embedded_dataset
 
@@ -186,10 +187,29 @@ def test_a_label_outside_the_table_is_named(root: Path) -> None:
         VocReader(root, split="train").truth("2007_000032")
 
 
-def test_a_mask_of_colours_is_named(root: Path) -> None:
-    Image.new("RGB", SIZE[::-1]).save(root / "SegmentationClass" / "2007_000032.png")
-    with pytest.raises(DataError, match=r"000032\.png holds colours"):
+def test_a_mask_of_colours_is_read_by_them(root: Path) -> None:
+    labels = halves(8, 255)
+    path = root / "SegmentationClass" / "2007_000032.png"
+    Image.fromarray(load_label_set("voc").palette[labels]).save(path)
+    reader = VocReader(root, split="train")
+    np.testing.assert_array_equal(reader.truth("2007_000032").labels, labels)
+    assert reader.read_by_color == {path}
+    np.testing.assert_array_equal(reader.part(["2007_000032"]).truth("2007_000032").labels, labels)
+    Image.new("RGB", SIZE[::-1], (1, 2, 3)).save(path)
+    with pytest.raises(DataError, match=r"000032\.png has 48 pixels of the colour \(1, 2, 3\)"):
         VocReader(root, split="train").truth("2007_000032")
+
+
+@pytest.mark.parametrize("folder", [".", "SegmentationClass"])
+def test_a_labelmap_says_what_the_colours_are(root: Path, folder: str) -> None:
+    (root / folder / "labelmap.txt").write_text("background:0,0,0::\ndog:9,9,1::\n")
+    rgb = np.zeros((*SIZE, 3), np.uint8)
+    rgb[2:4, 1:5] = (9, 9, 1)
+    Image.fromarray(rgb).save(root / "SegmentationClass" / "2007_000032.png")
+    expected = np.zeros(SIZE, np.uint8)
+    expected[2:4, 1:5] = 12
+    truth = VocReader(root, split="train").truth("2007_000032")
+    np.testing.assert_array_equal(truth.labels, expected)
 
 
 @pytest.mark.parametrize("content", [None, "<annotation><object>", ""])

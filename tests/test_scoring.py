@@ -294,12 +294,25 @@ def test_a_number_of_workers_that_is_none_is_refused(masks, root, workers):
 # --- the end --------------------------------------------------------------------------------------
 
 
+WAIT_FOR_A_PIPE = """
+import pathlib
+read = pathlib.Path.read_bytes
+def read_late(path):
+    if path.name == {mask!r}:
+        open({pipe!r}).read()
+    return read(path)
+pathlib.Path.read_bytes = read_late
+"""
+
+
 @pytest.fixture
-def stuck(masks, root):
-    """An evaluation in a terminal's process group, one of whose workers waits for a file."""
-    pipe = masks / f"{IDS[PART + 1]}.png"
-    pipe.unlink()
+def stuck(masks, root, tmp_path):
+    """An evaluation in a terminal's process group, one of whose workers waits for a mask."""
+    pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
+    (tmp_path / "site").mkdir()
+    waiting = WAIT_FOR_A_PIPE.format(mask=f"{IDS[PART + 1]}.png", pipe=str(pipe))
+    (tmp_path / "site" / "sitecustomize.py").write_text(waiting)
     command = [sys.executable, "-m", "iseg_cli", "evaluate", str(masks)]
     process = subprocess.Popen(
         [*command, "--dataset", "voc", "--root", str(root), "--workers", "2"],
@@ -307,6 +320,7 @@ def stuck(masks, root):
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
     )
     writer = wait_for(lambda: opened_for_writing(pipe))
     yield process

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from iseg_cli.storage import (
     ImageRecord,
     PredictionFolder,
     RunInfo,
+    Shard,
     encode_mask,
     encode_picture,
     is_whole_png,
@@ -34,6 +37,8 @@ from iseg_cli.storage import (
 )
 from iseg_cli.storage.files import TEMPORARY_SUFFIX, atomic_file
 from iseg_cli.storage.journal import read_records
+from iseg_cli.storage.sweeps import ImageCounts, SweepFolder
+from iseg_cli.storage.tags import TagFile
 
 LABELS = LabelSet(
     "pets",
@@ -149,11 +154,37 @@ def test_a_missing_mask_is_refused_by_name(tmp_path):
     assert not is_whole_png(tmp_path / "none.png", (1, 1))
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "1", "I;16"])
-def test_pixels_that_are_no_labels_are_refused(tmp_path, mode):
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [("RGB", "holds colours"), ("RGBA", "transparent"), ("LA", "transparent")],
+)
+def test_pixels_that_are_no_labels_are_refused(tmp_path, mode, reason):
     Image.new(mode, (4, 3)).save(tmp_path / "a.png")
-    with pytest.raises(PredictionsError, match="single 8-bit labels"):
+    with pytest.raises(PredictionsError, match=rf"a\.png .*{reason}"):
         read_mask(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["1", "I;16", "L", "P"])
+def test_masks_of_any_bits_are_read(tmp_path, mode):
+    Image.new(mode, (4, 3), 1).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png").labels, np.ones((3, 4)))
+
+
+def test_a_pipe_is_no_mask_to_wait_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(PredictionsError, match=r"a\.png is no file"):
+        read_mask(tmp_path / "a.png")
+
+
+def test_a_grey_mask_has_no_palette_and_the_same_labels(tmp_path):
+    mask = random_mask(3)
+    data = encode_mask(mask, None)
+    (tmp_path / "a.png").write_bytes(data)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == "L"
+        np.testing.assert_array_equal(np.asarray(image), mask.labels)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png").labels, mask.labels)
+    assert data == encode_mask(mask, None)
 
 
 def test_grey_masks_are_read_and_other_files_are_not(tmp_path):
@@ -285,6 +316,8 @@ def test_other_settings_are_refused_by_name_and_replaced_on_demand(tmp_path):
         ({"dtype": "float16"}, "dtype"),
         ({"categories": ("cat",)}, 'categories null -> ["cat"]'),
         ({"settings": {"gamma": 1.6, "refine": {"mode": "entropy", "iterations": 8}}}, None),
+        ({"settings": {**RUN.settings, "png": "grey"}}, 'png "palette" -> "grey"'),
+        ({"settings": {**RUN.settings, "png": "palette"}}, None),
         (
             {
                 "settings": {
@@ -302,13 +335,87 @@ def test_other_settings_are_refused_by_name_and_replaced_on_demand(tmp_path):
     ],
 )
 def test_what_decides_the_bytes_must_not_change(tmp_path, changed, named):
-    PredictionFolder.start(tmp_path, RUN).close()
+    with PredictionFolder.start(tmp_path, RUN) as folder:
+        save(folder, "a", random_mask(0))
     if named is None:
         PredictionFolder.start(tmp_path, replace(RUN, **changed)).close()
         return
     with pytest.raises(PredictionsError) as refused:
         PredictionFolder.start(tmp_path, replace(RUN, **changed))
     assert named in str(refused.value)
+
+
+FAILED = ImageRecord("a", None, ("cat",), "failed", "there is no mask")
+
+
+def test_a_folder_without_a_mask_is_taken_over(tmp_path):
+    with PredictionFolder.start(tmp_path, RUN) as folder:
+        folder.write(FAILED)
+        folder.finish(["a"])
+        write_atomically(folder.report_path, b"{}")
+    other = replace(RUN, label_source="annotations", created="later", batch_size=2)
+    with PredictionFolder.start(tmp_path, other) as folder:
+        assert folder.records == {}
+        assert folder.info == other
+        save(folder, "a", random_mask(0))
+        folder.finish(["a"])
+    assert {p.name for p in tmp_path.iterdir()} == {"run.json", "images.jsonl", "a.png"}
+    with pytest.raises(PredictionsError, match='label_source "annotations" -> "masks"'):
+        PredictionFolder.start(tmp_path, RUN)
+    assert PredictionFolder.open(tmp_path).finished() == {"a"}
+
+
+def test_the_same_run_keeps_what_it_knows_of_failures(tmp_path):
+    with PredictionFolder.start(tmp_path, RUN) as folder:
+        folder.write(FAILED)
+    with PredictionFolder.start(tmp_path, replace(RUN, created="later")) as folder:
+        assert folder.failed() == [FAILED]
+        assert folder.info.created == RUN.created
+
+
+@pytest.mark.parametrize("name", ["b.png", "deep/b.png", "overlays/a.jpg", "scores/a.npz"])
+def test_a_folder_with_anything_made_is_not_taken_over(tmp_path, name):
+    """A killed run leaves a mask without its record."""
+    with PredictionFolder.start(tmp_path, RUN) as folder:
+        folder.write(FAILED)
+        write_atomically(tmp_path / name, b"made")
+    with pytest.raises(PredictionsError, match=r"seed 1101 -> 1\)"):
+        PredictionFolder.start(tmp_path, replace(RUN, seed=1))
+    assert (tmp_path / name).read_bytes() == b"made"
+
+
+def test_the_folder_of_another_command_is_not_taken_over(tmp_path):
+    PredictionFolder.start(tmp_path, RUN).close()
+    with pytest.raises(PredictionsError, match="results of another command"):
+        PredictionFolder.start(tmp_path, replace(RUN, task="synthesis"))
+
+
+def test_shards_take_over_together_what_shards_left_empty(tmp_path):
+    for index in (1, 2):
+        with PredictionFolder.start(tmp_path, RUN, shard=Shard(index, 2)) as folder:
+            folder.write(replace(FAILED, image_id=str(index)))
+    other = replace(RUN, seed=1)
+    started = threading.Barrier(4)
+
+    def work(index: int) -> None:
+        started.wait()
+        with PredictionFolder.start(tmp_path, other, shard=Shard(index, 4)) as folder:
+            save(folder, f"new{index}", random_mask(index))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(1, 5)))
+    folder = PredictionFolder.open(tmp_path)
+    assert folder.info.seed == 1
+    assert folder.finished() == folder.records.keys() == {"new1", "new2", "new3", "new4"}
+
+
+def test_shards_at_work_are_not_robbed_of_their_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("iseg_cli.storage.folder.TAKE_OVER_S", 0.2)
+    with PredictionFolder.start(tmp_path, RUN, shard=Shard(1, 2)) as folder:
+        with pytest.raises(PredictionsError, match=r"seed 1101 -> 1\)"):
+            PredictionFolder.start(tmp_path, replace(RUN, seed=1), shard=Shard(2, 2))
+        save(folder, "a", random_mask(0))
+    assert PredictionFolder.open(tmp_path).info.seed == RUN.seed
 
 
 def test_settings_are_compared_as_json_keeps_them(tmp_path):
@@ -469,7 +576,8 @@ def test_one_process_does_not_write_twice_either(tmp_path):
 
 
 def test_a_refused_start_frees_the_folder(tmp_path):
-    PredictionFolder.start(tmp_path, RUN).close()
+    with PredictionFolder.start(tmp_path, RUN) as folder:
+        save(folder, "a", random_mask(0))
     with pytest.raises(PredictionsError):
         PredictionFolder.start(tmp_path, replace(RUN, seed=1))
     PredictionFolder.start(tmp_path, RUN).close()
@@ -578,3 +686,34 @@ def test_scores_read_back_equal_and_damaged_ones_are_refused(tmp_path):
     for name in ("torn.npz", "none.npz", "pickled.npz"):
         with pytest.raises(PredictionsError, match=name):
             read_scores(tmp_path / name)
+
+
+# --- other folders without results -------------------------------------------------------------
+
+
+def test_a_sweep_that_counted_nothing_does_not_block_the_next(tmp_path):
+    SweepFolder.start(tmp_path, RUN).close()
+    other = replace(RUN, seed=1)
+    counts = ImageCounts("a", (0,), (0, 255), ("base",), np.array([[[3, 1]]]))
+    with SweepFolder.start(tmp_path, other) as folder:
+        folder.add(counts)
+    with pytest.raises(PredictionsError, match="holds a sweep of something else"):
+        SweepFolder.start(tmp_path, RUN)
+    with SweepFolder.start(tmp_path, other) as folder:
+        assert [c.image_id for c in folder.read()] == ["a"]
+
+
+def test_tags_of_no_image_do_not_block_the_next(tmp_path):
+    path = tmp_path / "labels.json"
+    with TagFile.start(path, {"model": "tiny"}, about={}):
+        pass
+    with TagFile.start(path, {"model": "clip"}, about={}) as file:
+        assert file.scores == {}
+        file.add({"a": [0.5]})
+    with (
+        pytest.raises(PredictionsError, match='model "clip" -> "tiny"'),
+        TagFile.start(path, {"model": "tiny"}, about={}),
+    ):
+        pass
+    with TagFile.start(path, {"model": "clip"}, about={}) as file:
+        assert file.scores.keys() == {"a"}

@@ -17,10 +17,11 @@ from iseg_cli.readers.images import load_image
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.resources import embedded_dataset
 from iseg_cli.samples import Mask
-from iseg_cli.segments import find_segments
+from iseg_cli.segments import MOST_SEGMENTS, find_segments
 from iseg_cli.storage import read_mask, read_scores
 from iseg_cli.workflows.pipeline import fit_image
-from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter, segment_label_set
+from iseg_cli.workflows.segment_labels import MOST, segment_label_set
+from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter
 
 SIDE = 128
 """The embedded model's image size."""
@@ -315,7 +316,7 @@ def test_neighbours_change_no_pixel(random_model) -> None:
 def test_segments_have_254_different_colours() -> None:
     label_set = segment_label_set()
     colors = {category.color for category in label_set.categories}
-    assert len(colors) == len(label_set.categories) == 254
+    assert len(colors) == len(label_set.categories) == MOST == MOST_SEGMENTS == 254
     assert (0, 0, 0) not in colors
     assert tuple(label_set.palette[255]) not in colors
     first = np.array([category.color for category in label_set.categories[:8]], dtype=float)

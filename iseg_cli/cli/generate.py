@@ -96,6 +96,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
 @options.compiled
 @click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
 @click.option("--overlays", is_flag=True, help="Also write pictures of image and mask.")
+@options.png
 @click.option("--scores", is_flag=True, help="Also write each category's map (float16 .npz).")
 @click.option(
     "--rle",
@@ -122,8 +123,8 @@ def generate(
 ) -> None:
     """Write a pixel mask for every image of a dataset.
 
-    The masks, 8-bit palette PNGs of the images' sizes, come with run.json (what made them) and
-    images.jsonl (a line per image).
+    The masks, 8-bit palette or grey PNGs of the images' sizes, come with run.json (what made them)
+    and images.jsonl (a line per image).
     """
     from iseg_cli.workflows.engines import choose_engine
     from iseg_cli.workflows.generate import default_folder, generate, resolve_settings
@@ -142,6 +143,7 @@ def generate(
             "label_set": given["label_set"],
             "categories": given["categories"],
             "vae": given["vae"],
+            "png": given["png"],
             "compile": given["compiled"],
             "runtime.batch_size": given["batch_size"],
             "runtime.device": given["device"],

@@ -73,6 +73,11 @@ compiled = click.option(
     default=None,
     help="Compile the model first: some minutes that a long run on a GPU gains back.",
 )
+png = click.option(
+    "--png",
+    type=click.Choice(["palette", "grey"]),
+    help="Masks in colours, or in grey for tools that read colours (OpenCV).  [default: palette]",
+)
 batch_size = click.option(
     "--batch-size",
     callback=number_or_auto,

@@ -76,6 +76,7 @@ def _objects(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @options.batch_size
 @options.device
 @options.dtype
+@options.png
 @click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
 @click.pass_context
 def synthesize(
@@ -105,6 +106,7 @@ def synthesize(
             "categories": given["categories"],
             "model": given["model"],
             "label_set": given["label_set"],
+            "png": given["png"],
             "synthesis.objects": objects,
             "filter.enabled": filtered,
             "runtime.batch_size": given["batch_size"],

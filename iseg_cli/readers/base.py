@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError, suggestion
+from iseg_cli.label_images import Legend, folder_legend, read_labels
 from iseg_cli.readers.images import image_size
 from iseg_cli.samples import IGNORE, Category, LabelSet, Mask, Sample, SourceIds
 
@@ -39,6 +40,7 @@ class Reader(ABC):
         refused: names that the dataset lists and that no mask can have, each with what is wrong
             with it; they are no images of the split, and a run reports them as failed.
         notes: what a user should know about the dataset's files, a sentence each.
+        read_by_color: the masks that were read by their colours so far.
     """
 
     name: ClassVar[str]
@@ -60,6 +62,8 @@ class Reader(ABC):
         self.refused = {**refused, **odd}
         self.image_ids = tuple(i for i in listed if i not in self.refused)
         self.notes: tuple[str, ...] = ()
+        self.read_by_color: set[Path] = set()
+        self._legends: dict[Path, Legend] = {}
         self._known = frozenset(self.image_ids)
         if not self.image_ids:
             why = next((f": {reason}" for reason in self.refused.values()), "")
@@ -139,6 +143,25 @@ class Reader(ABC):
             f"{self.name} has no annotations to take image labels from; "
             "pass --labels masks or --labels file:PATH"
         )
+
+    def _read_labels(
+        self, path: Path, legend: Legend | None = None
+    ) -> UInt8[np.ndarray, "height width"]:
+        """Return what the pixels of a mask mean: labels, or the ids that `legend` knows.
+
+        Without a legend the colours of a labelmap.txt, in the mask's folder or at the root, count
+        before those of the label set. DataError, naming the file, where it cannot be read.
+        """
+        decoded = read_labels(path, legend or self._legend(path.parent))
+        if decoded.by_color:
+            self.read_by_color.add(path)
+        return decoded.labels
+
+    def _legend(self, folder: Path) -> Legend:
+        """Return the key to the masks of a folder that hold the labels of the label set."""
+        if folder not in self._legends:
+            self._legends[folder] = folder_legend(folder, self.root, label_set=self.label_set)
+        return self._legends[folder]
 
     def _require(self, image_id: str) -> None:
         if image_id not in self._known:

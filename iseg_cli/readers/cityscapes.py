@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError
+from iseg_cli.label_images import Legend
 from iseg_cli.readers.base import (
     Reader,
     relabel,
@@ -14,11 +15,12 @@ from iseg_cli.readers.base import (
     require_label_set,
     require_split,
 )
-from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.tables import load_label_set
 
 SPLITS = ("train", "val", "test", "train_extra")
 LABEL_SETS = ("cityscapes", "cityscapes-27")
+TRAIN_IDS = "cityscapes"
+"""The label set whose labels *_labelTrainIds.png holds."""
 LAST_LABEL_ID = 33
 """The greatest id in *_labelIds.png; the licence plate's -1 is never painted there."""
 
@@ -29,6 +31,7 @@ class CityscapesReader(Reader):
     """Images in leftImg8bit/<split>/<city>/, truth in gtFine (train_extra: gtCoarse).
 
     Ids are `<city>/<city>_<sequence>_<frame>`. Label ids outside the label set are ignored (255).
+    Where an image has no *_labelIds.png, its *_labelTrainIds.png gives the 19 classes.
     """
 
     name: ClassVar[str] = "cityscapes"
@@ -62,9 +65,20 @@ class CityscapesReader(Reader):
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self.split == "test":  # the files in gtFine/test are dummies without a single class
             raise DataError("cityscapes keeps the truth of its test split to itself; use val")
+        stem = f"{image_id}_{self._truth_kind}"
         folder = self.root / self._truth_kind / self.split
-        path = folder / f"{image_id}_{self._truth_kind}_labelIds.png"
-        labels = relabel(
-            load_labels(path), self.label_set, path, last=LAST_LABEL_ID, name=self.name
-        )
-        return labels, path
+        path, train_ids = (folder / f"{stem}_{kind}.png" for kind in ("labelIds", "labelTrainIds"))
+        if path.is_file():
+            legend = Legend.of_sources(self.label_set, last=LAST_LABEL_ID)
+            source_ids = self._read_labels(path, legend)
+            labels = relabel(source_ids, self.label_set, path, last=LAST_LABEL_ID, name=self.name)
+            return labels, path
+        if self.label_set.name != TRAIN_IDS:
+            way_out = f", or pass --label-set {TRAIN_IDS} to score the 19 classes of "
+            raise DataError(
+                f"there is no mask {path}, which label set {self.label_set.name} needs; add it"
+                + (f"{way_out}{train_ids.name}" if train_ids.is_file() else "")
+            )
+        if not train_ids.is_file():
+            raise DataError(f"there is no mask {path} and no {train_ids.name} beside it; add one")
+        return self._read_labels(train_ids), train_ids

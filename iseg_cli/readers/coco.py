@@ -13,7 +13,7 @@ from iseg_cli.readers.coco_classes import FROM_JSON
 from iseg_cli.readers.coco_files import JSON_PLACES, ImageFolders, find_json, json_splits
 from iseg_cli.readers.coco_json import Instances, load_instances
 from iseg_cli.readers.coco_shapes import ShapeError, decode_shape
-from iseg_cli.readers.images import image_size, load_labels
+from iseg_cli.readers.images import image_size
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.samples import IGNORE, Category, SourceIds
 
@@ -142,7 +142,7 @@ class CocoReader(Reader):
             # Published masks are called by the number alone: 000000000009.png.
             folder, end = self._masks
             path = first_existing(*(folder / f"{x}{end}" for x in (image_id, image_id[-12:])))
-            return load_labels(path), path
+            return self._read_labels(path), path
         if self._instances is None:
             raise DataError(f"there is no {self._json} to take the truth from; {DOCS}")
         objects = self._instances.objects(image_id)

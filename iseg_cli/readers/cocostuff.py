@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
+from iseg_cli.label_images import Legend
 from iseg_cli.readers.base import DOCS, Reader, relabel, require_folder, require_split
-from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.lists import read_ids
 from iseg_cli.readers.tables import load_label_set
 
@@ -61,9 +61,9 @@ class CocoStuffReader(Reader):
         if self._masks is None:
             raise DataError(f"{self.root} has no stuffthingmaps to take the truth from; {DOCS}")
         path = self._masks / f"{image_id}.png"
-        labels = relabel(
-            load_labels(path), self.label_set, path, last=LAST_SOURCE_ID, name=self.name
-        )
+        legend = Legend.of_sources(self.label_set, last=LAST_SOURCE_ID)
+        source_ids = self._read_labels(path, legend)
+        labels = relabel(source_ids, self.label_set, path, last=LAST_SOURCE_ID, name=self.name)
         return labels, path
 
 

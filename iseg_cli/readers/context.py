@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import UInt8
 
+from iseg_cli.label_images import Legend
 from iseg_cli.readers.base import (
     Reader,
     relabel,
@@ -15,7 +16,6 @@ from iseg_cli.readers.base import (
     require_label_set,
     require_split,
 )
-from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.kinds import IMAGE_SUFFIXES
 from iseg_cli.readers.lists import missing_image, read_ids
 from iseg_cli.readers.stems import Stems
@@ -82,7 +82,9 @@ class ContextReader(Reader):
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         folder = self.root / "SegmentationClassContext"
         path = self._masks.get(image_id) or folder / f"{image_id}.png"
-        labels = relabel(load_labels(path), self.label_set, path, last=LAST_LABEL, name=self.name)
+        legend = Legend.of_sources(self.label_set, last=LAST_LABEL)
+        source_ids = self._read_labels(path, legend)
+        labels = relabel(source_ids, self.label_set, path, last=LAST_LABEL, name=self.name)
         return labels, path
 
     @cached_property

@@ -12,7 +12,6 @@ from jaxtyping import UInt8
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError
 from iseg_cli.names import is_background, name_key, nfc
 from iseg_cli.readers.base import Reader, first_existing, require_folder, require_split
-from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.listing import Listing, list_images, named
 from iseg_cli.readers.tables import load_label_set, voc_color
 from iseg_cli.samples import IGNORE, Category, LabelSet
@@ -86,7 +85,7 @@ class FolderReader(Reader):
             raise DataError(f"the folder {self.root} came without a folder of masks")
         names = dict.fromkeys((image_id, *(normalize(form, image_id) for form in ("NFC", "NFD"))))
         path = first_existing(*(self._truth_folder / f"{name}.png" for name in names))
-        return load_labels(path), path
+        return self._read_labels(path), path
 
 
 def label_set_of(names: Sequence[str]) -> LabelSet:

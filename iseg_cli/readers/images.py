@@ -1,4 +1,4 @@
-"""Decodes images to RGB and masks to labels; what cannot be decoded is named in one sentence."""
+"""Decodes images to RGB; what cannot be decoded is named in one sentence."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from iseg_cli.errors import DataError, ImageError, IsegError
+from iseg_cli.errors import ImageError, IsegError
 from iseg_cli.readers.kinds import HEAD_LENGTH, formats_of, kind_of, refusal
 from iseg_cli.readers.pillow import LIMIT_VARIABLE, pixel_limit, raise_limit_of_pillow
 
@@ -76,32 +76,6 @@ def image_size(path: Path) -> tuple[int, int]:
     with _opened(path) as image:
         width, height = image.size
         return (width, height) if _orientation(image) in _SWAP_SIDES else (height, width)
-
-
-def load_labels(path: Path) -> UInt8[np.ndarray, "height width"]:
-    """Read the labels of a mask: the indices of a palette PNG, or the values of a grey one.
-
-    DataError, naming the file, if it is missing, broken, no PNG, has colours or a label over 255.
-    """
-    if not path.is_file():
-        raise DataError(f"there is no mask {path}")
-    try:
-        with _opened(path) as image:
-            if image.format != "PNG":
-                raise DataError(f"{path} is no PNG; masks must be palette or grey PNG files")
-            if image.mode not in ("P", "L", "1", "I;16", "I"):
-                raise DataError(
-                    f"{path} holds colours ({image.mode}), not labels; "
-                    "masks must be palette or grey PNG files"
-                )
-            values = np.array(image)
-            if (step := _grey_step(path)) != 1:
-                values = values // step
-    except ImageError as error:
-        raise DataError(f"{error}") from error
-    if values.max(initial=0) > 255:
-        raise DataError(f"{path} has label {values.max()}; a label is at most 255")
-    return values.astype(np.uint8, copy=False)
 
 
 @contextmanager
@@ -231,14 +205,3 @@ def _from_16_bit(image: Image.Image, path: Path) -> Image.Image:
         raise ImageError(f"{path} holds more than 16 bits a pixel; save it with 8 or 16 bits")
     grey = (values + 128) // 257  # 65535 / 255 = 257, rounded to the nearest
     return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-
-
-def _grey_step(path: Path) -> int:
-    """Return by how much Pillow multiplies a PNG's grey values: 1, unless it has 2 or 4 bits.
-
-    Tools that shrink PNGs store a grey mask of few labels with few bits; decoding stretches them.
-    """
-    with path.open("rb") as file:
-        header = file.read(26)
-    bits, color_type = header[24], header[25]  # IHDR: PNG specification, 11.2.1
-    return 255 // (2**bits - 1) if color_type == 0 and bits in (2, 4) else 1

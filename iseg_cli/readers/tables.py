@@ -12,6 +12,7 @@ from iseg_cli.errors import DataError, SettingsError, suggestion
 from iseg_cli.names import is_background
 from iseg_cli.resources import data_folder, label_table_path
 from iseg_cli.samples import Category, LabelSet
+from iseg_cli.samples import voc_color as voc_color
 from iseg_cli.textfile import read_text
 
 _TABLE_KEYS = ("name", "background", "background_words", "categories")
@@ -19,20 +20,6 @@ _CATEGORY_KEYS = ("id", "name", "prompt", "focus", "color", "source_ids", "synon
 
 # What PyYAML raises for texts that only look like YAML, beside its own YAMLError.
 _NO_YAML = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
-
-
-def voc_color(label: int) -> tuple[int, int, int]:
-    """Return the RGB colour, 0 to 255 each, that VOC's palette gives a label (0 to 255).
-
-    The label's bits are dealt to red, green and blue in turn, the first ones to the highest bits.
-    """
-    red = green = blue = 0
-    for place in range(8):
-        three_bits = label >> (3 * place)
-        red |= (three_bits & 1) << (7 - place)
-        green |= (three_bits >> 1 & 1) << (7 - place)
-        blue |= (three_bits >> 2 & 1) << (7 - place)
-    return red, green, blue
 
 
 def label_set_names() -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from jaxtyping import UInt8
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.names import is_background
 from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
-from iseg_cli.readers.images import load_labels
 from iseg_cli.readers.kinds import IMAGE_SUFFIXES
 from iseg_cli.readers.lists import missing_image, read_ids
 from iseg_cli.readers.objects import object_names
@@ -89,7 +88,7 @@ class VocReader(Reader):
 
     def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         path = self._masks.get(image_id) or self._mask_folders[0] / f"{image_id}.png"
-        return load_labels(path), path
+        return self._read_labels(path), path
 
     @property
     def _mask_folders(self) -> list[Path]:

@@ -101,6 +101,11 @@ class Settings(Section):
     compile: bool = Field(
         False, description="compile the model: minutes at the start, faster afterwards"
     )
+    png: Literal["palette", "grey"] = Field(
+        "palette",
+        description="of masks: palette has the labels' colours, which viewers show; grey is for "
+        "tools that would read the colours instead of the labels",
+    )
     seed: int = Field(1101, ge=0, lt=2**63, description="of the noise, the same for every image")
     prompt: PromptSettings = PromptSettings()
     cat_cross: CatCrossSettings = CatCrossSettings()

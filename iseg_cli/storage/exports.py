@@ -55,6 +55,7 @@ def write_rle(
             that it lacks have no entry. Without such a file, image ids are COCO's numbers where
             all names hold one, else the names.
     """
+    legend = folder.legend(label_set)
     finished = folder.finished()
     image_ids = [i for i in folder.records if i in finished]
     names: Mapping[str, str | int]
@@ -69,7 +70,7 @@ def write_rle(
     with atomic_file(path, shared_name=True) as file:
         file.write(b"[")
         for image_id in image_ids:
-            mask = read_mask(folder.mask_path(image_id))
+            mask = read_mask(folder.mask_path(image_id), legend)
             for category in label_set.select(mask.present()):
                 if category.id not in category_ids:
                     left_out.add(category.name)

@@ -1,23 +1,21 @@
 """A folder of predictions: masks, images.jsonl, run.json. Rerunning a run resumes it."""
 
 import dataclasses
-import os
 import threading
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 from iseg_cli.errors import PredictionsError
-from iseg_cli.storage.files import (
-    TEMPORARY_SUFFIX,
-    naming_faults,
-    remove_temporaries,
-    write_atomically,
-)
+from iseg_cli.label_images import Legend
+from iseg_cli.samples import LabelSet
+from iseg_cli.storage.contents import holds_masks, refuse_foreign
+from iseg_cli.storage.files import naming_faults, remove_temporaries, write_atomically
 from iseg_cli.storage.journal import Journal, read_journal, read_records, shard_journals
 from iseg_cli.storage.layout import Layout
-from iseg_cli.storage.lock import LOCK_NAME, FolderLock
+from iseg_cli.storage.lock import FolderLock
 from iseg_cli.storage.masks import is_whole_png
 from iseg_cli.storage.records import (
     RUN_NAME,
@@ -26,8 +24,12 @@ from iseg_cli.storage.records import (
     RunInfo,
     json_text,
     read_info,
+    written_as,
 )
 from iseg_cli.storage.shards import Shard
+
+TAKE_OVER_S = 5.0
+"""Seconds that a shard waits for others to leave the folder of a run without masks."""
 
 F = TypeVar("F", bound="PredictionFolder")
 
@@ -81,20 +83,30 @@ class PredictionFolder(Layout):
         """Make a folder for a run, or take up where an earlier run with these settings stopped.
 
         With `overwrite` the earlier run's files are removed first, whatever its settings; shards,
-        which may not be alone, cannot do that. PredictionsError where other settings made the
-        folder, where it holds something that is not ours, or while another process writes in it.
+        which may not be alone, cannot do that. A folder without a mask is taken over from any run
+        of the same command. PredictionsError where other settings made the masks in the folder,
+        where it holds something that is not ours, or while another process writes in it.
         """
         if overwrite and shard is not None:
             raise PredictionsError(
                 f"a shard cannot overwrite {path}, where others may be at work; remove the folder "
                 "first, or pass another --out"
             )
-        _refuse_foreign(path)
+        refuse_foreign(path)
         with naming_faults("make", path):
             path.mkdir(parents=True, exist_ok=True)
         lock = FolderLock(path, shard)
         try:
             earlier = read_info(path)
+            waited_until = time.monotonic() + TAKE_OVER_S
+            while (
+                earlier is not None
+                and not overwrite
+                and _is_left_empty(path, earlier, run)
+                and time.monotonic() < waited_until
+            ):
+                lock = cls._take_over(path, earlier, run, lock, shard)
+                earlier = read_info(path)
             if earlier is not None and (earlier.task == SYNTHESIS) != (run.task == SYNTHESIS):
                 raise PredictionsError(
                     f"{path} holds the results of another command (its task is {earlier.task}); "
@@ -127,6 +139,10 @@ class PredictionFolder(Layout):
             and record.size is not None
             and is_whole_png(self.mask_path(record.image_id), record.size)
         }
+
+    def legend(self, label_set: LabelSet) -> Legend:
+        """Return the key to the masks, whose labels are those of `label_set`."""
+        return Legend.of(label_set, written=written_as(self.info.settings))
 
     def failed(self) -> list[ImageRecord]:
         """Return the records of images that failed; a resumed run tries them again."""
@@ -212,6 +228,23 @@ class PredictionFolder(Layout):
             self._lock.require_held()
         super().require_there()
 
+    @classmethod
+    def _take_over(
+        cls, path: Path, earlier: RunInfo, run: RunInfo, lock: FolderLock, shard: Shard | None
+    ) -> FolderLock:
+        """Make the folder of a run without masks that of another run; return the lock on it.
+
+        Shards of the new run may try it at the same time: one of them does it, the others wait.
+        """
+        if lock.take_whole():
+            cls(path, earlier)._remove_files()
+            cls(path, dataclasses.replace(run, status="running"))._write_info()
+            if shard is None:
+                return lock
+        lock.release()  # a shard has a share of the lock alone
+        time.sleep(0.05)
+        return FolderLock(path, shard)
+
     def _write_info(self) -> None:
         text = json_text(self.info.to_json(), indent=2) + "\n"
         write_atomically(self.path / RUN_NAME, text.encode())
@@ -240,29 +273,7 @@ class PredictionFolder(Layout):
             path.unlink(missing_ok=True)
 
 
-def list_masks(path: Path) -> dict[str, Path]:
-    """Return the PNGs under a folder by image id: the path below it without `.png`.
-
-    PredictionsError where there is no folder.
-    """
-    if not path.is_dir():
-        raise PredictionsError(f"{path} is no folder; pass one that iseg generate wrote")
-    return {p.relative_to(path).with_suffix("").as_posix(): p for p in sorted(path.rglob("*.png"))}
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Refuse to write in a folder that holds files but no run of ours."""
-    with naming_faults("read", path):
-        if path.exists() and not path.is_dir():
-            raise PredictionsError(f"{path} is a file; pass a folder as --out")
-        if not path.is_dir():
-            return
-        names = os.listdir(path)
-        if (path / RUN_NAME).exists():  # asked after the list was made: a shard may be starting
-            return
-    foreign = (n for n in names if not n.startswith(LOCK_NAME) and not n.endswith(TEMPORARY_SUFFIX))
-    if (name := next(foreign, None)) is not None:
-        raise PredictionsError(
-            f"{path} holds {name} but no {RUN_NAME}; nothing was written: pass an empty folder "
-            "as --out"
-        )
+def _is_left_empty(path: Path, earlier: RunInfo, run: RunInfo) -> bool:
+    """Tell whether a run of other settings, by the same command, left no mask in its folder."""
+    is_other_command = (earlier.task == SYNTHESIS) != (run.task == SYNTHESIS)
+    return not is_other_command and bool(earlier.differences(run)) and not holds_masks(path)

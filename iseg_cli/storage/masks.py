@@ -1,8 +1,6 @@
-"""Masks as 8-bit palette PNGs, and pictures as JPEGs."""
+"""Masks as 8-bit palette or grey PNGs, and pictures as JPEGs."""
 
 import io
-import struct
-import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -10,24 +8,27 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from iseg_cli.errors import PredictionsError
+from iseg_cli.errors import DataError, PredictionsError
+from iseg_cli.label_images import (
+    HEADER_BYTES,
+    DamagedPngError,
+    Legend,
+    end_of_chunks,
+    read_labels,
+    size_in_header,
+)
 from iseg_cli.samples import Mask
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEADER = struct.Struct(
-    ">8sI4sIIBB"
-)  # signature, IHDR's length and name, width, height, depth, type
-_CHUNK = struct.Struct(">I4s")  # length of the data, name; then come the data and a CRC of both
-_GRAY, _PALETTE = 0, 3  # PNG's colour types with one channel
 
-
-def encode_mask(mask: Mask, palette: UInt8[np.ndarray, "256 3"]) -> bytes:
+def encode_mask(mask: Mask, palette: UInt8[np.ndarray, "256 3"] | None) -> bytes:
     """Return the mask as a palette PNG: pixel values are labels, `palette` their RGB colours.
 
-    The same mask and palette give the same bytes.
+    Without a palette it is a grey PNG, whose values are the labels. The same mask and palette give
+    the same bytes.
     """
     image = Image.fromarray(np.ascontiguousarray(mask.labels))
-    image.putpalette(palette.tobytes())
+    if palette is not None:
+        image.putpalette(palette.tobytes())
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()
@@ -48,29 +49,26 @@ def encode_picture(
     return buffer.getvalue()
 
 
-def read_mask(path: Path) -> Mask:
-    """Return the labels of a single-channel 8-bit PNG (palette or grey).
+def read_mask(path: Path, legend: Legend | None = None) -> Mask:
+    """Return the labels of a mask; `legend` says what its values and colours mean.
 
-    PredictionsError, naming the file, where it is missing, truncated or holds colours.
+    Without a legend they are the values of a grey PNG or the indices of a palette.
+    PredictionsError, naming the file, where it is missing, damaged or holds no labels.
     """
+    return read_marked_mask(path, legend)[0]
+
+
+def read_marked_mask(path: Path, legend: Legend | None = None) -> tuple[Mask, bool]:
+    """Return what `read_mask` does, and whether the mask's colours gave its labels."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise PredictionsError(f"cannot read the mask {path}: {error.strerror}") from error
-    if len(data) < _HEADER.size or not data.startswith(_SIGNATURE):
-        raise PredictionsError(f"{path} is no PNG; make it again with iseg generate")
-    *_, depth, color_type = _HEADER.unpack_from(data)
-    # Pillow stretches grey values of fewer bits to 0..255: label 1 would be read as 17.
-    if color_type not in (_GRAY, _PALETTE) or (color_type == _GRAY and depth != 8):
-        raise PredictionsError(f"{path} is no mask: its pixels are not single 8-bit labels")
-    damaged = PredictionsError(f"{path} is truncated or damaged; delete it and rerun iseg generate")
-    if _end_of_chunks(data) is None:  # Pillow fills in what is missing and trusts the rest
-        raise damaged
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return Mask(np.array(image, dtype=np.uint8))
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's three words for a broken PNG
-        raise damaged from error
+        decoded = read_labels(path, legend)
+    except DamagedPngError as error:
+        raise PredictionsError(
+            f"{path} is truncated or damaged; delete it and rerun iseg generate"
+        ) from error
+    except DataError as error:
+        raise PredictionsError(f"{error}") from error
+    return Mask(decoded.labels), decoded.by_color
 
 
 def is_whole_png(path: Path, size: tuple[int, int]) -> bool:
@@ -82,36 +80,13 @@ def is_whole_png(path: Path, size: tuple[int, int]) -> bool:
         data = path.read_bytes()
     except OSError:  # missing
         return False
-    return _size_in(data) == size and _end_of_chunks(data) == len(data)
+    return size_in_header(data) == size and end_of_chunks(data) == len(data)
 
 
 def png_size(path: Path) -> tuple[int, int] | None:
     """Return a PNG's (height, width) from its first bytes; None for what is no PNG."""
     try:
         with path.open("rb") as file:
-            return _size_in(file.read(_HEADER.size))
+            return size_in_header(file.read(HEADER_BYTES))
     except OSError:
         return None
-
-
-def _size_in(head: bytes) -> tuple[int, int] | None:
-    """Return (height, width) as the first bytes of a PNG have it; None for those of no PNG."""
-    if len(head) < _HEADER.size:
-        return None
-    signature, _, name, width, height, _, _ = _HEADER.unpack_from(head)
-    return (height, width) if signature == _SIGNATURE and name == b"IHDR" else None
-
-
-def _end_of_chunks(data: bytes) -> int | None:
-    """Return where a PNG's last chunk ends; None where a chunk is cut, or its checksum wrong."""
-    start = len(_SIGNATURE)
-    while len(data) - start >= _CHUNK.size + 4:
-        length, name = _CHUNK.unpack_from(data, start)
-        end = start + _CHUNK.size + int(length)
-        checksum = zlib.crc32(memoryview(data)[start + 4 : end])  # PNG specification, 5.5
-        if data[end : end + 4] != checksum.to_bytes(4, "big"):
-            return None
-        start = end + 4
-        if name == b"IEND":
-            return start
-    return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from iseg_cli.errors import PredictionsError
+from iseg_cli.label_images import Written
 
 RUN_NAME = "run.json"
 
@@ -219,6 +220,7 @@ def _flat(info: RunInfo) -> Iterator[tuple[str, str]]:
         value = contents[key]
         if key == "settings":  # named as `--set` names them
             value = {name: v for name, v in value.items() if name not in _SETTINGS_ASIDE}
+            value["png"] = written_as(value)
             yield from _walk("", value)
         else:
             yield from _walk(key, value)
@@ -240,6 +242,11 @@ def json_text(values: Any, *, indent: int | None = None) -> str:
     except UnicodeEncodeError:  # bytes of a file name that are no UTF-8 come as lone surrogates
         return json.dumps(values, indent=indent)
     return text
+
+
+def written_as(settings: Mapping[str, Any]) -> Written:
+    """Return how a run of these settings writes masks: with palettes, where they do not say."""
+    return "grey" if settings.get("png") == "grey" else "palette"
 
 
 def read_info(folder: Path) -> RunInfo | None:

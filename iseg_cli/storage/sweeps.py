@@ -81,7 +81,7 @@ class SweepFolder:
                 _refuse_foreign(path)
             elif overwrite:
                 (path / COUNTS_NAME).unlink(missing_ok=True)
-            elif changed := earlier.differences(info):
+            elif (changed := earlier.differences(info)) and _has_counts(path / COUNTS_NAME):
                 raise PredictionsError(
                     f"{path} holds a sweep of something else ({', '.join(changed)}); pass "
                     "--overwrite to replace it or --out for another folder"
@@ -200,6 +200,11 @@ def _refuse_foreign(path: Path) -> None:
             f"{path} holds {name} but no {SWEEP_NAME}; nothing was written: pass an empty folder "
             "as --out"
         )
+
+
+def _has_counts(path: Path) -> bool:
+    """Tell whether an earlier sweep has finished an image."""
+    return path.is_file() and b"\n" in path.read_bytes()
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -121,9 +121,9 @@ def _finished(path: Path, settings: Mapping[str, Any]) -> list[bytes]:
         for name in sorted(earlier.keys() | settings.keys())
         if earlier.get(name) != settings.get(name)
     ]
-    if changed:
+    if changed and (kept or path.exists()):
         raise PredictionsError(
             f"{path} was made with other settings ({', '.join(changed)}); pass --overwrite to "
             "replace it or --out for another file"
         )
-    return kept
+    return [] if changed else kept

@@ -16,9 +16,12 @@ from iseg_cli.errors import (
 from iseg_cli.evaluation import ABSENT_CLASSES, MATCHINGS
 from iseg_cli.evaluation.notes import suspicions
 from iseg_cli.evaluation.report import Report
+from iseg_cli.label_images import Legend, folder_legend
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.coco_classes import FROM_JSON
-from iseg_cli.readers.registry import open_dataset
+from iseg_cli.readers.folder import label_set_of
+from iseg_cli.readers.registry import DATASETS, open_dataset
+from iseg_cli.readers.tables import label_set_names, load_label_set
 from iseg_cli.storage import (
     SYNTHESIS,
     PredictionFolder,
@@ -27,8 +30,9 @@ from iseg_cli.storage import (
     write_atomically,
 )
 from iseg_cli.workflows.asked import find_masks
-from iseg_cli.workflows.protocol import describe
+from iseg_cli.workflows.protocol import count_by_color, describe, notes_on_colors
 from iseg_cli.workflows.scoring import score, suitable_workers
+from iseg_cli.workflows.segment_labels import segment_label_set
 
 
 def find_runs(path: Path) -> list[Path]:
@@ -110,13 +114,16 @@ def evaluate(
         matching,
         crop_side=info.crop_side if info else None,
         workers=workers or _suitable_workers(masks.paths),
+        legend=_legend(predictions, folder, reader, matching),
     )
     images = len(masks.paths) - len(found.faults)
     if found.faults and not (allow_missing and images):
         raise _refusal(found.faults, images)
+    by_color = count_by_color(found.by_color, set(masks.paths.values()))
     notes = [
         *reader.notes,
         *masks.notes,
+        *notes_on_colors(by_color),
         *([_unscored(found.faults, images)] if found.faults else []),
         *suspicions(
             found.matrix,
@@ -130,6 +137,7 @@ def evaluate(
         matching=matching,
         absent_classes=absent_classes,
         faulty=len(found.faults),
+        by_color=by_color,
         notes=notes,
     )
     report = Report.of_labels(
@@ -186,6 +194,26 @@ def _open_reader(
         categories=categories,
         truth=truth,
     )
+
+
+def _legend(
+    predictions: Path, folder: PredictionFolder | None, reader: Reader, matching: str
+) -> Legend | None:
+    """Return what the values and colours of masks mean; None where their values alone count."""
+    if folder is None:
+        if matching != "none":
+            return None
+        return folder_legend(predictions, label_set=reader.label_set)
+    info = folder.info
+    if info.task == "unsupervised":
+        return folder.legend(segment_label_set())
+    if info.dataset == reader.name or info.dataset not in DATASETS:
+        return folder.legend(reader.label_set)
+    if info.categories is not None:
+        return folder.legend(label_set_of(info.categories))
+    name = next(iter(DATASETS[info.dataset].label_sets), None)
+    name = info.settings.get("label_set") or name
+    return folder.legend(load_label_set(name) if name in label_set_names() else reader.label_set)
 
 
 def _require_same_classes(info: RunInfo | None, reader: Reader) -> None:

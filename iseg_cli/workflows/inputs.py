@@ -1,11 +1,12 @@
 """What a run works on: the split of a dataset, and the image-level labels of its images."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from iseg_cli import labels
 from iseg_cli.config import Settings
-from iseg_cli.errors import SettingsError
+from iseg_cli.errors import IsegError, SettingsError
 from iseg_cli.labels import LabelSource
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import middle_square
@@ -70,6 +71,26 @@ def label_source(settings: Settings, reader: Reader) -> LabelSource:
 def label_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
     """Return what a user should know about where the labels come from, before a model is loaded."""
     return () if asks_clip(settings) else label_source(settings, reader).notes
+
+
+def color_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
+    """Return what a user should know after a run: that ground truth was read by its colours.
+
+    Workers in other processes have readers of their own, so the first image is asked here.
+    """
+    if settings.labels != "masks" or settings.dataset == "folder" or not reader.has_truth:
+        return ()
+    if settings.task == "unsupervised":
+        return ()
+    if not reader.read_by_color:
+        with suppress(IsegError):
+            reader.truth(reader.image_ids[0])
+    if not reader.read_by_color:
+        return ()
+    return (
+        f"masks such as {min(reader.read_by_color)} were read by their colours, for their values "
+        f"are not the labels of {reader.label_set.name}",
+    )
 
 
 def fitting_background(settings: Settings, label_set: LabelSet) -> Settings:

@@ -273,4 +273,5 @@ class Job:
         if self.extras.scores:
             path = self.layout.scores_path(image_id)
             write_scores(path, result.scores, result.score_labels)
-        self.layout.write_mask(image_id, encode_mask(result.mask, self.label_set.palette))
+        palette = None if self.segmenter.settings.png == "grey" else self.label_set.palette
+        self.layout.write_mask(image_id, encode_mask(result.mask, palette))

@@ -12,6 +12,7 @@ from iseg_cli.config import Settings
 from iseg_cli.diffusion.layout import attended_side
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.errors import SettingsError
+from iseg_cli.storage import holds_masks
 from iseg_cli.storage.records import read_info
 
 T = TypeVar("T")
@@ -71,9 +72,9 @@ def grid_side(model: DiffusionModel, settings: Settings) -> int:
 
 
 def earlier_batch_size(out: Path) -> int | None:
-    """Return the batch size of the run in a folder, if there is one."""
+    """Return the batch size of the run in a folder, if there is one that has made a mask."""
     earlier = read_info(out)
-    if earlier is None or not isinstance(earlier.batch_size, int):
+    if earlier is None or not isinstance(earlier.batch_size, int) or not holds_masks(out):
         return None
     return earlier.batch_size
 

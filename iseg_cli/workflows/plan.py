@@ -19,8 +19,9 @@ from iseg_cli.workflows.job import Extras, Job
 from iseg_cli.workflows.machine import choose_batch_size, fit_batch, open_model, settle
 from iseg_cli.workflows.origin import describe_run
 from iseg_cli.workflows.pipeline import Segmenter
+from iseg_cli.workflows.segment_labels import segment_label_set
 from iseg_cli.workflows.segmentation import BatchSegmenter
-from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter, segment_label_set
+from iseg_cli.workflows.unsupervised import UnsupervisedSegmenter
 
 
 @dataclass(frozen=True)

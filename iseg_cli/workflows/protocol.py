@@ -1,6 +1,7 @@
 """The protocol that the figures of an evaluation hold under."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 from iseg_cli.readers.base import Reader
@@ -8,9 +9,18 @@ from iseg_cli.samples import IGNORE
 from iseg_cli.storage import RunInfo
 from iseg_cli.workflows.asked import AskedMasks
 
+_FILES = {"masks": "masks", "ground_truth": "files of ground truth"}
+"""What kinds of files are called in a sentence."""
+
 
 def describe(
-    masks: AskedMasks, *, matching: str, absent_classes: str, faulty: int, notes: Sequence[str]
+    masks: AskedMasks,
+    *,
+    matching: str,
+    absent_classes: str,
+    faulty: int,
+    by_color: Mapping[str, int],
+    notes: Sequence[str],
 ) -> dict[str, Any]:
     """Return what the figures depend on, in the order in which a reader asks for it.
 
@@ -19,6 +29,7 @@ def describe(
         matching: how segments were matched to classes, if at all.
         absent_classes: whether classes that are predicted but in no truth count in the mean.
         faulty: how many of the masks could not be compared with their truth.
+        by_color: how many files were read by their colours, by what they are; empty for none.
         notes: what a user should know about the dataset, the masks and the truth, a sentence each.
     """
     info, reader = masks.info, masks.reader
@@ -39,12 +50,30 @@ def describe(
         "ignore_label": IGNORE,
         "matching": matching,
         "absent_classes": absent_classes,
+        **({"read_by_color": dict(by_color)} if by_color else {}),
         "model": dict(info.model) if info else None,
         "seed": info.seed if info else None,
         "dtype": info.dtype if info else None,
         "versions": dict(info.versions) if info else None,
         "notes": list(notes),
     }
+
+
+def count_by_color(paths: Set[Path], predicted: Set[Path]) -> dict[str, int]:
+    """Return how many files were read by their colours: masks, and files of ground truth."""
+    counts = {"masks": len(paths & predicted), "ground_truth": len(paths - predicted)}
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def notes_on_colors(by_color: Mapping[str, int]) -> list[str]:
+    """Return a sentence that says how many files were read by their colours; none if none was."""
+    if not by_color:
+        return []
+    counted = " and ".join(f"{count} {_FILES[kind]}" for kind, count in by_color.items())
+    return [
+        f"{counted} were read by their colours: their palettes number the colours in another order "
+        "than the label set"
+    ]
 
 
 def _input(info: RunInfo | None) -> str:

@@ -19,10 +19,11 @@ from tqdm import tqdm
 from iseg_cli.errors import IsegError, PredictionsError
 from iseg_cli.evaluation.confusion import ConfusionMatrix, count_pairs
 from iseg_cli.evaluation.matching import NUM_SEGMENTS, count_overlaps, match
+from iseg_cli.label_images import Legend
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import crop_truth
 from iseg_cli.samples import IGNORE, Mask
-from iseg_cli.storage import read_mask
+from iseg_cli.storage import read_marked_mask
 from iseg_cli.workflows.processes import Processes, available_cores
 from iseg_cli.workflows.streams import batches, map_ahead
 
@@ -45,12 +46,14 @@ class Part:
         matching: `none`, `image` or `dataset`.
         crop_side: masks are compared with the middle square of the truth, brought to this side;
             None: with all of it.
+        legend: what the values and colours of the masks mean; None: the values alone count.
     """
 
     reader: Reader
     paths: Mapping[str, Path]
     matching: str
     crop_side: int | None
+    legend: Legend | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +65,13 @@ class Counts:
             pixels. With matching `dataset`: as `count_overlaps` returns them.
         ignored: pixels that the truth ignores.
         faults: what is wrong with the images that are in no count, by image id.
+        by_color: the files, masks or ground truth, that were read by their colours.
     """
 
     pairs: Int64[np.ndarray, "rows columns"]
     ignored: int
     faults: Mapping[str, IsegError]
+    by_color: frozenset[Path]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +82,13 @@ class Score:
         matrix: pixels by true and predicted class.
         ignored: pixels that the truth ignores.
         faults: what is wrong with the images that are in no count, by image id.
+        by_color: the files, masks or ground truth, that were read by their colours.
     """
 
     matrix: ConfusionMatrix
     ignored: int
     faults: Mapping[str, IsegError]
+    by_color: frozenset[Path]
 
 
 def score(
@@ -91,29 +98,33 @@ def score(
     *,
     crop_side: int | None = None,
     workers: int = 1,
+    legend: Legend | None = None,
 ) -> Score:
     """Count the masks at `paths` by image id, matched as `matching` says.
 
-    With `crop_side` they are compared with the middle square of the truth, brought to this side.
-    More than one of `workers` are processes; the result is the same for any number.
+    `legend` says what the masks' values and colours mean. With `crop_side` they are compared with
+    the middle square of the truth, brought to this side. More than one of `workers` are processes;
+    the result is the same for any number.
     """
     parts = (
-        Part(reader.part(ids), {i: paths[i] for i in ids}, matching, crop_side)
+        Part(reader.part(ids), {i: paths[i] for i in ids}, matching, crop_side, legend)
         for ids in batches(paths, PART)
     )
     total = np.zeros(_shape(reader, matching), dtype=np.int64)
     ignored = 0
     faults: dict[str, IsegError] = {}
+    by_color: frozenset[Path] = frozenset()
     # disable=None: no bar where standard error is no terminal
     with tqdm(total=len(paths), unit="image", disable=None) as bar:
         for counts in _map_parts(parts, workers):
             total += counts.pairs
             ignored += counts.ignored
             faults |= counts.faults
+            by_color |= counts.by_color
             bar.update(min(PART, len(paths) - bar.n))
     if matching == "dataset":
-        return Score(match(total, labels=tuple(reader.label_set.names)), ignored, faults)
-    return Score(ConfusionMatrix.of_pairs(total), ignored, faults)
+        return Score(match(total, labels=tuple(reader.label_set.names)), ignored, faults, by_color)
+    return Score(ConfusionMatrix.of_pairs(total), ignored, faults, by_color)
 
 
 def count_part(part: Part) -> Counts:
@@ -121,15 +132,17 @@ def count_part(part: Part) -> Counts:
     total = np.zeros(_shape(part.reader, part.matching), dtype=np.int64)
     ignored = 0
     faults: dict[str, IsegError] = {}
+    by_color: set[Path] = set()
     for image_id, path in part.paths.items():
         try:
-            truth, prediction = _read_pair(part, image_id, path)
+            truth, prediction, is_by_color = _read_pair(part, image_id, path)
         except IsegError as error:
             faults[image_id] = error
             continue
+        by_color |= {path} if is_by_color else set()
         total += _count(part, truth, prediction)
         ignored += int(np.count_nonzero(truth.labels == IGNORE))
-    return Counts(total, ignored, faults)
+    return Counts(total, ignored, faults, frozenset(by_color | part.reader.read_by_color))
 
 
 def suitable_workers(images: int, size: tuple[int, int]) -> int:
@@ -164,15 +177,18 @@ def _shape(reader: Reader, matching: str) -> tuple[int, int]:
     return (classes + 1, NUM_SEGMENTS + 1) if matching == "dataset" else (classes, classes + 1)
 
 
-def _read_pair(part: Part, image_id: str, path: Path) -> tuple[Mask, Mask]:
-    """Return an image's truth and its mask, which fit each other; else an IsegError says why."""
+def _read_pair(part: Part, image_id: str, path: Path) -> tuple[Mask, Mask, bool]:
+    """Return an image's truth, its mask, and whether the mask was read by its colours.
+
+    The two fit each other; else an IsegError says why.
+    """
     whole = part.reader.truth(image_id)
     truth = crop_truth(whole, part.crop_side) if part.crop_side else whole
-    prediction = read_mask(path)
+    prediction, is_by_color = read_marked_mask(path, part.legend)
     _require_size(prediction, truth, path)
     if part.matching == "none":
         _require_labels(prediction, part.reader, path)
-    return truth, prediction
+    return truth, prediction, is_by_color
 
 
 def _count(part: Part, truth: Mask, prediction: Mask) -> Int64[np.ndarray, "rows columns"]:

@@ -207,7 +207,9 @@ def _write(folder: SyntheticFolder, painter: Painter, order: Order, picture: Pic
         encode_picture(
             picture.image, kind=painter.settings.synthesis.image_format, quality=JPEG_QUALITY
         ),
-        encode_mask(picture.mask, painter.label_set.palette),
+        encode_mask(
+            picture.mask, None if painter.settings.png == "grey" else painter.label_set.palette
+        ),
     )
 
 

@@ -1,8 +1,6 @@
 """Images in, numbered segments out: the task without labels, with one model and its settings."""
 
-import colorsys
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 import torch
@@ -13,11 +11,8 @@ from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.diffusion.self_maps import SelfExtractor
 from iseg_cli.diffusion.transfers import HostCopies
 from iseg_cli.samples import Category, LabelSet, Mask
-from iseg_cli.segments import MOST_SEGMENTS, find_segments
+from iseg_cli.segments import find_segments
 from iseg_cli.workflows.segmentation import Pending, Segmentation
-
-_GOLDEN = 0.618034
-"""Steps of this share of the circle keep hues apart, however many there are."""
 
 
 class UnsupervisedSegmenter:
@@ -65,23 +60,3 @@ class UnsupervisedSegmenter:
             ]
 
         return finish
-
-
-@cache
-def segment_label_set() -> LabelSet:
-    """Return what the labels of segments mean: their numbers, in colours that are told apart."""
-    return LabelSet(
-        name="segments",
-        categories=tuple(
-            Category(number, f"segment {number}", f"segment {number}", color=_color(number))
-            for number in range(MOST_SEGMENTS)
-        ),
-        background=None,
-    )
-
-
-def _color(number: int) -> tuple[int, int, int]:
-    """Return a colour of its own; the first ones differ most."""
-    value, saturation = ((1.0, 0.65), (0.75, 0.9), (0.9, 0.35), (0.55, 0.6))[number % 4]
-    red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1, saturation, value)
-    return round(255 * red), round(255 * green), round(255 * blue)

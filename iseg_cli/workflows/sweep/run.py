@@ -21,6 +21,7 @@ from iseg_cli.workflows.generate import default_folder
 from iseg_cli.workflows.inputs import fitting_background, label_source, open_reader
 from iseg_cli.workflows.machine import choose_batch_size, open_model, settle
 from iseg_cli.workflows.origin import describe_run
+from iseg_cli.workflows.protocol import count_by_color
 from iseg_cli.workflows.sweep.grid import Grid, Point
 from iseg_cli.workflows.sweep.loop import Failed, SettingsScorer
 from iseg_cli.workflows.sweep.plan import plan_captures
@@ -254,6 +255,7 @@ def _result(
     grid: Grid, points: Sequence[Point], job: _Job, reader: Reader, info: RunInfo
 ) -> SweepResult:
     images = info.images - len(job.failed)
+    by_color = count_by_color(reader.read_by_color, frozenset())
     protocol = {
         "dataset": reader.name,
         "split": reader.split,
@@ -265,6 +267,7 @@ def _result(
         "label_source": info.label_source,
         "input": "whole images" if info.crop_side is None else f"middle squares, {info.crop_side}",
         "ignore_label": IGNORE,
+        **({"read_by_color": by_color} if by_color else {}),
         "model": dict(info.model),
         "dtype": info.dtype,
         "versions": dict(info.versions),

@@ -1,0 +1,68 @@
+"""labelmap.txt: the colours of an annotator's masks by name, as CVAT and Datumaro write it.
+
+A line is `name:red,green,blue:parts:actions`; `#` begins a comment.
+"""
+
+import re
+from pathlib import Path
+
+from iseg_cli.errors import DataError
+from iseg_cli.samples import IGNORE, LabelSet
+
+LABELMAP_NAME = "labelmap.txt"
+
+_LINE = re.compile(
+    r"(?P<name>.+?)\s*:\s*(?P<color>\d{1,3}(?:\s*,\s*\d{1,3}){2})?\s*(:[^:]*)*", re.ASCII
+)
+_BACKGROUND = ("background", "_background_")
+_IGNORED = ("ignored", "ignore", "void")
+
+
+def find_labelmap(*folders: Path) -> Path | None:
+    """Return the labelmap.txt of the first of some folders that has one."""
+    return next((f / LABELMAP_NAME for f in folders if (f / LABELMAP_NAME).is_file()), None)
+
+
+def read_labelmap(path: Path, label_set: LabelSet) -> dict[tuple[int, int, int], int | str]:
+    """Return the label of each colour, or the name where the label set lacks it.
+
+    Names are the table's, in any case, or its prompt words; a line without a colour is passed over.
+    DataError, naming the file and the line, where it cannot be read or gives a colour twice.
+    """
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    labels = _labels_by_name(label_set)
+    found: dict[tuple[int, int, int], int | str] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        match = _LINE.fullmatch(text)
+        numbers = [] if match is None else [int(n) for n in (match["color"] or "").split(",") if n]
+        if match is None or any(n > 255 for n in numbers):
+            raise DataError(
+                f"{path}, line {number} is not of the form name:red,green,blue::; correct it"
+            )
+        if not numbers:
+            continue
+        red, green, blue = numbers
+        name = " ".join(match["name"].split())
+        label = labels.get(name, labels.get(name.casefold(), name))
+        if found.setdefault((red, green, blue), label) != label:
+            raise DataError(
+                f"{path}, line {number} gives {name} the colour {red},{green},{blue} of another "
+                "name; give each a colour of its own"
+            )
+    return found
+
+
+def _labels_by_name(label_set: LabelSet) -> dict[str, int]:
+    """Return labels by what a labelmap may call them; exact names go before other spellings."""
+    named = dict.fromkeys(_IGNORED, IGNORE)
+    if label_set.background is not None:
+        named |= dict.fromkeys(_BACKGROUND, label_set.background)
+    named |= {c.prompt.casefold(): c.id for c in label_set.categories}
+    named |= {c.name.casefold(): c.id for c in label_set.categories}
+    return named | {c.name: c.id for c in label_set.categories}

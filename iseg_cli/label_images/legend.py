@@ -1,0 +1,114 @@
+"""What the values and the colours of a dataset's masks, or of a run's, mean."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int64, Integer, UInt8
+
+from iseg_cli.label_images.labelmap import find_labelmap, read_labelmap
+from iseg_cli.samples import IGNORE, LabelSet
+
+Color = tuple[int, int, int]
+
+Written = Literal["palette", "grey"]
+"""How `iseg generate` wrote masks: with the palette of their label set, or in grey."""
+
+UNKNOWN = -1
+"""Stands for a colour that no value has."""
+
+
+@dataclass(frozen=True, eq=False)
+class Legend:
+    """The key to the pixels of some masks.
+
+    Attributes:
+        name: the label set's, for errors.
+        colors: the RGB colour of each value that has one; values of one colour share it.
+        values: every value that a pixel may have.
+        written: how iseg wrote the masks; None for those of others.
+        labelmap: the value of each colour that a labelmap.txt names, or a name without a value.
+        labelmap_path: that file.
+    """
+
+    name: str
+    colors: Mapping[int, Color]
+    values: frozenset[int]
+    written: Written | None = None
+    labelmap: Mapping[Color, int | str] = field(default_factory=dict)
+    labelmap_path: Path | None = None
+
+    @classmethod
+    def of(cls, label_set: LabelSet, *, written: Written | None = None) -> "Legend":
+        """Return the key to masks that hold a label set's labels."""
+        values = [*label_set.names, IGNORE]
+        colors = {value: _color(label_set.palette[value]) for value in values}
+        return cls(label_set.name, colors, frozenset(values), written)
+
+    @classmethod
+    def of_sources(cls, label_set: LabelSet, *, last: int) -> "Legend":
+        """Return the key to masks that hold a dataset's own ids, 0 to `last` and 255.
+
+        An id has the colour of its class; of those without a class 0 is black.
+        """
+        colors = {
+            source: category.color
+            for category in label_set.categories
+            for source in category.source_ids or (category.id,)
+        }
+        colors = {0: (0, 0, 0), **colors, IGNORE: _color(label_set.palette[IGNORE])}
+        return cls(label_set.name, colors, frozenset(range(last + 1)) | {IGNORE})
+
+    def with_labelmap(self, path: Path, label_set: LabelSet) -> "Legend":
+        """Return this key with the colours of a labelmap.txt, whose names are `label_set`'s.
+
+        The colour of ignored pixels need not be named.
+        """
+        named = {_color(label_set.palette[IGNORE]): IGNORE, **read_labelmap(path, label_set)}
+        return replace(self, labelmap=named, labelmap_path=path)
+
+    @cached_property
+    def palette(self) -> UInt8[np.ndarray, "256 3"]:
+        """RGB by value; black for a value without a colour, as in the palettes that iseg writes."""
+        palette = np.zeros((256, 3), np.uint8)
+        palette[list(self.colors)] = list(self.colors.values())
+        return palette
+
+    @cached_property
+    def has_color(self) -> Bool[np.ndarray, "256"]:
+        """Whether each value has a colour."""
+        known = np.zeros(256, dtype=bool)
+        known[list(self.colors)] = True
+        return known
+
+    @cached_property
+    def by_color(self) -> Mapping[Color, int]:
+        """The value of each colour that only one value has."""
+        times = Counter(self.colors.values())
+        return {color: value for value, color in self.colors.items() if times[color] == 1}
+
+    def allows(self, values: Integer[np.ndarray, " values"]) -> bool:
+        """Tell whether a pixel may have each of some values."""
+        return self.values.issuperset(values.tolist())
+
+    def values_of(self, colors: UInt8[np.ndarray, "colors 3"]) -> Int64[np.ndarray, " colors"]:
+        """Return the value of each colour, `UNKNOWN` where none or several have it."""
+        return np.array([self.by_color.get(_color(c), UNKNOWN) for c in colors], dtype=np.int64)
+
+
+def _color(rgb: UInt8[np.ndarray, "3"]) -> Color:
+    red, green, blue = rgb.tolist()
+    return red, green, blue
+
+
+def folder_legend(*folders: Path, label_set: LabelSet) -> Legend:
+    """Return the key to masks of others in the first of some folders, in labels of a label set.
+
+    The first labelmap.txt in one of the folders goes before the label set's colours.
+    """
+    legend, labelmap = Legend.of(label_set), find_labelmap(*folders)
+    return legend if labelmap is None else legend.with_labelmap(labelmap, label_set)
