@@ -115,10 +115,15 @@ def test_a_run_that_made_nothing_does_not_block_the_next(
     tmp_path: Path, image_ids: list[str]
 ) -> None:
     root = emoji_root(tmp_path / "root", image_ids[:2])
-    (tmp_path / "labels.txt").write_text("another cat\n")
+    (tmp_path / "labels.txt").write_text("".join(f"{i} cat\n" for i in image_ids[:2]))
     arguments = ["generate", "--dataset", "emoji-voc", "--root", root, "--out", tmp_path / "run"]
+    pictures = {path: path.read_bytes() for path in (root / "JPEGImages").iterdir()}
+    for path in pictures:
+        path.write_bytes(b"")
     failed = iseg(*arguments, "--labels", f"file:{tmp_path / 'labels.txt'}", "--batch-size", 1)
     assert failed.exit_code == 1, failed.output
+    for path, contents in pictures.items():
+        path.write_bytes(contents)
     made = iseg(*arguments, "--batch-size", 2)
     assert made.exit_code == 0, made.output
     assert masks(tmp_path / "run").keys() == set(image_ids[:2])

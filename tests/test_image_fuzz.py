@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from iseg_cli.errors import ImageError
+from iseg_cli.pillow import set_up_pillow
 from iseg_cli.readers.images import decode_image, image_size
-from iseg_cli.readers.pillow import set_up_pillow
 
 EXAMPLES = int(os.environ.get("ISEG_FUZZ_EXAMPLES", "300"))
 """Set it to 10000 for a long run."""

@@ -26,7 +26,7 @@ from pngs import (
 
 from iseg_cli.errors import DataError, IsegError
 from iseg_cli.label_images import Legend, folder_legend, read_labels
-from iseg_cli.label_images.png import MAX_PIXELS
+from iseg_cli.pillow import MAX_PIXELS
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.tables import label_set_names, load_label_set
 from iseg_cli.samples import Category, LabelSet, Mask, voc_color

@@ -5,6 +5,7 @@ import errno
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,7 +160,7 @@ def test_the_others_are_scored_on_demand_and_the_report_says_so(masks, root, wor
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_sizes_and_labels_and_truth_that_do_not_fit_are_named(masks, root, workers):
+def test_sizes_and_labels_and_truth_that_do_not_fit_are_named(masks, root, workers, tmp_path):
     middle, late = IDS[PART + 7], IDS[-1]
     write_mask(masks / f"{late}.png", np.zeros((2, 5)))
     with pytest.raises(PredictionsError, match=rf"{late}\.png is 5 wide and 2 high.*12 wide and"):
@@ -167,9 +168,10 @@ def test_sizes_and_labels_and_truth_that_do_not_fit_are_named(masks, root, worke
     write_mask(masks / f"{middle}.png", np.full(truth_labels(PART + 7).shape, 33))
     with pytest.raises(PredictionsError, match=rf"\(1\) .*{middle}\.png has label 33.*--matching"):
         report(masks, root, workers)
-    moved = VocReader(root).part(IDS[:3])
-    moved.root = root / "elsewhere"
-    found = score({IDS[1]: masks / f"{IDS[1]}.png"}, moved, "none", workers=workers)
+    without = shutil.copytree(root, tmp_path / "without")
+    (without / "SegmentationClass" / f"{IDS[1]}.png").unlink()
+    reader = VocReader(without).part(IDS[:3])
+    found = score({IDS[1]: masks / f"{IDS[1]}.png"}, reader, "none", workers=workers)
     assert found.matrix.pairs.sum() == 0
     (fault,) = found.faults.values()
     assert isinstance(fault, DataError)

@@ -13,9 +13,7 @@ from jaxtyping import UInt8, UInt16
 from PIL import Image
 
 from iseg_cli.errors import DataError
-
-MAX_PIXELS = 89_478_485
-"""The largest PNG that is decoded (Pillow's own limit against decompression bombs)."""
+from iseg_cli.pillow import LIMIT_VARIABLE, pixel_limit
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Signature, IHDR's length and name, width, height, bits, colour type, two methods, interlace.
@@ -78,9 +76,10 @@ def read_pixels(path: Path) -> Pixels:
     *_, width, height, bits, color_type, _, _, interlace = _HEADER.unpack_from(data)
     if bits not in _BITS.get(color_type, ()) or not width or not height or interlace > 1:
         raise DamagedPngError(f"{path} is broken (its header is none of a PNG); replace it")
-    if width * height > MAX_PIXELS:
+    if width * height > (limit := pixel_limit()):
         raise DataError(
-            f"{path} has more than {MAX_PIXELS} pixels; scale it down or cut it into tiles"
+            f"{path} has more than {limit} pixels; scale it down, cut it into tiles or set "
+            f"{LIMIT_VARIABLE}"
         )
     if bits == 16 and color_type != 0:
         raise DataError(f"{path} holds colours of 16 bits; save the mask with 8 bits")

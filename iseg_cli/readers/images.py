@@ -14,8 +14,8 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from iseg_cli.errors import ImageError, IsegError
+from iseg_cli.pillow import LIMIT_VARIABLE, pixel_limit, raise_limit_of_pillow
 from iseg_cli.readers.kinds import HEAD_LENGTH, formats_of, kind_of, refusal
-from iseg_cli.readers.pillow import LIMIT_VARIABLE, pixel_limit, raise_limit_of_pillow
 
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
-from iseg_cli.readers.pillow import set_up_pillow
+from iseg_cli.pillow import set_up_pillow
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iseg_cli.errors import IsegError, PredictionsError
-from iseg_cli.readers.pillow import set_up_pillow
+from iseg_cli.pillow import set_up_pillow
 from iseg_cli.storage import ImageRecord, RunInfo
 from iseg_cli.storage.journal import record_line
 from iseg_cli.storage.records import read_info
