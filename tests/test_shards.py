@@ -235,7 +235,7 @@ def test_processes_that_start_and_finish_together_leave_one_list_of_records(tmp_
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in running:
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
         assert process.returncode == 0
     seen = PredictionFolder.open(tmp_path / "run")
     assert seen.info.status == "finished"

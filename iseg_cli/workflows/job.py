@@ -248,10 +248,11 @@ class Job:
         self.layout.require_there()
         if item.picture is not None:
             overlay = draw_overlay(item.picture, result.mask, self.label_set)
-            write_atomically(self.layout.overlay_path(image_id), encode_picture(overlay))
+            path = self.layout.overlay_path(image_id)
+            write_atomically(path, encode_picture(overlay), below=self.layout.path)
         if self.extras.scores:
             path = self.layout.scores_path(image_id)
-            write_scores(path, result.scores, result.score_labels)
+            write_scores(path, result.scores, result.score_labels, below=self.layout.path)
         self.layout.write_mask(image_id, encode_mask(result.mask, self.label_set.palette))
         names = tuple(category.name for category in item.categories)
         deliver(ImageRecord(image_id, item.size, names, "empty" if has_nothing else "done"))
