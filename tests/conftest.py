@@ -14,7 +14,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "passive"
 # On a busy machine Ray's processes may need longer than the minute that they are given.
-os.environ["RAY_worker_register_timeout_seconds"] = "600"
+os.environ["RAY_worker_register_timeout_seconds"] = "600"  # noqa: SIM112, Ray's own spelling
 
 import hypothesis
 import pytest
@@ -41,6 +41,13 @@ WORDS = (
     *("tv", "monitor", "plant"),
 )
 """Words that are one token each; all others are spelled with a token for every letter."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of modules that run `iseg` as its users do: `make test-fast` is without."""
+    for item in items:
+        if {"CliRunner", "subprocess"} & vars(item.module).keys():
+            item.add_marker("program")
 
 
 def write_json(path, content):
