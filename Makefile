@@ -1,25 +1,28 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
-# Installed first, so that one known build serves everything; any torch from 2.4 on will do.
+# One known build serves everything; any torch from 2.4 on will do.
 TORCH ?= torch==2.13.0
+# A process for each core, four at most: each takes about a gigabyte of memory.
+WORKERS ?= logical
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := predictions/emoji-voc-val
 
-.PHONY: demo test lint docs benchmark train-tiny clean
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
+
+.PHONY: demo test test-fast lint docs benchmark train-tiny clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(PIP) install "$(TORCH)"
-	$(PIP) install --editable .
+	$(PIP) install "$(TORCH)" --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
-	$(PIP) install --editable ".[dev,train,plots]"
-	@touch $@
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(PIP) install "$(TORCH)" --editable ".[dev,train,plots]"
+	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed  ## masks for the embedded dataset with the embedded model, evaluated
 	$(BIN)/iseg generate --dataset emoji-voc --split val --out $(DEMO) --overlays
@@ -27,7 +30,10 @@ demo: $(VENV)/.installed  ## masks for the embedded dataset with the embedded mo
 	@echo "The pictures are in $(DEMO)/overlays, the masks in $(DEMO)."
 
 test: lint  ## lint, format, types, imports, generated docs, tests
-	$(BIN)/python -m pytest
+	$(PYTEST) --durations 10
+
+test-fast: $(VENV)/.installed-dev  ## the tests of functions, without those that run whole commands
+	$(PYTEST) -m "not slow and not program"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,13 +1,22 @@
 """A tiny random Stable Diffusion in the layout of SD 2.1, written once a session.
 
 Nothing in these tests may touch the network: the hub's client is told before it is imported.
+Programs that tests start take what is set here from the environment.
 """
 
 import json
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tensors here are so small that threads cost more than they save; and with one thread results are
+# the same to the last bit wherever an image stands in its batch. Tests that need more say so, and
+# their threads leave the cores to others while they wait.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
+# On a busy machine Ray's processes may need longer than the minute that they are given.
+os.environ["RAY_worker_register_timeout_seconds"] = "600"  # noqa: SIM112, Ray's own spelling
 
+import hypothesis
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -17,9 +26,13 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 from iseg_cli.clip.loading import load_clip
 from iseg_cli.diffusion.loading import load_model
 
-# Tensors here are so small that threads cost more than they save; and with one thread results are
-# the same to the last bit wherever an image stands in its batch.
 torch.set_num_threads(1)
+
+# How long an example takes depends on what else the machine does, and says nothing of the code.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 WORDS = (
     *("a", "photograph", "of", "and", "other", "object", "background"),
@@ -28,6 +41,13 @@ WORDS = (
     *("tv", "monitor", "plant"),
 )
 """Words that are one token each; all others are spelled with a token for every letter."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of modules that run `iseg` as its users do: `make test-fast` is without."""
+    for item in items:
+        if {"CliRunner", "subprocess"} & vars(item.module).keys():
+            item.add_marker("program")
 
 
 def write_json(path, content):

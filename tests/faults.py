@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ from pathlib import Path
 from iseg_cli.resources import embedded_dataset
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["iseg_cli.workflows.generate", "iseg_cli.cli.generate"])
+_SERVER.set_forkserver_preload(
+    ["iseg_cli.workflows.generate", "iseg_cli.cli.generate", "iseg_cli.workflows.sweep"]
+)
 
-_LIMIT_S = 600
-"""A run that takes longer hangs: it is killed and the test fails."""
+LIMIT_S = 600
+"""Seconds after which what is waited for will not come: the test fails. No test waits for less."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Fault:
             `list`, `unet` (a forward pass), or `any`.
         path: a regular expression that is searched for in the path; any by default.
         first: which of these events is struck, from 1 on.
+        when: events count only while this returns True; they always do by default.
         then: `kill` (as kill -9 does); the number of the system's error that this event and all
             later ones like it meet; or something to do before the event, once, while all others
             wait.
@@ -45,6 +49,7 @@ class Fault:
     event: str
     path: str = ""
     first: int = 1
+    when: Callable[[], bool] | None = None
     then: str | int | Callable[[], object] = "kill"
 
 
@@ -64,7 +69,7 @@ class Running:
     log: Path
 
     def wait(self) -> Run:
-        self.process.join(_LIMIT_S)
+        self.process.join(LIMIT_S)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
@@ -121,7 +126,7 @@ def peak_memory(*arguments: object, log: Path) -> int:
 
 def together(act: Callable[..., object], *arguments: object) -> list[tuple[int, object]]:
     """Call `act(*arguments, barrier)` in two processes; return each one's id and its result."""
-    barrier, results = _SERVER.Barrier(2, timeout=_LIMIT_S), _SERVER.SimpleQueue()
+    barrier, results = _SERVER.Barrier(2, timeout=LIMIT_S), _SERVER.SimpleQueue()
     processes = [
         _SERVER.Process(target=_report, args=(act, arguments, barrier, results)) for _ in range(2)
     ]
@@ -137,6 +142,7 @@ def together(act: Callable[..., object], *arguments: object) -> list[tuple[int, 
 
 
 def _report(act, arguments, barrier, results) -> None:
+    _await_names()
     try:
         result = act(*arguments, barrier)
     except Exception as error:
@@ -157,12 +163,14 @@ def _child(
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal
     from iseg_cli.cli import main
 
+    _await_names()
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    while gate is not None and not gate.exists():
-        pass
+    if gate is not None:
+        wait_until(gate.exists)
     if faults or journal:
         _arm(faults, journal)
     try:
@@ -170,6 +178,13 @@ def _child(
     finally:
         if peak is not None:
             peak.write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+
+
+def _await_names() -> None:
+    """Let who finds a lock taken wait for its owner's name, however busy the machine is."""
+    from iseg_cli.storage import lock
+
+    lock._NAMELESS_S = LIMIT_S
 
 
 def _arm(faults: Sequence[Fault], journal: Path | None) -> None:
@@ -196,7 +211,11 @@ def _arm(faults: Sequence[Fault], journal: Path | None) -> None:
                 if told is not None:
                     os.write(told, f"{event} {path!r}\n".encode())
                 for i, fault in enumerate(faults):
-                    if fault.event in (event, "any") and re.search(fault.path, path):
+                    if (
+                        fault.event in (event, "any")
+                        and re.search(fault.path, path)
+                        and (fault.when is None or fault.when())
+                    ):
                         counts[i] += 1
                         strike(fault, counts[i], path)
             finally:
@@ -223,6 +242,43 @@ def _in_our_words(event: str, arguments: tuple[object, ...]) -> tuple[str, str] 
     if event in words and isinstance(arguments[0], str | bytes | os.PathLike):
         return words[event], os.fsdecode(arguments[0])
     return None
+
+
+# --- moments, and what is done at them -----------------------------------------------------------
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Return as soon as `holds()` does; AssertionError where it never does."""
+    deadline = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {LIMIT_S} s for {holds}"
+        time.sleep(0.005)
+
+
+def has_lines(path: Path, count: int, word: str = "") -> bool:
+    """Tell whether a file has so many whole lines with a word in them."""
+    try:
+        lines = path.read_text(errors="replace").split("\n")[:-1]
+    except FileNotFoundError:
+        return False
+    return sum(word in line for line in lines) >= count
+
+
+def interrupted() -> None:
+    """Send this process a Ctrl-C."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def stopped(mark: Path) -> None:
+    """Stop this process, which neither ends nor goes on; `mark` is a file that says so."""
+    mark.touch()
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def removed(folder: Path) -> None:
+    """Remove a folder into which other threads may be writing this moment."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -8,22 +8,23 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from faults import LIMIT_S, wait_until
 from PIL import Image
 
 from iseg_cli.cli import main
 from iseg_cli.resources import embedded_dataset
+from iseg_cli.storage import ImageRecord
 from iseg_cli.workflows.engines import ray_worker
 from iseg_cli.workflows.engines.ray_worker import Assignment, Worker, survey
 from iseg_cli.workflows.generate import resolve_settings
-from iseg_cli.workflows.job import Extras
+from iseg_cli.workflows.job import Deliver, Extras
 from iseg_cli.workflows.plan import RunPlan, open_job
 
 LIMIT, BATCH = 22, 2
@@ -136,44 +137,36 @@ def test_photos_are_turned_and_reported_alike_by_every_engine(
     assert turned == {"a": 6, "b": None, "c": 3, "e": None, "sub\\d": None}
 
 
-def ray_workers() -> list[int]:
-    """The processes in which a Ray of ours has a model: descendants of this process."""
-    listing = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True
-    ).stdout
-    parents, found = {}, []
-    for line in listing.splitlines():
-        pid, parent, *command = line.split(None, 2)
-        parents[int(pid)] = int(parent)
-        if command and "MapWorker" in command[0]:
-            found.append(int(pid))
+def dying_after_an_image(mark: Path) -> type[Worker]:
+    """A worker that is killed when it has made its first image; those after it live."""
 
-    def is_ours(pid: int) -> bool:
-        while pid in parents and pid != os.getpid():
-            pid = parents[pid]
-        return pid == os.getpid()
+    class Dying(Worker):  # Ray sends a class that stands in a function along with its code
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)
+            make = self._job.run
 
-    return [pid for pid in found if is_ours(pid)]
+            def run(image_ids: Sequence[str], deliver: Deliver) -> None:
+                def delivered(record: ImageRecord) -> None:
+                    with suppress(FileExistsError):
+                        mark.open("x").close()
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    deliver(record)
+
+                make(image_ids, delivered)
+
+            self._job.run = run
+
+    return Dying
 
 
-def test_a_worker_killed_at_work_costs_no_image(once: Path, cluster: None, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    killed: list[int] = []
-
-    def kill() -> None:
-        deadline = time.monotonic() + 300
-        while not killed and time.monotonic() < deadline:
-            if len(list(out.glob("*.png"))) >= 2 and (pids := ray_workers()):
-                os.kill(pids[0], signal.SIGKILL)
-                killed.append(pids[0])
-            time.sleep(0.01)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
+def test_a_worker_killed_at_work_costs_no_image(
+    once: Path, cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, killed = tmp_path / "run", tmp_path / "killed"
+    monkeypatch.setattr("iseg_cli.workflows.engines.ray.Worker", dying_after_an_image(killed))
     result = iseg(*ARGUMENTS, "--out", out, *RAY)
-    killer.join()
     assert result.exit_code == 0, result.output
-    assert killed
+    assert killed.exists()
     assert f"{LIMIT} masks written" in result.output
     assert files(out) == files(once)
 
@@ -216,11 +209,9 @@ def test_ctrl_c_stops_rays_processes_and_says_how_to_go_on(tmp_path: Path) -> No
         start_new_session=True,  # signalled as a terminal does it: all processes at once
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    deadline = time.monotonic() + 300
-    while len(masks(out)) < 2 and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(list(out.glob("*.png"))) >= 2 or running.poll() is not None)
     os.killpg(running.pid, signal.SIGINT)
-    output, errors = running.communicate(timeout=120)
+    output, errors = running.communicate(timeout=LIMIT_S)
     assert running.returncode == 130, errors
     assert output == ""
     assert errors.strip() == "Stopped. What was finished stays; the same command resumes."
@@ -271,10 +262,11 @@ def test_no_ray_at_an_address_is_one_sentence(
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", refuse)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    given = ("--engine", "ray", "--ray-address", address.format(port=port))
-    result = iseg(*ARGUMENTS, "--out", tmp_path / "run", *given)
+    with socket.socket() as nobody:  # has the port for itself, and does not listen
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        given = ("--engine", "ray", "--ray-address", address.format(port=port))
+        result = iseg(*ARGUMENTS, "--out", tmp_path / "run", *given)
     assert result.exit_code == 2
     assert said in result.output
     assert "check --ray-address" in result.output

@@ -11,9 +11,8 @@ import os
 import shutil
 import signal
 import struct
-import threading
-import time
 import zlib
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from io import FileIO
@@ -22,13 +21,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from faults import Fault, Run, out_of_memory, peak_memory, pictures, run, scenes, start, together
+from faults import (
+    Fault,
+    Run,
+    has_lines,
+    out_of_memory,
+    peak_memory,
+    pictures,
+    removed,
+    run,
+    scenes,
+    start,
+    stopped,
+    together,
+    wait_until,
+)
 from PIL import Image
 
 from iseg_cli.cli import main
 from iseg_cli.errors import PredictionsError
 from iseg_cli.samples import Mask
 from iseg_cli.storage import encode_mask, files, is_whole_png, read_mask
+from iseg_cli.storage import lock as locks
 from iseg_cli.storage.files import LineFile
 from iseg_cli.storage.lock import FolderLock
 
@@ -306,15 +320,26 @@ def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "file").read_bytes() == b"first line\nthird line\n"
 
 
+VANISHING = [
+    ("unet", ""), ("write", r"/out/\..*\.iseg-tmp$"), ("mkdir", "/out/overlays$"),
+    ("mkdir", "/out/scores$"), ("rename", r"/out/val_.*\.png$"),
+]  # fmt: skip
+
+
 def test_a_folder_that_vanishes(
     root: Path, out: Path, log: Path, undisturbed: dict[str, object]
 ) -> None:
-    fault = Fault("unet", first=3, then=partial(shutil.rmtree, out))
-    gone = run(*generate(root, out), log=log, faults=[fault])
-    assert_one_sentence(gone, str(out), "removed")
-    assert not out.exists()
-    assert run(*generate(root, out), log=log).code == 0
-    assert contents(out.parent) == without_extras(undisturbed)
+    """Whatever is done in it at that moment: it is said, and the folder is not made again."""
+    masks_are_there = partial(has_lines, out / "images.jsonl", 2)
+    for event, path in VANISHING:
+        log.unlink(missing_ok=True)
+        fault = Fault(event, path, when=masks_are_there, then=partial(removed, out))
+        gone = run(*with_extras(root, out), log=log, faults=[fault])
+        assert_one_sentence(gone, str(out), "removed")
+        assert not out.exists(), event
+    done = run(*with_extras(root, out), log=log)
+    assert done.code == 0, done.said
+    assert contents(out.parent) == undisturbed
 
 
 def test_no_device_is_replaced_by_a_file(root: Path, out: Path, tmp_path: Path, log: Path) -> None:
@@ -625,27 +650,24 @@ def test_records_that_are_lost_are_made_again(
 # --- two runs in one folder ----------------------------------------------------------------------
 
 
-def stopped() -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
-
-
 def test_a_second_run_is_refused_until_the_first_is_dead(
     root: Path, out: Path, log: Path, tmp_path: Path, undisturbed: dict[str, object]
 ) -> None:
-    first = start(
-        *generate(root, out), log=tmp_path / "first", faults=[Fault("unet", first=2, then=stopped)]
-    )
-    deadline = time.monotonic() + 60
-    while len(list(out.glob("*.png"))) < BATCH and time.monotonic() < deadline:
-        time.sleep(0.01)
+    mark = tmp_path / "stopped"
+    some_are_done = partial(has_lines, out / "images.jsonl", BATCH)
+    fault = Fault("any", when=some_are_done, then=partial(stopped, mark))
+    first = start(*generate(root, out), log=tmp_path / "first", faults=[fault])
+    wait_until(mark.exists)
     for more in ([], ["--overwrite"]):
         refused = run(*generate(root, out), *more, log=log)
         assert_one_sentence(refused, f"(process {first.process.pid} on ", str(out), "--out")
         log.unlink()
     assert first.kill().code == -signal.SIGKILL
+    recorded = assert_nothing_is_half(out, undisturbed)
+    assert BATCH <= len(recorded) < COUNT
     resumed = run(*generate(root, out), log=log)
     assert resumed.code == 0, resumed.said
-    assert f"{COUNT - BATCH} masks written" in resumed.said
+    assert f"{COUNT - len(recorded)} masks written" in resumed.said
     assert contents(out.parent) == without_extras(undisturbed)
 
 
@@ -731,14 +753,43 @@ def test_a_lock_that_its_owner_removes_this_moment_is_none(tmp_path: Path, monke
     second.release()
 
 
-def test_an_owner_that_has_not_written_its_name_yet_is_waited_for(tmp_path: Path) -> None:
+class Clock:
+    """In the place of the module `time`: no time passes but what is slept."""
+
+    def __init__(self, after_each_sleep: Callable[[], object] = lambda: None) -> None:
+        self.now, self.after_each_sleep = 100.0, after_each_sleep
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.after_each_sleep()
+
+
+def test_an_owner_that_has_not_written_its_name_yet_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     descriptor = os.open(tmp_path / ".iseg-lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    late = threading.Timer(0.1, os.write, (descriptor, b"123 on here"))
-    late.start()
+    clock = Clock(lambda: clock.now < 100.5 or os.pwrite(descriptor, b"123 on here", 0))
+    monkeypatch.setattr(locks, "time", clock)
     with pytest.raises(PredictionsError, match=r"another run \(process 123 on here\)"):
         FolderLock(tmp_path)
-    late.join()
+    assert clock.now == pytest.approx(100.5, abs=0.02)
+    os.close(descriptor)
+
+
+def test_an_owner_that_never_writes_its_name_is_not_waited_for_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptor = os.open(tmp_path / ".iseg-lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    clock = Clock()
+    monkeypatch.setattr(locks, "time", clock)
+    with pytest.raises(PredictionsError, match=r"another run \(process unknown\)"):
+        FolderLock(tmp_path)
+    assert clock.now == pytest.approx(101.0, abs=0.02)
     os.close(descriptor)
 
 

@@ -3,16 +3,16 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from faults import Fault, has_lines, interrupted, run
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -22,6 +22,8 @@ from iseg_cli.storage import read_mask, read_scores
 from iseg_cli.workflows.machine import whole_image_threads
 
 BATCH = "4"
+TWO_THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+"""Two threads for PyTorch, which leave the cores alone while they wait for each other."""
 
 
 def iseg(*arguments: object) -> Result:
@@ -194,57 +196,47 @@ def test_a_killed_run_resumes_to_the_same_bytes(
 ) -> None:
     root = emoji_root(tmp_path / "root", image_ids)
     out = tmp_path / "run"
-    command = [
-        sys.executable, "-m", "iseg_cli", "generate", "--dataset", "emoji-voc", "--root", str(root),
-        "--out", str(out), "--batch-size", BATCH,
+    arguments = [
+        "generate", "--dataset", "emoji-voc", "--root", str(root), "--out", str(out),
+        "--batch-size", BATCH,
     ]  # fmt: skip
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(masks(out)) < 3 and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    assert running.returncode == -signal.SIGKILL
-    finished = masks(out)
-    assert finished
-    (out / f"{image_ids[0]}.png").write_bytes(finished.get(image_ids[0], b"")[:60])  # cut short
-    stamps = {p: p.stat().st_mtime_ns for p in out.glob("*.png") if p.stem != image_ids[0]}
+    journal = out / "images.jsonl"
+    fault = Fault("any", when=partial(has_lines, journal, 3), then="kill")
+    killed = run(*arguments, log=tmp_path / "log", faults=[fault])
+    assert killed.code == -9, killed.said
+    recorded = [json.loads(line)["image_id"] for line in journal.read_text().splitlines()]
+    assert 3 <= len(recorded) < len(image_ids)
+    short, *whole = recorded
+    (out / f"{short}.png").write_bytes((out / f"{short}.png").read_bytes()[:60])
+    stamps = {p: p.stat().st_mtime_ns for p in out.glob("*.png")}
 
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-m", "iseg_cli", *arguments],
+        env={**os.environ, **TWO_THREADS},  # `once` and the killed run had one
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
     assert result.returncode == 0, result.stderr
     assert masks(out) == masks(once)
-    recorded = (out / "images.jsonl").read_text().splitlines()
-    assert len(recorded) == len(image_ids)
-    kept = [p for p, stamp in stamps.items() if p.stat().st_mtime_ns == stamp]
-    assert len(kept) >= len(stamps) - 4  # at most one batch was written but not yet recorded
-    assert "there already" in result.stdout
-    assert not list(out.glob("**/*.tmp*"))
+    assert len(journal.read_text().splitlines()) == len(image_ids)
+    kept = {p.stem for p, stamp in stamps.items() if p.stat().st_mtime_ns == stamp}
+    assert kept == set(whole)
+    assert f"{len(image_ids) - len(whole)} masks written" in result.stdout
+    assert f"{len(whole)} were there already" in result.stdout
+    assert not [p for p in out.rglob("*") if p.name.startswith(".") or ".tmp" in p.name]
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [
-        sys.executable, "-m", "iseg_cli", "generate", "--dataset", "emoji-voc", "--split", "val",
-        "--out", str(out), "--batch-size", "1",
-    ]  # fmt: skip
-    running = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Where tests run in the background, the shell has made them deaf to Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    deadline = time.monotonic() + 120
-    while len(masks(out)) < 2 and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert "the same command resumes" in errors
+    fault = Fault("any", when=partial(has_lines, out / "images.jsonl", 2), then=interrupted)
+    ended = run(
+        "generate", "--dataset", "emoji-voc", "--split", "val", "--out", out, "--batch-size", "1",
+        log=tmp_path / "log", faults=[fault],
+    )  # fmt: skip
+    assert ended.code == 130, ended.said
+    assert "the same command resumes" in ended.said
     assert 2 <= len(masks(out)) < 300
-    assert "Traceback" not in errors
+    assert "Traceback" not in ended.said
 
 
 def test_other_settings_in_the_same_folder_are_refused(once: Path, tmp_path: Path) -> None:

@@ -152,7 +152,9 @@ KNOWN = st.sampled_from(["dog", "car", "hot dog", "and", "other object", "tv mon
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     phrases=st.lists(PHRASE | KNOWN, min_size=1, max_size=12),

@@ -345,7 +345,7 @@ def opened_for_writing(pipe: Path) -> int | None:
 
 
 def wait_for(function):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         if (result := function()) is not None:
             return result
@@ -355,7 +355,7 @@ def wait_for(function):
 
 def ends(process: subprocess.Popen) -> str:
     """Return what was printed as an error, once no process is left that could print more."""
-    _, stderr = process.communicate(timeout=60)  # until the last worker has closed its end
+    _, stderr = process.communicate(timeout=600)  # until the last worker has closed its end
     return stderr
 
 

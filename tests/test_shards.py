@@ -166,6 +166,14 @@ def test_a_killed_shard_resumes_and_leaves_the_files_of_others_alone(tmp_path):
     assert list(PredictionFolder.open(tmp_path).records) == ["e", "c", "a"]
 
 
+def test_what_a_killed_worker_left_is_removed_at_the_end(tmp_path):
+    with PredictionFolder.start(tmp_path, RUN) as folder:
+        (tmp_path / f".4242-cafe{TEMPORARY_SUFFIX}").write_bytes(b"half a mask of a Ray worker")
+        save(folder, *IMAGES)
+        folder.finish(IMAGES)
+    assert names(tmp_path) == {"run.json", "images.jsonl", *(f"{i}.png" for i in IMAGES)}
+
+
 def test_a_whole_run_takes_up_what_shards_have_done(tmp_path):
     with PredictionFolder.start(tmp_path, RUN, shard=FIRST) as folder:
         save(folder, "e", "c")
@@ -235,7 +243,7 @@ def test_processes_that_start_and_finish_together_leave_one_list_of_records(tmp_
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in running:
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
         assert process.returncode == 0
     seen = PredictionFolder.open(tmp_path / "run")
     assert seen.info.status == "finished"

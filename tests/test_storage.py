@@ -593,9 +593,9 @@ def test_tens_of_thousands_of_masks_are_checked_fast(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(RUN.to_json()))
     (tmp_path / "images.jsonl").write_text("".join(lines))
     folder = PredictionFolder.open(tmp_path)
-    start = time.perf_counter()
+    start = time.thread_time()  # of this thread alone, however busy the machine is
     assert len(folder.finished()) == 2000
-    assert time.perf_counter() - start < 2  # about 0.05 s: 80,000 masks in seconds
+    assert time.thread_time() - start < 2  # about 0.05 s: 80,000 masks in seconds
 
 
 # --- exports -----------------------------------------------------------------------------------

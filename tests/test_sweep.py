@@ -3,15 +3,14 @@
 import json
 import re
 import shutil
-import signal
-import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from faults import Fault, has_lines, interrupted, run
 
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings
@@ -173,27 +172,16 @@ def test_a_sweep_that_was_cut_short_goes_on(swept, tmp_path, captured):
 def test_ctrl_c_ends_with_130_and_the_sweep_resumes(swept, tmp_path):
     once, _ = swept
     out = tmp_path / "run"
-    command = [
-        sys.executable, "-m", "iseg_cli", "sweep", "--dataset", "emoji-voc", "--out", str(out),
-        "--batch-size", "4", "--grid", STEPS, "--grid", NUMBERS,
-    ]  # fmt: skip
-    running = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Where tests run in the background, the shell has made them deaf to Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    counts = out / "counts.jsonl"
-    deadline = time.monotonic() + 120
-    while not counts.exists() and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
-    assert running.returncode == 130, errors
-    assert "the same command resumes" in errors
-    assert "Traceback" not in errors
+    counted = partial(has_lines, out / "counts.jsonl", 1, '"image"')
+    ended = run(
+        "sweep", "--dataset", "emoji-voc", "--out", out, "--batch-size", "4",
+        "--grid", STEPS, "--grid", NUMBERS,
+        log=tmp_path / "log", faults=[Fault("any", when=counted, then=interrupted)],
+    )  # fmt: skip
+    assert ended.code == 130, ended.said
+    assert "the same command resumes" in ended.said
+    assert "Traceback" not in ended.said
+    assert 1 <= len(image_lines(out)) < 300
     assert not (out / ".iseg-lock").exists()
     result = sweep(out, STEPS, NUMBERS, format="csv")
     assert result.exit_code == 0

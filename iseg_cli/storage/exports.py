@@ -129,12 +129,17 @@ def write_scores(
     path: Path,
     scores: Float16[np.ndarray, "categories height width"],
     category_ids: Sequence[int],
+    *,
+    below: Path | None = None,
 ) -> None:
-    """Write an image's category maps, in [0, 1], and their labels as a compressed `.npz`."""
+    """Write an image's category maps, in [0, 1], and their labels as a compressed `.npz`.
+
+    `below` is explained at `atomic_file`.
+    """
     if len(category_ids) != len(scores):
         raise ValueError(f"{len(scores)} maps but {len(category_ids)} category ids")
     ids = np.asarray(category_ids, dtype=np.int64)
-    with atomic_file(path) as file:
+    with atomic_file(path, below=below) as file:
         np.savez_compressed(file, scores=scores.astype(np.float16), category_ids=ids)
 
 

@@ -37,7 +37,9 @@ def naming_faults(action: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_file(path: Path, *, shared_name: bool = False) -> Iterator[BinaryIO]:
+def atomic_file(
+    path: Path, *, shared_name: bool = False, below: Path | None = None
+) -> Iterator[BinaryIO]:
     """Open a file for writing that takes the place of `path` when the block ends well.
 
     On any error `path` stays as it was and nothing is left beside it. PredictionsError, with the
@@ -49,6 +51,7 @@ def atomic_file(path: Path, *, shared_name: bool = False) -> Iterator[BinaryIO]:
         shared_name: the file being written has a name that depends on `path` alone, so that the
             next try takes the place of what a killed one left. Only where nobody else writes
             `path` at the same time and `remove_temporaries` does not pass by.
+        below: a folder that holds `path` and must be there; None makes all missing folders.
     """
     # Short names of their own: an image id may already be as long as a file name can be.
     name = f"{zlib.crc32(os.fsencode(path.name)):08x}" if shared_name else secrets.token_hex(8)
@@ -57,7 +60,7 @@ def atomic_file(path: Path, *, shared_name: bool = False) -> Iterator[BinaryIO]:
         if path.exists() and not path.is_file():
             raise PredictionsError(f"cannot write {path}: it is no file; choose another name")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent, below)
             with temporary.open("wb" if shared_name else "xb") as file:
                 yield file
                 file.flush()
@@ -68,10 +71,20 @@ def atomic_file(path: Path, *, shared_name: bool = False) -> Iterator[BinaryIO]:
                 temporary.unlink()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all; missing parent folders are made."""
-    with atomic_file(path) as file:
+def write_atomically(path: Path, data: bytes, *, below: Path | None = None) -> None:
+    """Write `data` to `path`, whole or not at all; `below` is explained at `atomic_file`."""
+    with atomic_file(path, below=below) as file:
         file.write(data)
+
+
+def _make_folder(folder: Path, below: Path | None) -> None:
+    """Make a folder and what it lies in; FileNotFoundError where `below` would have to be made."""
+    if below is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    for part in folder.relative_to(below).parts:
+        below = below / part
+        below.mkdir(exist_ok=True)
 
 
 class LineFile:

@@ -191,7 +191,7 @@ class PredictionFolder(Layout):
                 return
             if self._shard is not None:
                 self.records = read_records(self.path)
-                remove_temporaries(self.path)
+            remove_temporaries(self.path)  # of workers that were killed
             order = [i for i in image_ids if i in self.records]
             wider = self.records.keys() - set(order)  # an earlier run without --limit
             if known is not None:

@@ -1,6 +1,7 @@
 """Where the files of a run lie in its folder, and masks written there by whoever makes them."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from iseg_cli.errors import NameRefusedError, PredictionsError
@@ -44,7 +45,7 @@ class Layout:
         """
         path = self.mask_path(image_id)
         if png is not None:
-            write_atomically(path, png)
+            write_atomically(path, png, below=self.path)
             return
         with suppress(NameRefusedError), naming_faults("remove", path):
             path.unlink(missing_ok=True)
@@ -56,6 +57,15 @@ class Layout:
                 f"{self.path} was removed while masks were written into it; run the same command "
                 "again to make what is missing"
             )
+
+    @contextmanager
+    def naming_removal(self) -> Iterator[None]:
+        """Say that the folder was removed, where that is why files cannot be written in a block."""
+        try:
+            yield
+        except PredictionsError:
+            self.require_there()
+            raise
 
     @staticmethod
     def is_inside(name: str) -> bool:

@@ -55,7 +55,7 @@ class SyntheticFolder(PredictionFolder):
         if picture is None:
             self.image_path(record.image_id).unlink(missing_ok=True)
         else:
-            write_atomically(self.image_path(record.image_id), picture)
+            write_atomically(self.image_path(record.image_id), picture, below=self.path)
         self.write(record, mask)
 
     def publish(self, label_set: LabelSet, *, dropped: Collection[str]) -> None:

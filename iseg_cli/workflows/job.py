@@ -269,9 +269,10 @@ class Job:
         self.layout.require_there()
         if item.picture is not None:
             overlay = draw_overlay(item.picture, result.mask, self.label_set)
-            write_atomically(self.layout.overlay_path(image_id), encode_picture(overlay))
+            path = self.layout.overlay_path(image_id)
+            write_atomically(path, encode_picture(overlay), below=self.layout.path)
         if self.extras.scores:
             path = self.layout.scores_path(image_id)
-            write_scores(path, result.scores, result.score_labels)
+            write_scores(path, result.scores, result.score_labels, below=self.layout.path)
         palette = None if self.segmenter.settings.png == "grey" else self.label_set.palette
         self.layout.write_mask(image_id, encode_mask(result.mask, palette))

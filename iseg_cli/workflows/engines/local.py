@@ -19,7 +19,8 @@ class _Alone:
     info: RunInfo
 
     def work(self, image_ids: Sequence[str], deliver: Deliver) -> None:
-        self.job.run(image_ids, deliver)
+        with self.job.layout.naming_removal():
+            self.job.run(image_ids, deliver)
 
 
 class LocalEngine:

@@ -101,7 +101,8 @@ class Worker:
     def _make(self, image_ids: Sequence[str], deliver: Deliver) -> None:
         """Make the files of a task's images, unless it has cost too many workers."""
         if self._begin(image_ids[0]) <= MOST_ATTEMPTS:
-            self._job.run(image_ids, deliver)
+            with self._job.layout.naming_removal():
+                self._job.run(image_ids, deliver)
             return
         for image_id in image_ids:
             reason = (
