@@ -111,7 +111,7 @@ def test_undamaged_they_are_images(tmp_path: Path, name: str) -> None:
     max_examples=EXAMPLES,
     derandomize=True,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_a_damaged_file_is_an_image_or_an_image_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
