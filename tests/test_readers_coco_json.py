@@ -127,7 +127,8 @@ def test_polygons_that_are_none_are_left_out_and_counted(root: Path, polygons, c
     left = 14 if LEFT in polygons else 0
     np.testing.assert_array_equal(labels_of(reader), halves(left, 1))
     (note,) = reader.notes
-    assert note.startswith(f"{count} polygons that are not three points or more")
+    words = "1 polygon that is" if count == 1 else f"{count} polygons that are"
+    assert note.startswith(f"{words} not three points or more")
     assert note.endswith("(first annotation: 7)")
 
 
@@ -150,8 +151,8 @@ def test_no_segmentation_is_counted_and_gives_a_label_still(root: Path, segmenta
     np.testing.assert_array_equal(labels_of(reader), halves(0, 0))
     assert [c.name for c in reader.annotated(IDS[0])] == ["bench"]
     (note,) = reader.notes
-    assert note.startswith("1 annotations without segmentation in")
-    assert note.endswith("have no part in masks (first id: 7)")
+    assert note.startswith("1 annotation without segmentation in")
+    assert note.endswith("has no part in masks (first id: 7)")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Each is a decorator: `@options.root` adds `--root` to a command.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,13 +30,25 @@ def note(text: str) -> None:
 def category_names(
     _: click.Context, __: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
-    """Return the names between the commas, empty ones left out; a usage error if there is none."""
+    """Return the names between commas or line ends, quotes around them and empty ones left out.
+
+    A usage error if there is none, or if other signs stand between them.
+    """
     if value is None:
         return None
-    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    names = tuple(filter(None, (_unquoted(name) for name in re.split(r"[,\r\n]", value))))
+    if wrong := next((name for name in names if re.search(r"[;|\[\]]", name)), None):
+        raise click.BadParameter(f'{wrong!r} is no name; write names such as "cat, dog"')
     if not names:
         raise click.BadParameter(f'{value!r} names no category; write names such as "cat, dog"')
     return names
+
+
+def _unquoted(name: str) -> str:
+    """Return a name without the blanks and the pair of quotes around it."""
+    name = name.strip()
+    is_quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "\"'"
+    return name[1:-1].strip() if is_quoted else name
 
 
 def categories(text: str, *, required: bool = False) -> Callable[[Command], Command]:
