@@ -220,6 +220,13 @@ def test_an_unreadable_annotation_is_named(root: Path, content: str) -> None:
         VocReader(root, split="train").annotated("2007_000032")
 
 
+def test_a_missing_annotation_is_said_as_that(root: Path) -> None:
+    path = root / "Annotations" / "2007_000032.xml"
+    path.unlink()
+    with pytest.raises(DataError, match=f"^there is no annotation {path}$"):
+        VocReader(root, split="train").annotated("2007_000032")
+
+
 def test_an_annotation_of_an_unknown_class_is_named(root: Path) -> None:
     write_annotation(root / "Annotations" / "2007_000032.xml", ["airplane"])
     with pytest.raises(DataError, match=r"000032\.xml: .*'airplane' \(did you mean aeroplane\?\)"):

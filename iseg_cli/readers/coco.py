@@ -101,15 +101,14 @@ class CocoReader(Reader):
 
     @property
     def annotation_notes(self) -> tuple[str, ...]:
-        """How many annotations were ignored as crowds."""
+        """How many of the annotations were ignored as crowds."""
         found = self._instances
-        if found is None or not found.crowds:
+        if found is None or found.crowds in (0, found.total):  # all of them are a note of the file
             return ()
-        those = "all" if found.crowds == found.total else f"{found.crowds:,} of"
         verb, give = ("is a crowd", "gives") if found.crowds == 1 else ("are crowds", "give")
         return (
-            f"{those} {found.total:,} annotations in {self._json} {verb}, which {give} no image "
-            "labels",
+            f"{found.crowds:,} of {found.total:,} annotations in {self._json} {verb}, "
+            f"which {give} no image labels",
         )
 
     @property

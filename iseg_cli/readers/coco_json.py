@@ -144,8 +144,8 @@ def load_instances(path: Path, folders: ImageFolders, label_set: LabelSet | None
     crowds = sum(entry.is_crowd for entry in found)
     if crowds and crowds == len(found):
         notes.append(
-            f"all {crowds:,} annotations in {path} are crowds, whose pixels are ignored; "
-            "write iscrowd 0 for single objects"
+            f"all {crowds:,} annotations in {path} are crowds, which give no image labels and no "
+            "pixels; write iscrowd 0 for single objects"
         )
     used = frozenset(entry.category for entry in found)
     classes = choose_classes(categories, used, label_set, path)

@@ -90,7 +90,7 @@ def _is_of_fractions(points: list[float]) -> bool:
 def _is_outside(points: list[float], height: int, width: int) -> bool:
     """Tell whether all points of a polygon are beyond one side of the image."""
     x, y = points[0], points[1]
-    if 0 <= x <= width and 0 <= y <= height:  # so it is for almost all
+    if 0 < x < width and 0 < y < height:  # so it is for almost all
         return False
     across, down = points[::2], points[1::2]
     return min(across) >= width or max(across) <= 0 or min(down) >= height or max(down) <= 0
