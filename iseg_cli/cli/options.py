@@ -3,12 +3,13 @@
 Each is a decorator: `@options.root` adds `--root` to a command.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from iseg_cli.names import split_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,19 +37,13 @@ def category_names(
     """
     if value is None:
         return None
-    names = tuple(filter(None, (_unquoted(name) for name in re.split(r"[,\r\n]", value))))
-    if wrong := next((name for name in names if re.search(r"[;|\[\]]", name)), None):
-        raise click.BadParameter(f'{wrong!r} is no name; write names such as "cat, dog"')
+    try:
+        names = split_names(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     if not names:
         raise click.BadParameter(f'{value!r} names no category; write names such as "cat, dog"')
     return names
-
-
-def _unquoted(name: str) -> str:
-    """Return a name without the blanks and the pair of quotes around it."""
-    name = name.strip()
-    is_quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "\"'"
-    return name[1:-1].strip() if is_quoted else name
 
 
 def categories(text: str, *, required: bool = False) -> Callable[[Command], Command]:
