@@ -85,6 +85,23 @@ def test_the_whole_path_comes_before_the_file_name() -> None:
             find(name)
 
 
+def test_names_that_are_ids_but_for_the_ending_ask_for_no_path() -> None:
+    class Blind(Pictures):
+        def image_path(self, image_id: str) -> Path:
+            raise AssertionError("no path is needed")
+
+    find = ImageFinder(Blind("zoo/a.jpg", "B.v2.jpg", "u\u0308.jpg"))
+    assert (find("zoo/a"), find("zoo\\a.JPG"), find("./zoo/a.png")) == ("zoo/a",) * 3
+    assert (find("B.v2"), find("B.v2.jpeg"), find("\u00fc.jpg")) == ("B.v2", "B.v2", "u\u0308")
+
+
+def test_two_ids_of_one_composed_form_are_ambiguous_unless_written_so() -> None:
+    find = ImageFinder(Pictures("u\u0308.jpg", "\u00fc.png"))
+    assert (find("u\u0308"), find("\u00fc")) == ("u\u0308", "\u00fc")
+    with pytest.raises(DataError, match="may be the image"):
+        find("\u00fc.jpg")
+
+
 def test_other_paths_and_endings_are_no_images() -> None:
     find = ImageFinder(Pictures("a.jpg", "zoo/b.jpg", "my photo.v2.jpg"))
     for name in ("park/a.jpg", "xzoo/b.jpg", "oo/b", "a.txt", "my photo", "my photo.v1", "", "."):
