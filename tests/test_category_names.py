@@ -15,6 +15,7 @@ from iseg_cli.names import is_background, name_key
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.tables import load_label_set, read_label_set
 from iseg_cli.samples import Category, LabelSet
+from iseg_cli.settings import Settings
 from iseg_cli.workflows.orders import label_set_for
 
 
@@ -120,6 +121,9 @@ def test_a_table_has_no_two_classes_of_one_name_and_no_background(tmp_path: Path
         ("dog, cat,", ("dog", "cat")),
         (",dog,, cat , ", ("dog", "cat")),
         ("traffic light", ("traffic light",)),
+        ("dog\ncat\r\n", ("dog", "cat")),
+        ("'dog', \"traffic light\"", ("dog", "traffic light")),
+        ("dog's toy, '", ("dog's toy", "'")),
         (None, None),
     ],
 )
@@ -144,8 +148,40 @@ def test_commas_alone_are_said(command: list[str], value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (["dog", "cat"], ("dog", "cat")),
+        ("dog, 'cat',", ("dog", "cat")),
+        (("dog",), ("dog",)),
+        (",", None),
+        (None, None),
+    ],
+)
+def test_settings_take_a_list_or_a_text_of_names(value, names) -> None:
+    assert Settings(categories=value).categories == names
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (["dog", True], "categories: True is no text; write quotes around numbers, yes and no"),
+        ([3], "categories: 3 is no text"),
+        ({"dog": 1}, "categories: write a list of names"),
+        (5, "categories: write a list of names"),
+        ("dog;cat", "'dog;cat' is no name of a category"),
+    ],
+)
+def test_settings_that_are_no_names_are_said(value, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Settings(categories=value)
+
+
+@pytest.mark.parametrize(
     ("names", "sentence"),
     [
+        ("dog;cat", "'dog;cat' is no name of a category; write names such as"),
+        ("[dog, cat]", "'[dog' is no name of a category"),
+        ("dog|cat", "'dog|cat' is no name of a category"),
         ("Dog, dog", "the category 'dog' was named twice, as 'Dog'"),
         ("cat,__background__", "'__background__' is no category"),
         (",".join(map(str, range(300))), "300 categories were named; a mask has labels for 254"),

@@ -58,7 +58,7 @@ def test_generate_evaluate_and_rle(root: Path, tmp_path: Path) -> None:
     )
     assert made.exit_code == 0, made.output
     assert "note: 1 of 3 annotations in" in made.output
-    assert "they belong to no image there (first image_id: 99)" in made.output
+    assert "it belongs to no image there (first image_id: 99)" in made.output
     info = json.loads((out / "run.json").read_text("utf-8"))
     assert info["categories"] == ["red_panda", "dog"]
     assert info["settings"]["label_set"] == "from-json"
@@ -84,7 +84,7 @@ def test_generate_evaluate_and_rle(root: Path, tmp_path: Path) -> None:
     report = json.loads((out / "report.json").read_text("utf-8"))
     assert list(report["classes"]) == ["background", "red_panda", "dog"]
     assert report["protocol"]["label_set"] == "from-json"
-    assert "belong to no image" in " ".join(report["protocol"]["notes"])
+    assert "belongs to no image" in " ".join(report["protocol"]["notes"])
 
 
 def test_masks_from_elsewhere_are_scored(root: Path, tmp_path: Path) -> None:

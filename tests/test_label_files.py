@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import Pictures
 
-from iseg_cli.errors import DataError
-from iseg_cli.labels import from_file, names_in_file
+from iseg_cli.errors import DataError, SettingsError
+from iseg_cli.labels import choose, from_file, names_in_file
 from iseg_cli.labels.finder import ImageFinder
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.tables import load_label_set
@@ -83,6 +83,23 @@ def test_the_whole_path_comes_before_the_file_name() -> None:
     for name in ("b", "b.jpg"):
         with pytest.raises(DataError, match="may be the image 'zoo/b' or 'park/b'; write the path"):
             find(name)
+
+
+def test_names_that_are_ids_but_for_the_ending_ask_for_no_path() -> None:
+    class Blind(Pictures):
+        def image_path(self, image_id: str) -> Path:
+            raise AssertionError("no path is needed")
+
+    find = ImageFinder(Blind("zoo/a.jpg", "B.v2.jpg", "u\u0308.jpg"))
+    assert (find("zoo/a"), find("zoo\\a.JPG"), find("./zoo/a.png")) == ("zoo/a",) * 3
+    assert (find("B.v2"), find("B.v2.jpeg"), find("\u00fc.jpg")) == ("B.v2", "B.v2", "u\u0308")
+
+
+def test_two_ids_of_one_composed_form_are_ambiguous_unless_written_so() -> None:
+    find = ImageFinder(Pictures("u\u0308.jpg", "\u00fc.png"))
+    assert (find("u\u0308"), find("\u00fc")) == ("u\u0308", "\u00fc")
+    with pytest.raises(DataError, match="may be the image"):
+        find("\u00fc.jpg")
 
 
 def test_other_paths_and_endings_are_no_images() -> None:
@@ -339,3 +356,58 @@ def test_numbers_beyond_the_table_are_refused(tmp_path: Path) -> None:
 def test_a_number_may_be_the_name_of_a_class(tmp_path: Path) -> None:
     digits = label_set_of(["0", "1", "2"])
     assert found(tmp_path / "l.txt", "x 0 2\n", label_set=digits) == {"x": ["0", "2"]}
+
+
+# --- one of several lists -------------------------------------------------------------------------
+
+
+RELEASED = {
+    "synonym_matching": {"x.jpg": ["cat"], "y.jpg": ["dog"]},
+    "image_similarity": {"x.jpg": ["dog"], "y.jpg": []},
+}
+
+
+def chosen(spec: str, images: Pictures = IMAGES) -> list[list[str]]:
+    """The labels of `x` and of `y` that a `--labels` gives."""
+    source = choose(spec, label_set=PETS, images=images)
+    assert source.name == spec
+    return [[c.name for c in source(Sample(i, images.root))] for i in ("x", "y")]
+
+
+def test_one_of_the_lists_in_a_file_is_chosen_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "l.json"
+    path.write_text(json.dumps(RELEASED), "utf-8")
+    assert chosen(f"file:{path}#synonym_matching") == [["cat"], ["dog"]]
+    assert chosen(f"file:{path}#image_similarity") == [["dog"], []]
+    assert names_in_file(path, IMAGES, chosen="image_similarity") == ("dog",)
+    with pytest.raises(DataError, match=f"choose one with {path}#synonym_matching$"):
+        choose(f"file:{path}", label_set=PETS, images=IMAGES)
+    with pytest.raises(
+        DataError, match=r"no list .image.; it has .synonym_matching., .image_similarity."
+    ):
+        choose(f"file:{path}#image", label_set=PETS, images=IMAGES)
+
+
+def test_a_file_with_the_mark_in_its_own_name_is_that_file(tmp_path: Path) -> None:
+    path = tmp_path / "run #2.json"
+    path.write_text(json.dumps({"x": ["cat"], "y": []}), "utf-8")
+    assert chosen(f"file:{path}") == [["cat"], []]
+    with pytest.raises(DataError, match="there is no file of labels"):
+        choose(f"file:{tmp_path / 'z.json'}#2", label_set=PETS, images=IMAGES)
+
+
+def test_prompts_may_be_one_of_several_lists_and_lines_have_none(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"a": {"x": "a cat", "y": "?"}, "b": {"x": "a dog", "y": "?"}}))
+    assert chosen(f"prompts:{path}#b") == [["dog"], []]
+    (tmp_path / "l.txt").write_text("x cat")
+    for kind in ("file", "prompts"):
+        with pytest.raises(DataError, match=r"l\.txt has no list 'b'$"):
+            choose(f"{kind}:{tmp_path / 'l.txt'}#b", label_set=PETS, images=IMAGES)
+
+
+def test_a_file_in_place_of_a_source_is_recognized(tmp_path: Path) -> None:
+    path = tmp_path / "l.txt"
+    path.write_text("x cat")
+    with pytest.raises(SettingsError, match=f"but a file; pass file:{path}$"):
+        choose(str(path), label_set=PETS, images=IMAGES)

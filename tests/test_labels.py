@@ -153,7 +153,11 @@ def test_an_image_that_the_file_lacks_is_named(tmp_path: Path) -> None:
         ("a.json", '{"1": "dog", "1": "cat"}', "'1' stands there twice"),
         ("a.json", '{"1": ["\\ud800"]}', "is no readable JSON file"),
         ("a.json", "[" * 100_000, "is no readable JSON file"),
-        ("a.json", {"x": {"1": ["dog"]}, "y": {"1": ["cat"]}}, r"2 lists \('x', 'y'\); save one"),
+        (
+            "a.json",
+            {"x": {"1": ["dog"]}, "y": {"1": ["cat"]}},
+            r"2 lists \('x', 'y'\); choose one with",
+        ),
         ("a.json", {"images": [], "annotations": []}, "pass --dataset coco --labels annotations"),
         ("a.txt", "1 dog\n2 traffic light\n", "line 2: label set pets has no category 'traffic'"),
         ("a.csv", ",dog\n", "line 1: an image must come first"),

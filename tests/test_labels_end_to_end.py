@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 from layouts import make_folder, make_voc
 
+from iseg_cli import labels
 from iseg_cli.cli import main
 from iseg_cli.errors import SettingsError
 from iseg_cli.workflows.generate import resolve_settings
@@ -71,3 +72,40 @@ def test_a_folder_whose_file_names_no_class_is_said(tmp_path: Path) -> None:
     settings = resolve_settings([], [], {**named, "labels": f"file:{path}"})
     with pytest.raises(SettingsError, match=r"l\.json names no category; pass --categories"):
         open_reader(settings)
+
+
+def test_a_file_of_labels_is_read_once_a_run(tmp_path: Path, monkeypatch) -> None:
+    asked: list[str] = []
+    choose = labels.choose
+    monkeypatch.setattr(
+        labels, "choose", lambda spec, **given: asked.append(spec) or choose(spec, **given)
+    )
+    path, root = tmp_path / "l.txt", make_voc(tmp_path)
+    for number, name in enumerate(("cat", "dog")):  # another run reads what the file has then
+        path.write_text(f"2007_000032.jpg {name}\n2007_000039.jpg {name}\n", "utf-8")
+        out = tmp_path / str(number)
+        done = generate(
+            "--dataset", "voc", "--root", root, "--labels", f"file:{path}", "--out", out
+        )
+        assert done.exit_code == 0, done.output
+        assert records(out) == {"2007_000032": [name], "2007_000039": [name]}
+    assert asked == [f"file:{path}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("2007_000032\n2007_000039\n", "none of the 2 images has a category by its labels"),
+        ("2007_000032\n2007_000039 dog\n", None),
+    ],
+)
+def test_a_run_without_any_category_says_so(tmp_path: Path, content: str, sentence) -> None:
+    path, out = tmp_path / "l.txt", tmp_path / "o"
+    path.write_text(content, "utf-8")
+    root = make_voc(tmp_path)
+    done = generate("--dataset", "voc", "--root", root, "--labels", f"file:{path}", "--out", out)
+    assert done.exit_code == 0, done.output
+    notes = [line for line in done.output.splitlines() if line.startswith("note: ")]
+    assert notes == ([] if sentence is None else [
+        f"note: {sentence}; their masks are background alone"
+    ])  # fmt: skip

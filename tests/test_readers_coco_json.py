@@ -127,8 +127,38 @@ def test_polygons_that_are_none_are_left_out_and_counted(root: Path, polygons, c
     left = 14 if LEFT in polygons else 0
     np.testing.assert_array_equal(labels_of(reader), halves(left, 1))
     (note,) = reader.notes
-    assert note.startswith(f"{count} polygons that are not three points or more")
+    words = "1 polygon that is" if count == 1 else f"{count} polygons that are"
+    assert note.startswith(f"{words} not three points or more")
     assert note.endswith("(first annotation: 7)")
+
+
+@pytest.mark.parametrize(
+    ("polygons", "reason"),
+    [([[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], "its points are fractions of the image; write pixels"),
+     ([box(8, 0, 4, 6)], "it lies outside of its image, 8 wide and 6 high"),
+     ([box(0, -9, 8, 9), [80, 60, 90, 60, 90, 70]], "it lies outside of its image")],
+)  # fmt: skip
+def test_polygons_in_other_units_are_told(root: Path, polygons, reason: str) -> None:
+    reader = opened(root, annotations=[bench(id=7, segmentation=polygons)])
+    np.testing.assert_array_equal(labels_of(reader), halves(0, 0))
+    (note,) = reader.notes
+    assert note.startswith("1 annotation in ")
+    assert f"has no part in masks (first id: 7, {reason}" in note
+
+
+@pytest.mark.parametrize(
+    "polygons", [[box(-4, 0, 8, 6)], [box(0, -3, 4, 12)], [LEFT, box(80, 0, 9, 6)]]
+)
+def test_polygons_that_leave_the_image_are_cut_without_a_word(root: Path, polygons) -> None:
+    reader = opened(root, annotations=[bench(segmentation=polygons)])
+    np.testing.assert_array_equal(labels_of(reader), halves(14, 0))
+    assert reader.notes == ()
+
+
+def test_a_corner_of_one_pixel_is_no_fraction(root: Path) -> None:
+    reader = opened(root, annotations=[bench(segmentation=[box(0, 0, 1, 1)])])
+    assert np.argwhere(labels_of(reader) == 14).tolist() == [[0, 0]]
+    assert reader.notes == ()
 
 
 @pytest.mark.parametrize("segmentation", [[[]], [[], LEFT]])
@@ -150,8 +180,8 @@ def test_no_segmentation_is_counted_and_gives_a_label_still(root: Path, segmenta
     np.testing.assert_array_equal(labels_of(reader), halves(0, 0))
     assert [c.name for c in reader.annotated(IDS[0])] == ["bench"]
     (note,) = reader.notes
-    assert note.startswith("1 annotations without segmentation in")
-    assert note.endswith("have no part in masks (first id: 7)")
+    assert note.startswith("1 annotation without segmentation in")
+    assert note.endswith("has no part in masks (first id: 7)")
 
 
 @pytest.mark.parametrize(
@@ -276,24 +306,24 @@ def test_annotations_of_no_image_are_counted(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"image_id": None}, "they have no image_id"), ({"category_id": None}, "no category_id"),
+    [({"image_id": None}, "it has no image_id"), ({"category_id": None}, "no category_id"),
      ({"category_id": [1]}, "no category_id"), ({"category_id": 12}, "none of the file's categ"),
-     ({"image_id": {}}, "they have no image_id")],
+     ({"image_id": {}}, "it has no image_id")],
 )  # fmt: skip
 def test_annotations_without_image_or_category_are_counted(root: Path, changes, words) -> None:
     right = coco_object(8, 9, 1, box(4, 0, 4, 6), area=24)
     reader = opened(root, annotations=[bench(**changes), right, 3])
     np.testing.assert_array_equal(labels_of(reader), halves(0, 1))
     assert words in reader.notes[0]
-    assert "they are no objects (first record: 3)" in reader.notes[1]
+    assert "it is no object (first record: 3)" in reader.notes[1]
 
 
 @pytest.mark.parametrize(
     ("image", "words"),
-    [({"id": 1}, "they have no file_name (first id: 1)"), (3, "they are no objects"),
-     ({"file_name": "x.jpg"}, "they have no id (first file_name: 'x.jpg')"),
-     ({"id": True, "file_name": "x.jpg"}, "they have no id"),
-     ({"id": 1, "file_name": ["x.jpg"]}, "they have no file_name")],
+    [({"id": 1}, "it has no file_name (first id: 1)"), (3, "it is no object"),
+     ({"file_name": "x.jpg"}, "it has no id (first file_name: 'x.jpg')"),
+     ({"id": True, "file_name": "x.jpg"}, "it has no id"),
+     ({"id": 1, "file_name": ["x.jpg"]}, "it has no file_name")],
 )  # fmt: skip
 def test_images_without_name_or_id_are_counted(root: Path, image: object, words: str) -> None:
     reader = opened(root, images=[record(), image], annotations=[bench()])
@@ -357,6 +387,26 @@ def test_names_of_no_file_fail_and_the_others_do_not(root: Path, name: str, word
     assert reader.image_ids == IDS[:1]
     (reason,) = reader.refused.values()
     assert words in reason
+
+
+def test_annotations_of_a_refused_image_are_told_with_it_alone(root: Path) -> None:
+    images = [record(), record(25, file_name="https://x.org/b.jpg")]
+    other = coco_object(8, 25, 1, LEFT, area=24)
+    reader = opened(root, images=images, annotations=[bench(), other])
+    assert list(reader.refused) == ["https://x.org/b.jpg"]
+    assert reader.notes == ()
+
+
+def test_absolute_paths_within_the_dataset_and_blanks_around_names_are_found(root: Path) -> None:
+    folder = root / "val2017"
+    images = [
+        record(file_name=str(folder / f"{IDS[0]}.jpg")),
+        record(25, file_name=f"{IDS[1]}.jpg "),
+    ]
+    reader = opened(root, images=images, annotations=[bench()])
+    assert [reader.image_path(i).name for i in reader.image_ids] == [f"{i}.jpg" for i in IDS[:2]]
+    np.testing.assert_array_equal(labels_of(reader), halves(14, 0))
+    assert reader.refused == {}
 
 
 def test_only_names_of_no_file_are_an_error(root: Path) -> None:
@@ -432,15 +482,15 @@ def test_a_path_with_braces_is_no_template(tmp_path: Path) -> None:
 def test_crowds_are_counted_where_labels_come_from_annotations(root: Path) -> None:
     (note,) = CocoReader(root, split="val2017").annotation_notes
     assert note.startswith("1 of 4 annotations in ")
-    assert note.endswith("are crowds, which give no image labels")
+    assert note.endswith("is a crowd, which gives no image labels")
     assert opened(root, annotations=[bench()]).annotation_notes == ()
 
 
 def test_only_crowds_are_told_at_once(root: Path) -> None:
     reader = opened(root, annotations=[bench(iscrowd=1), bench(id=3, iscrowd="1")])
     assert "all 2 annotations in" in reader.notes[0]
-    assert "whose pixels are ignored; write iscrowd 0" in reader.notes[0]
-    assert reader.annotation_notes[0].startswith("all 2 annotations in")
+    assert "which give no image labels and no pixels; write iscrowd 0" in reader.notes[0]
+    assert reader.annotation_notes == ()  # told once
     assert set(labels_of(reader).flat) == {0, 255}
 
 

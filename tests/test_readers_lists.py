@@ -216,3 +216,24 @@ def test_context_reads_lists_and_files_alike(tmp_path: Path) -> None:
     assert part.truth("2007_000032").labels[0].tolist() == [1] * 4 + [15] * 4
     with pytest.raises(DataError, match=r"val\.txt lists gone, but .*JPEGImages has no such image"):
         reader.sample("gone")
+
+
+@pytest.mark.parametrize("written", ["d.jpg", "d.jpg.jpg", "JPEGImages/d.jpg.jpg"])
+def test_a_name_with_two_endings_is_an_image_of_its_own(images: Stems, written: str) -> None:
+    (images.folder / "d.jpg.jpg").touch()
+    (image_id,) = listed(images, written)
+    assert image_id == "d.jpg"
+    assert images.find(image_id) == images.folder / "d.jpg.jpg"
+
+
+def test_two_files_of_one_image_are_told_by_the_reader(tmp_path: Path) -> None:
+    root = make_voc(tmp_path)
+    assert VocReader(root, split="train").notes == ()
+    image_id = VOC_SPLITS["train"][0]
+    write_image(root / "JPEGImages" / f"{image_id}.png")
+    reader = VocReader(root, split="train")
+    assert reader.image_path(image_id).name == f"{image_id}.jpg"
+    assert reader.notes == (
+        f"1 image has several files in {root / 'JPEGImages'}; one of each is read "
+        f"(first: {image_id}.jpg, not {image_id}.png)",
+    )

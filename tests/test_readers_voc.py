@@ -212,13 +212,18 @@ def test_a_labelmap_says_what_the_colours_are(root: Path, folder: str) -> None:
     np.testing.assert_array_equal(truth.labels, expected)
 
 
-@pytest.mark.parametrize("content", [None, "<annotation><object>", ""])
-def test_an_unreadable_annotation_is_named(root: Path, content: str | None) -> None:
+@pytest.mark.parametrize("content", ["<annotation><object>", ""])
+def test_an_unreadable_annotation_is_named(root: Path, content: str) -> None:
+    path = root / "Annotations" / "2007_000032.xml"
+    path.write_text(content, "utf-8")
+    with pytest.raises(DataError, match=r"2007_000032\.xml is no readable annotation"):
+        VocReader(root, split="train").annotated("2007_000032")
+
+
+def test_a_missing_annotation_is_said_as_that(root: Path) -> None:
     path = root / "Annotations" / "2007_000032.xml"
     path.unlink()
-    if content is not None:
-        path.write_text(content, "utf-8")
-    with pytest.raises(DataError, match=r"2007_000032\.xml is no readable annotation"):
+    with pytest.raises(DataError, match=f"^there is no annotation {path}$"):
         VocReader(root, split="train").annotated("2007_000032")
 
 

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from iseg_cli.names import split_names
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -29,10 +31,16 @@ def note(text: str) -> None:
 def category_names(
     _: click.Context, __: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
-    """Return the names between the commas, empty ones left out; a usage error if there is none."""
+    """Return the names between commas or line ends, quotes around them and empty ones left out.
+
+    A usage error if there is none, or if other signs stand between them.
+    """
     if value is None:
         return None
-    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    try:
+        names = split_names(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     if not names:
         raise click.BadParameter(f'{value!r} names no category; write names such as "cat, dog"')
     return names

@@ -1,6 +1,7 @@
 """Where image-level labels come from."""
 
 from iseg_cli.labels.file import from_file, names_in_file
+from iseg_cli.labels.mappings import path_and_list
 from iseg_cli.labels.prompts import from_prompts
 from iseg_cli.labels.source import (
     LabelSource,
@@ -21,4 +22,5 @@ __all__ = [
     "from_prompts",
     "names_in_file",
     "nowhere",
+    "path_and_list",
 ]

@@ -15,7 +15,7 @@ from iseg_cli.errors import DataError
 from iseg_cli.labels.entries import LABEL_WORDS, Entries, Entry, Label, split_cell
 from iseg_cli.labels.finder import ImageFinder, Images
 from iseg_cli.labels.lines import read_entries
-from iseg_cli.labels.mappings import is_json, pairs
+from iseg_cli.labels.mappings import is_json, no_list, pairs
 from iseg_cli.labels.source import LabelSource, listed
 from iseg_cli.names import is_background, name_key, nfc
 from iseg_cli.samples import Category, LabelSet
@@ -25,7 +25,9 @@ _NUMBER = re.compile(r"(\d{1,9})(\.0+)?", re.ASCII)
 """A label as tables of numbers write it; `15.0` is 15."""
 
 
-def from_file(path: Path, label_set: LabelSet, images: Images) -> LabelSource:
+def from_file(
+    path: Path, label_set: LabelSet, images: Images, *, chosen: str | None = None
+) -> LabelSource:
     """Return the labels that a file gives for each image.
 
     The whole file is checked at once. The source's notes say which names in it mean no image of the
@@ -35,6 +37,7 @@ def from_file(path: Path, label_set: LabelSet, images: Images) -> LabelSource:
         path: the file.
         label_set: the classes that its labels are among.
         images: the split that its names are looked up in.
+        chosen: the key of the list to take, of a JSON that holds several.
 
     Raises:
         DataError: naming the file and the line or image: it cannot be read, it has no image of the
@@ -43,7 +46,7 @@ def from_file(path: Path, label_set: LabelSet, images: Images) -> LabelSource:
     """
     find = ImageFinder(images)
     category_of = cache(lambda label: _category(label, label_set))
-    content = _read(path, find, cache(lambda text: _is_class(text, label_set)))
+    content = _read(path, find, cache(lambda text: _is_class(text, label_set)), chosen)
     by_image: dict[str, set[Category]] = {}
     others: list[str] = []
     for entry in content.entries:
@@ -54,7 +57,7 @@ def from_file(path: Path, label_set: LabelSet, images: Images) -> LabelSource:
         else:
             by_image.setdefault(image_id, set()).update(categories)
     return listed(
-        f"file:{path}",
+        f"file:{path}" if chosen is None else f"file:{path}#{chosen}",
         {i: tuple(sorted(own, key=lambda c: c.id)) for i, own in by_image.items()},
         images=images,
         others=others,
@@ -62,14 +65,14 @@ def from_file(path: Path, label_set: LabelSet, images: Images) -> LabelSource:
     )
 
 
-def names_in_file(path: Path, images: Images) -> tuple[str, ...]:
+def names_in_file(path: Path, images: Images, *, chosen: str | None = None) -> tuple[str, ...]:
     """Return the names that a file uses, sorted: the categories of a folder that has no table.
 
     Names that differ in case, blanks or Unicode form alone are one, as the file writes it first.
     DataError if the file cannot be read or has ids in place of names.
     """
     names: dict[str, str] = {}
-    for entry in _read(path, ImageFinder(images), None).entries:
+    for entry in _read(path, ImageFinder(images), None, chosen).entries:
         for label in entry.labels:
             if isinstance(label, int) or _NUMBER.fullmatch(label):
                 raise DataError(
@@ -80,14 +83,18 @@ def names_in_file(path: Path, images: Images) -> tuple[str, ...]:
     return tuple(sorted(names.values()))
 
 
-def _read(path: Path, find: ImageFinder, is_class: Callable[[str], bool] | None) -> Entries:
+def _read(
+    path: Path, find: ImageFinder, is_class: Callable[[str], bool] | None, chosen: str | None
+) -> Entries:
     text = read_text(path, "file of labels")
     if not is_json(path, text):
+        if chosen is not None:
+            raise no_list(path, chosen)
         return read_entries(text, path, find, is_class)
     return Entries(
         tuple(
             Entry(f"{path}, image {image}", image, _labels(value, path, image, is_class))
-            for image, value in pairs(text, path, find, LABEL_WORDS)
+            for image, value in pairs(text, path, find, LABEL_WORDS, chosen=chosen)
         )
     )
 

@@ -65,9 +65,13 @@ class ImageFinder:
     def _search(self, name: str) -> Sequence[str]:
         plain = self._plain(name)
         stem, ending = os.path.splitext(plain)
-        for form in (plain, stem) if ending in ENDINGS else (plain,):
-            if found := self._whole.get(form) or self._ends_of(form):
+        forms = (plain, stem) if ending in ENDINGS else (plain,)
+        for form in forms:  # almost all files write ids: no path of an image is asked for then
+            if found := self._plain_ids.get(form):
                 return found
+        for form in forms:
+            if others := self._whole.get(form) or self._ends_of(form):
+                return others
         return ()
 
     def first_words(self, text: str) -> tuple[str, str] | None:
@@ -95,6 +99,15 @@ class ImageFinder:
         return nfc(self.images.root.as_posix()).rstrip("/") + "/"
 
     @cached_property
+    def _plain_ids(self) -> dict[str, tuple[str, ...]]:
+        """The images by id, as `_plain` writes them."""
+        found: dict[str, tuple[str, ...]] = {}
+        for image_id in self.images.image_ids:
+            plain = _lower_ending(nfc(image_id))
+            found[plain] = (*found.get(plain, ()), image_id)
+        return found
+
+    @cached_property
     def _whole(self) -> dict[str, tuple[str, ...]]:
         """The images by id and by their path below the root, with and without ending."""
         found: dict[str, tuple[str, ...]] = {}
@@ -109,29 +122,35 @@ class ImageFinder:
         return 1 + max((form.count(" ") for form in self._whole), default=0)
 
     @cached_property
-    def _by_last(self) -> dict[str, list[tuple[str, str]]]:
-        """The images by the last part of their paths, each with the whole path."""
-        found: dict[str, list[tuple[str, str]]] = {}
-        root = nfc(self.images.root.resolve().as_posix())
-        for image_id, forms in self._forms():
-            for form in forms:
-                found.setdefault(form.rpartition("/")[2], []).append((image_id, f"{root}/{form}"))
+    def _by_last(self) -> dict[str, list[str]]:
+        """The names in `_whole` by their last part."""
+        found: dict[str, list[str]] = {}
+        for form in self._whole:
+            found.setdefault(form.rpartition("/")[2], []).append(form)
         return found
+
+    @cached_property
+    def _resolved_root(self) -> str:
+        return nfc(self.images.root.resolve().as_posix())
 
     def _ends_of(self, form: str) -> Sequence[str]:
         """Return the images whose path ends in some folders and a name."""
         paths = self._by_last.get(form.rpartition("/")[2], ())
-        return list(dict.fromkeys(i for i, path in paths if path.endswith(f"/{form}")))
+        ends = (path for path in paths if f"{self._resolved_root}/{path}".endswith(f"/{form}"))
+        return list(dict.fromkeys(i for path in ends for i in self._whole[path]))
 
     def _forms(self) -> Iterator[tuple[str, set[str]]]:
         root = f"{self.images.root}{os.sep}"
         for image_id in self.images.image_ids:
             path = str(self.images.image_path(image_id)).removeprefix(root).replace(os.sep, "/")
             stem, ending = os.path.splitext(path)
-            own = {image_id, f"{image_id}{ending}", path, stem}
-            yield image_id, {_lower_ending(nfc(form)) for form in own}
+            ending = ending.lower()
+            own = (_lower_ending(image_id), image_id + ending, stem + ending, _lower_ending(stem))
+            yield image_id, set(own if path.isascii() and image_id.isascii() else map(nfc, own))
 
 
 def _lower_ending(name: str) -> str:
+    if name.islower():
+        return name
     stem, ending = os.path.splitext(name)
     return stem + ending.lower()

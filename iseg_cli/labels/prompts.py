@@ -14,7 +14,7 @@ from iseg_cli.errors import DataError
 from iseg_cli.labels.entries import PROMPT_WORDS, Entry
 from iseg_cli.labels.finder import ImageFinder, Images
 from iseg_cli.labels.lines import separator, split_line
-from iseg_cli.labels.mappings import is_json, pairs
+from iseg_cli.labels.mappings import is_json, no_list, pairs
 from iseg_cli.labels.source import LabelSource, listed
 from iseg_cli.names import nfc
 from iseg_cli.samples import Category, LabelSet
@@ -33,8 +33,12 @@ _PLURALS = {
 """Those of nouns that tables are likely to hold and the rules below do not make."""
 
 
-def from_prompts(path: Path, label_set: LabelSet, images: Images) -> LabelSource:
+def from_prompts(
+    path: Path, label_set: LabelSet, images: Images, *, chosen: str | None = None
+) -> LabelSource:
     """Return the categories that each image's prompt names.
+
+    `chosen` is the key of the list to take, of a JSON that holds several.
 
     DataError, naming the file, if it cannot be read or has no image of the split, a label set
     without categories and, when asked for it, an image that the file lacks. A prompt that names no
@@ -43,7 +47,8 @@ def from_prompts(path: Path, label_set: LabelSet, images: Images) -> LabelSource
     if not label_set.categories:
         raise DataError(f"{path} needs categories to look for; pass --categories or --label-set")
     find, find_image = _Finder(label_set), ImageFinder(images)
-    entries, heading = _read(path, find_image)
+    name = f"prompts:{path}" if chosen is None else f"prompts:{path}#{chosen}"
+    entries, heading = _read(path, find_image, chosen)
     by_image: dict[str, tuple[Category, ...]] = {}
     others: list[str] = []
     for entry in entries:
@@ -57,7 +62,7 @@ def from_prompts(path: Path, label_set: LabelSet, images: Images) -> LabelSource
             raise DataError(f"{entry.where}: image {entry.image} stands there twice")
         else:
             by_image[image_id] = find(str(entry.labels[0]))
-    return listed(f"prompts:{path}", by_image, images=images, others=others, heading=heading)
+    return listed(name, by_image, images=images, others=others, heading=heading)
 
 
 class _Finder:
@@ -91,13 +96,15 @@ def _forms(words: str) -> set[str]:
     return {" ".join((*before, form)) for form in forms}
 
 
-def _read(path: Path, find: ImageFinder) -> tuple[list[Entry], str | None]:
+def _read(path: Path, find: ImageFinder, chosen: str | None) -> tuple[list[Entry], str | None]:
     """Return the prompts, each as the one label of its image, and the file's heading."""
     text = read_text(path, "file of prompts")
     if not is_json(path, text):
+        if chosen is not None:
+            raise no_list(path, chosen)
         return _from_lines(text, path, find)
     entries = []
-    for image, prompt in pairs(text, path, find, PROMPT_WORDS):
+    for image, prompt in pairs(text, path, find, PROMPT_WORDS, chosen=chosen):
         if not isinstance(prompt, str):
             raise DataError(f"{path} must map images to the prompts that they were made from")
         entries.append(Entry(f"{path}, image {image}", image, (prompt,)))

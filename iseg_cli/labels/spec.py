@@ -6,6 +6,7 @@ from pathlib import Path
 from iseg_cli.errors import SettingsError, suggestion
 from iseg_cli.labels.file import from_file
 from iseg_cli.labels.finder import Images
+from iseg_cli.labels.mappings import path_and_list
 from iseg_cli.labels.prompts import from_prompts
 from iseg_cli.labels.source import LabelSource, from_annotations, from_masks
 from iseg_cli.samples import Category, LabelSet, Mask
@@ -26,7 +27,8 @@ def choose(
     """Return the source that `--labels` names.
 
     Args:
-        spec: `masks`, `annotations`, `file:PATH` or `prompts:PATH`.
+        spec: `masks`, `annotations`, `file:PATH` (`file:PATH#LIST` for one of the lists in a JSON)
+            or `prompts:PATH`.
         label_set: the classes that the labels are among.
         images: the split whose images a file names.
         truth: maps an image id to its ground truth; None where there is none.
@@ -39,9 +41,11 @@ def choose(
     """
     kind, _, path = spec.partition(":")
     if kind == "file" and path:
-        return from_file(Path(path).expanduser(), label_set, images)
+        file, chosen = path_and_list(path)
+        return from_file(file, label_set, images, chosen=chosen)
     if kind == "prompts" and path:
-        return from_prompts(Path(path).expanduser(), label_set, images)
+        file, chosen = path_and_list(path)
+        return from_prompts(file, label_set, images, chosen=chosen)
     if spec == "masks":
         if truth is None:
             raise SettingsError("there are no masks to take image labels from; use file:PATH")
@@ -52,6 +56,8 @@ def choose(
         return from_annotations(annotated, annotation_notes)
     if spec == "clip":
         raise SettingsError("labels from CLIP are no truth; use masks, annotations or file:PATH")
+    if Path(spec).expanduser().is_file():
+        raise SettingsError(f"there is no source of labels {spec!r}, but a file; pass file:{spec}")
     raise SettingsError(
         f"there is no source of labels {spec!r}{suggestion(spec, SPECS)}; "
         f"there are {', '.join(SPECS)}"

@@ -14,6 +14,8 @@ from iseg_cli.readers.coco_files import JSON_PLACES, ImageFolders, find_json, js
 from iseg_cli.readers.coco_json import Instances, load_instances
 from iseg_cli.readers.coco_shapes import ShapeError, decode_shape
 from iseg_cli.readers.images import image_size
+from iseg_cli.readers.kinds import IMAGE_SUFFIXES
+from iseg_cli.readers.stems import Stems
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.samples import IGNORE, Category, SourceIds
 
@@ -59,6 +61,7 @@ class CocoReader(Reader):
         self._files: dict[str, Path] = {}
         usual = (root / split, root / "images" / split)
         what = f"with the images of split {split}"
+        notes: tuple[str, ...] = ()
         table = None if label_set == FROM_JSON else load_label_set(label_set)
         if self._json.is_file():
             folders = (*usual, root / "images", root, self._json.parent)
@@ -76,7 +79,9 @@ class CocoReader(Reader):
             if self._masks is None:
                 masks = " or ".join(f"{folder}/*{end}" for folder, end in places)
                 raise DatasetNotFoundError(f"there is neither {self._json} nor {masks}; {DOCS}")
-            self._files = {path.stem: path for path in images.glob("*.jpg")}
+            stems = Stems(images, IMAGE_SUFFIXES)
+            self._files = stems.resolve(stems.stems())
+            notes = stems.notes(self._files.values())
         listed = self._instances
         super().__init__(
             root,
@@ -85,8 +90,7 @@ class CocoReader(Reader):
             image_ids=sorted(listed.images if listed else self._files),
             refused=listed.refused if listed else {},
         )
-        if listed:
-            self.notes = (*listed.notes, *listed.classes.notes)
+        self.notes = (*listed.notes, *listed.classes.notes) if listed else notes
 
     @property
     def has_truth(self) -> bool:
@@ -97,14 +101,14 @@ class CocoReader(Reader):
 
     @property
     def annotation_notes(self) -> tuple[str, ...]:
-        """How many annotations were ignored as crowds."""
+        """How many of the annotations were ignored as crowds."""
         found = self._instances
-        if found is None or not found.crowds:
+        if found is None or found.crowds in (0, found.total):  # all of them are a note of the file
             return ()
-        those = "all" if found.crowds == found.total else f"{found.crowds:,} of"
+        verb, give = ("is a crowd", "gives") if found.crowds == 1 else ("are crowds", "give")
         return (
-            f"{those} {found.total:,} annotations in {self._json} are crowds, which give no image "
-            "labels",
+            f"{found.crowds:,} of {found.total:,} annotations in {self._json} {verb}, "
+            f"which {give} no image labels",
         )
 
     @property

@@ -45,6 +45,14 @@ class ImageFolders:
         """Return those of some folders that exist."""
         return cls(tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir()))
 
+    def below(self, name: str) -> str:
+        """Return an absolute path within one of the folders as the path below it."""
+        if name.startswith("/"):
+            for folder in self.folders:
+                if name.startswith(f"{folder.absolute().as_posix()}/"):
+                    return name[len(folder.absolute().as_posix()) + 1 :]
+        return name
+
     def find(self, name: str) -> Path | None:
         """Return the file of a name, in any spelling of its accents and its ending."""
         for spelling in _spellings(name):
@@ -75,6 +83,8 @@ def is_file(path: Path) -> bool:
 
 def _spellings(name: str) -> Iterator[str]:
     yield name
+    if name != name.strip():
+        yield name.strip()
     if not name.isascii():
         yield from (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
     stem, dot, ending = name.rpartition(".")

@@ -11,7 +11,7 @@ from typing import Any
 
 from iseg_cli.errors import DataError
 from iseg_cli.readers.coco_files import ImageFolders
-from iseg_cli.readers.coco_tally import Tally
+from iseg_cli.readers.coco_tally import Kind, Tally
 from iseg_cli.readers.coco_values import Identity, identity, shown, source_id, text, whole_number
 
 _PLAUSIBLE_PIXELS = 2**27
@@ -47,7 +47,8 @@ class ImageList:
     Attributes:
         entries: by the name of the mask, which is the file's name without its ending.
         refused: names that no image or mask can have -> what is wrong with each.
-        by_source: the names of masks by what the file's ids are compared by.
+        by_source: the names of masks by what the file's ids are compared by, those of refused
+            images among them.
         notes: what was left out or united, a sentence each.
     """
 
@@ -75,6 +76,7 @@ def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> Im
     refused: dict[str, str] = {}
     by_file: dict[str, ImageEntry] = {}
     claims: defaultdict[Identity | None, dict[str, None]] = defaultdict(dict)
+    by_source: dict[Identity, str] = {}
     united = 0
     for record in records:
         entry = _entry(record, left_out)
@@ -83,6 +85,8 @@ def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> Im
         name, reason = _checked_name(entry.file_name, path, folders)
         if reason:
             refused[name] = reason
+            if (own := identity(entry.source_id)) is not None:
+                by_source.setdefault(own, name)
             continue
         if name != entry.file_name:
             entry = replace(entry, file_name=name, short_name=name)
@@ -94,7 +98,6 @@ def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> Im
         by_file[key] = entry
     entries = _by_mask(by_file, path)
     masks = dict(zip(by_file, entries, strict=True))
-    by_source: dict[Identity, str] = {}
     for own, keys in claims.items():
         names = [masks[key] for key in keys]
         if own is not None:
@@ -106,15 +109,17 @@ def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> Im
             refused |= dict.fromkeys(names, reason)
     entries = {name: entry for name, entry in entries.items() if name not in refused}
     notes = [
-        f"{count} images of {path} were left out: {kind} ({first})"
-        for count, kind, first in left_out
+        f"{found.number} {'image' if found.is_one else 'images'} of {path} "
+        f"{'was' if found.is_one else 'were'} left out: {found.kind} ({found.first})"
+        for found in left_out
     ]
     if notes and not entries and not refused:
         raise DataError(f"no image of {path} can be used: {notes[0]}")
     if united:
+        images = "1 image" if united == 1 else f"{united:,} images"
         notes.append(
-            f"{united:,} images of {path} are listed more than once; each file was taken once, "
-            "with the annotations of all its records"
+            f"{images} of {path} {'is' if united == 1 else 'are'} listed more than once; each file "
+            "was taken once, with the annotations of all its records"
         )
     notes += _alike(entries, path, folders)
     return ImageList(entries, refused, by_source, tuple(notes))
@@ -123,14 +128,14 @@ def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> Im
 def _entry(record: Any, left_out: Tally) -> ImageEntry | None:
     """Return the entry of a record, or count what it lacks."""
     if not isinstance(record, dict):
-        left_out.add("they are no objects", "record", record)
+        left_out.add(Kind("it is no object", "they are no objects"), "record", record)
         return None
     name, own = record.get("file_name"), source_id(record.get("id"))
     if not isinstance(name, str) or not name.strip():
-        left_out.add("they have no file_name", "id", record.get("id"))
+        left_out.add(Kind("it has no file_name", "they have no file_name"), "id", record.get("id"))
         return None
     if own is None:
-        left_out.add("they have no id", "file_name", name)
+        left_out.add(Kind("it has no id", "they have no id"), "file_name", name)
         return None
     height, width = (whole_number(record.get(side)) or 0 for side in ("height", "width"))
     is_known = min(height, width) > 0 and height * width <= _PLAUSIBLE_PIXELS
@@ -143,9 +148,10 @@ def _checked_name(name: str, path: Path, folders: ImageFolders) -> tuple[str, st
         return shown(name)[1:-1], f"{path} lists the file {shown(name)}, which no file is called"
     if _URL.match(name) and not _DRIVE.match(name):
         return name, f"{path} lists {shown(name)}; download the image and write its file's name"
+    written = name
+    name = folders.below(name)
     if _DRIVE.match(name):
         return name, f"{path} lists {shown(name)}; write the path below the dataset's folder"
-    written = name
     if "\\" in name:
         name = name.replace("\\", "/")
         if folders.find(name) is None:

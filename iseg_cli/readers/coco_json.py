@@ -15,13 +15,26 @@ from iseg_cli.readers.coco_classes import Classes, choose_classes
 from iseg_cli.readers.coco_files import ImageFolders, is_file
 from iseg_cli.readers.coco_images import ImageEntry, ImageList, read_images
 from iseg_cli.readers.coco_shapes import Shape, ShapeError, check_shape
-from iseg_cli.readers.coco_tally import Tally
+from iseg_cli.readers.coco_tally import Kind, Tally
 from iseg_cli.readers.coco_values import Identity, flag, identity, number, shown
 from iseg_cli.samples import LabelSet
 
 _LOOKED_AT = 50
 """Images that are looked for before a dataset is said to have no folder of them."""
-_NO_POLYGONS = "polygons that are not three points or more, x and y in turn,"
+_NO_OBJECT = Kind("it is no object", "they are no objects")
+_NO_IMAGE = Kind("it has no image_id", "they have no image_id")
+_OTHER_IMAGE = Kind("it belongs to no image there", "they belong to no image there")
+_NO_CATEGORY = Kind("it has no category_id", "they have no category_id")
+_OTHER_CATEGORY = Kind(
+    "its category is none of the file's categories",
+    "their category is none of the file's categories",
+)
+_NO_SHAPE = Kind("annotation without segmentation", "annotations without segmentation")
+_FLAWED = Kind("annotation", "annotations")
+_NO_POLYGONS = Kind(
+    "polygon that is not three points or more, x and y in turn,",
+    "polygons that are not three points or more, x and y in turn,",
+)
 
 
 class Annotation(NamedTuple):
@@ -131,8 +144,8 @@ def load_instances(path: Path, folders: ImageFolders, label_set: LabelSet | None
     crowds = sum(entry.is_crowd for entry in found)
     if crowds and crowds == len(found):
         notes.append(
-            f"all {crowds:,} annotations in {path} are crowds, whose pixels are ignored; "
-            "write iscrowd 0 for single objects"
+            f"all {crowds:,} annotations in {path} are crowds, which give no image labels and no "
+            "pixels; write iscrowd 0 for single objects"
         )
     used = frozenset(entry.category for entry in found)
     classes = choose_classes(categories, used, label_set, path)
@@ -179,29 +192,30 @@ def _read_annotations(
     for index, record in enumerate(records):
         records[index] = None
         if not isinstance(record, dict):
-            left_out.add("they are no objects", "record", record)
+            left_out.add(_NO_OBJECT, "record", record)
             continue
         image, category = record.get("image_id"), record.get("category_id")
         key = image if type(image) is int else identity(image)
         own = category if type(category) is int else identity(category)
         name = None if key is None else images.by_source.get(key)
         if name is None:
-            reason = "they have no image_id" if key is None else "they belong to no image there"
-            left_out.add(reason, "image_id", image)
+            left_out.add(_NO_IMAGE if key is None else _OTHER_IMAGE, "image_id", image)
         elif own is None:
-            left_out.add("they have no category_id", "id", record.get("id"))
+            left_out.add(_NO_CATEGORY, "id", record.get("id"))
         elif known is not None and own not in known:
-            reason = "their category is none of the file's categories"
-            left_out.add(reason, "category_id", category)
+            left_out.add(_OTHER_CATEGORY, "category_id", category)
         else:
             size = images.entries[name].size if name in images.entries else None
             found[name].append(_annotation(record, own, size, flaws))
     notes += [
-        f"{count} of {total:,} annotations in {path} were left out: {kind} ({first})"
-        for count, kind, first in left_out
+        f"{one.number} of {total:,} {'annotation' if total == 1 else 'annotations'} in {path} "
+        f"{'was' if one.is_one else 'were'} left out: {one.kind} ({one.first})"
+        for one in left_out
     ]
     notes += [
-        f"{count} {kind} in {path} have no part in masks ({first})" for count, kind, first in flaws
+        f"{one.number} {one.kind} in {path} {'has' if one.is_one else 'have'} no part in masks "
+        f"({one.first})"
+        for one in flaws
     ]
     return dict(found)
 
@@ -212,12 +226,12 @@ def _annotation(
     number_of, value = record.get("id"), record.get("segmentation")
     shape: Shape | None = None
     if not value:
-        flaws.add("annotations without segmentation", "id", number_of)
+        flaws.add(_NO_SHAPE, "id", number_of)
     else:
         try:
             shape, dropped = check_shape(value, size)
         except ShapeError as error:
-            flaws.add("annotations", "id", number_of, reason=str(error))
+            flaws.add(_FLAWED, "id", number_of, reason=str(error))
         else:
             if dropped:
                 flaws.add(_NO_POLYGONS, "annotation", number_of, count=dropped)

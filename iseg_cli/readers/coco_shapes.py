@@ -53,7 +53,8 @@ def check_shape(value: Any, size: tuple[int, int] | None) -> tuple[Shape | None,
 
     A polygon needs three points, x and y in turn; a list of numbers is one polygon. None for an
     empty segmentation, or where no polygon is left. `size` is the image's (height, width) where it
-    is known. ShapeError for run lengths that do not fill it, and for anything else.
+    is known. ShapeError for run lengths that do not fill it, for polygons none of which meets it or
+    which are fractions of it, and for anything else.
     """
     if isinstance(value, dict):
         return _check_runs(value, size), 0
@@ -62,9 +63,37 @@ def check_shape(value: Any, size: tuple[int, int] | None) -> tuple[Shape | None,
     if value and isinstance(value[0], int | float) and not any(isinstance(x, list) for x in value):
         value = [value]
     polygons = [good for polygon in value if (good := _polygon(polygon)) is not None]
+    if polygons and size is not None:
+        _require_inside(polygons, size)
     # `[[]]` is a segmentation without polygons, as `[]` is.
     dropped = 0 if len(polygons) == len(value) else sum(map(_is_written, value)) - len(polygons)
     return polygons or None, dropped
+
+
+def _require_inside(polygons: list[list[float]], size: tuple[int, int]) -> None:
+    """ShapeError where polygons have no pixel of the image, as those in other units have none."""
+    height, width = size
+    if all(map(_is_of_fractions, polygons)):
+        raise ShapeError("its points are fractions of the image; write pixels")
+    if all(_is_outside(points, height, width) for points in polygons):
+        raise ShapeError(f"it lies outside of its image, {width} wide and {height} high")
+
+
+def _is_of_fractions(points: list[float]) -> bool:
+    """Tell whether all numbers of a polygon are between 0 and 1, and not all of them whole."""
+    if points[0] > 1 or points[1] > 1:  # so it is for almost all
+        return False
+    is_within = min(points) >= 0 and max(points) <= 1
+    return is_within and not all(float(number).is_integer() for number in points)
+
+
+def _is_outside(points: list[float], height: int, width: int) -> bool:
+    """Tell whether all points of a polygon are beyond one side of the image."""
+    x, y = points[0], points[1]
+    if 0 < x < width and 0 < y < height:  # so it is for almost all
+        return False
+    across, down = points[::2], points[1::2]
+    return min(across) >= width or max(across) <= 0 or min(down) >= height or max(down) <= 0
 
 
 def decode_shape(shape: Shape, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:

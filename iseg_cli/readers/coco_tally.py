@@ -1,26 +1,50 @@
 """Counts the records of a file that were left out, and keeps the first of each kind."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from iseg_cli.readers.coco_values import shown
+
+
+class Kind(NamedTuple):
+    """A kind of fault in words: for one record, and for several."""
+
+    one: str
+    many: str
+
+
+class Count(NamedTuple):
+    """How often a kind of fault was met.
+
+    Attributes:
+        number: how often, as messages write it.
+        is_one: whether it was met once.
+        kind: the kind in words that agree with the number.
+        first: what the first record has.
+    """
+
+    number: str
+    is_one: bool
+    kind: str
+    first: str
 
 
 class Tally:
     """How often each kind of fault was met, and the first record that has it."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._first: dict[str, str] = {}
+        self._counts: dict[Kind, int] = {}
+        self._first: dict[Kind, str] = {}
 
-    def add(self, kind: str, field: str, value: Any, *, reason: str = "", count: int = 1) -> None:
+    def add(self, kind: Kind, field: str, value: Any, *, reason: str = "", count: int = 1) -> None:
         """Count records of a kind; of the first one, a field's value and a reason are kept."""
         if kind not in self._counts:
             self._counts[kind] = 0
             self._first[kind] = f"first {field}: {shown(value)}{reason and f', {reason}'}"
         self._counts[kind] += count
 
-    def __iter__(self) -> Iterator[tuple[str, str, str]]:
-        """Yield how many there are of each kind, the kind, and its first record."""
+    def __iter__(self) -> Iterator[Count]:
+        """Yield the counts of the kinds that were met."""
         for kind, count in self._counts.items():
-            yield f"{count:,}", kind, self._first[kind]
+            words = kind.one if count == 1 else kind.many
+            yield Count(f"{count:,}", count == 1, words, self._first[kind])

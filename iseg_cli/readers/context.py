@@ -55,6 +55,7 @@ class ContextReader(Reader):
             image_ids=read_ids(self._list, images),
         )
         self._files = images.resolve(self.image_ids)
+        self.notes = images.notes(self._files.values())
 
     @property
     def has_truth(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from iseg_cli.errors import DataError
+from iseg_cli.names import nfc
 from iseg_cli.readers.kinds import IMAGE_SUFFIXES
 from iseg_cli.readers.stems import Stems
 from iseg_cli.textfile import numbered_lines, read_text
@@ -41,12 +42,18 @@ def _id_of(line: str, images: Stems | None) -> str | None:
     """Return the id in a line, None for a comment and for an image without the class."""
     for name, rest in _readings(line):
         for candidate in _names(name, images):
-            if images is not None and images.find(candidate) is not None:
-                return None if rest == "-1" else images.split(candidate)[0]
+            if images is not None and (found := images.find(candidate)) is not None:
+                return None if rest == "-1" else _without_ending(candidate, found, images)
     if line.startswith("#"):
         return None
     name, rest = _likeliest(line)
     return None if rest == "-1" else _stem(name) or None
+
+
+def _without_ending(name: str, found: Path, images: Stems) -> str:
+    """Return the id that a name means; `a.jpg` is one where the file is called `a.jpg.jpg`."""
+    stem = images.split(found.name)[0]
+    return name if nfc(name.rpartition("/")[2]) == nfc(stem) else images.split(name)[0]
 
 
 def _readings(line: str) -> Iterator[tuple[str, str]]:

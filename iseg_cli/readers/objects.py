@@ -18,6 +18,8 @@ def object_names(path: Path) -> list[str]:
     """
     try:
         return _Objects(path).parse(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"there is no annotation {path}") from error
     except (OSError, expat.ExpatError, ValueError, LookupError) as error:
         raise DataError(f"{path} is no readable annotation: {error}") from error
 

@@ -21,6 +21,7 @@ class Stems:
         self.folder = folder
         self._rank = {ending: rank for rank, ending in enumerate(endings)}
         self._listed: dict[str, dict[str, str]] = {}
+        self._others: dict[str, str] = {}
 
     def find(self, stem: str) -> Path | None:
         """Return the file of a stem such as `a` or `deep/a`, or of a name with any ending."""
@@ -47,6 +48,18 @@ class Stems:
         found = ((stem, self.find(stem)) for stem in stems)
         return {stem: path for stem, path in found if path is not None}
 
+    def notes(self, files: Iterable[Path]) -> tuple[str, ...]:
+        """Return a sentence about those of some files beside which others have the same stem."""
+        taken = [path for path in files if str(path) in self._others]
+        if not taken:
+            return ()
+        first, other = taken[0], self._others[str(taken[0])]
+        images = "1 image has" if len(taken) == 1 else f"{len(taken):,} images have"
+        return (
+            f"{images} several files in {self.folder}; one of each is read "
+            f"(first: {first.name}, not {other})",
+        )
+
     def _files(self, inside: str) -> dict[str, str]:
         """Return the names of a folder's files by stem and by name; composed ones behind a NUL."""
         if inside not in self._listed:
@@ -64,6 +77,8 @@ class Stems:
         for name in names:
             stem, ending = self.split(name)
             if ending:
+                if stem in files:
+                    self._others.setdefault(str(folder / files[stem]), name)
                 for key in (stem, name, f"\0{nfc(stem)}", f"\0{nfc(name)}"):
                     files.setdefault(key, name)
         return files

@@ -50,6 +50,7 @@ class VocReader(Reader):
             image_ids=image_ids,
         )
         self._files = images.resolve(self.image_ids)
+        self.notes = images.notes(self._files.values())
 
     def image_path(self, image_id: str) -> Path:
         """Return the file in JPEGImages, or <id>.jpg where there is none."""

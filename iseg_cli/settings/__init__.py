@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from iseg_cli.names import split_names
 from iseg_cli.settings.method import (
     CROSS_LAYERS,
     SELF_LAYER,
@@ -120,6 +121,22 @@ class Settings(Section):
     synthesis: SynthesisSettings = SynthesisSettings()
     filter: FilterSettings = FilterSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+
+    @field_validator("categories", mode="before")
+    @classmethod
+    def _split_categories(cls, value: object) -> object:
+        if isinstance(value, str):
+            return split_names(value) or None
+        if isinstance(value, list | tuple):
+            other = [name for name in value if not isinstance(name, str)]
+            if not other:
+                return value
+            raise ValueError(
+                f"categories: {other[0]!r} is no text; write quotes around numbers, yes and no"
+            )
+        if value is None:
+            return value
+        raise ValueError("categories: write a list of names, such as [cat, dog]")
 
     @model_validator(mode="after")
     def _check_fusion(self) -> "Settings":

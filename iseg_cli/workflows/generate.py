@@ -133,6 +133,8 @@ def generate(
                     folder.record(record)
             folder.finish(image_ids, known={*reader.image_ids, *reader.refused})
             notes += _notes_on_turned([folder.records.get(image_id) for image_id in mine])
+            if extras.rle is None:
+                notes += _notes_on_empty([folder.records.get(image_id) for image_id in mine])
             if extras.rle is not None:
                 written_rle = write_rle(
                     extras.rle, folder, mask_labels(settings, reader), mask_ids(settings, reader)
@@ -240,6 +242,19 @@ def _notes_on_turned(records: Sequence[ImageRecord | None]) -> tuple[str, ...]:
     return (
         f"{images} stored turned or mirrored; {masks} upright, as EXIF says: readers that ignore "
         "EXIF (Pillow, torchvision) have to turn such images (exif_orientation in images.jsonl)",
+    )
+
+
+def _notes_on_empty(records: Sequence[ImageRecord | None]) -> tuple[str, ...]:
+    """Return a sentence where no image has a category, as with labels of another dataset."""
+    done = [record for record in records if record is not None and record.error is None]
+    if not done or any(record.status != "empty" for record in done):
+        return ()
+    if len(done) == 1:
+        return ("the image has no category by its labels; its mask is background alone",)
+    return (
+        f"none of the {len(done)} images has a category by its labels; their masks are background "
+        "alone",
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from iseg_cli import labels
 from iseg_cli.config import Settings
@@ -13,6 +13,9 @@ from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.folder import FolderReader
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.samples import LabelSet, Mask
+
+_FROM_FILES: "WeakKeyDictionary[Reader, tuple[str, LabelSource]]" = WeakKeyDictionary()
+"""The label file that was read for a dataset; one of 80,000 lines is worth reading once."""
 
 
 def open_reader(settings: Settings) -> Reader:
@@ -37,8 +40,8 @@ def open_reader(settings: Settings) -> Reader:
     )
     if not wants or not isinstance(reader, FolderReader):
         return reader
-    path = Path(settings.labels.removeprefix("file:")).expanduser()
-    if names := labels.names_in_file(path, reader):
+    path, chosen = labels.path_and_list(settings.labels.removeprefix("file:"))
+    if names := labels.names_in_file(path, reader, chosen=chosen):
         return reader.with_categories(names)
     raise SettingsError(f"{path} names no category; pass --categories or --label-set NAME")
 
@@ -58,7 +61,10 @@ def label_source(settings: Settings, reader: Reader) -> LabelSource:
         return labels.nowhere()
     if settings.dataset == "folder" and settings.labels == "masks":
         return labels.constant(reader.label_set.categories)
-    return labels.choose(
+    spec, found = _FROM_FILES.get(reader, ("", None))
+    if found is not None and spec == settings.labels:
+        return found
+    source = labels.choose(
         settings.labels,
         label_set=reader.label_set,
         images=reader,
@@ -66,6 +72,9 @@ def label_source(settings: Settings, reader: Reader) -> LabelSource:
         annotated=reader.annotated,
         annotation_notes=reader.annotation_notes,
     )
+    if settings.labels.startswith(("file:", "prompts:")):
+        _FROM_FILES[reader] = settings.labels, source
+    return source
 
 
 def label_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:

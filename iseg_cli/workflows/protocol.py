@@ -71,8 +71,8 @@ def notes_on_colors(by_color: Mapping[str, int]) -> list[str]:
         return []
     counted = " and ".join(f"{count} {_FILES[kind]}" for kind, count in by_color.items())
     return [
-        f"{counted} were read by their colours: their palettes number the colours in another order "
-        "than the label set"
+        f"{counted} {'was' if sum(by_color.values()) == 1 else 'were'} read by colours, for the "
+        "values there are not the labels of the label set"
     ]
 
 
