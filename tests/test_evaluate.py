@@ -487,6 +487,27 @@ def test_shrunk_masks_score_what_they_scored(predictions, root, workers):
     assert "read_by_color" not in before.protocol
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_masks_of_one_bit_are_counted_in_a_note(tmp_path, root, workers):
+    for number in range(4):
+        labels = predicted_labels(number)
+        write_png(tmp_path / "masks" / f"{IDS[number]}.png", labels > 0, bits=1)
+    truth = root / "SegmentationClass" / f"{IDS[0]}.png"
+    write_png(truth, truth_labels(0) > 0, bits=1)
+    report = evaluate(tmp_path / "masks", dataset="voc", root=root, workers=workers)
+    assert (
+        "4 masks and 1 file of ground truth have 1 bit for a pixel: white was read as label 1 "
+        "(aeroplane); where white means 255 or another class, save the masks with 8 bits"
+    ) in report.protocol["notes"]
+
+
+def test_one_mask_is_one_mask(predictions, root):
+    shrink(predictions / f"{IDS[0]}.png", PALETTE, 1)
+    assert evaluate(predictions).protocol["notes"] == [
+        "1 mask was read by colour: the numbers that are stored are not the labels of the label set"
+    ]
+
+
 def test_a_shrunk_run_is_resumed_and_exported(predictions, root):
     exported = predictions.parent / "before.json"
     with PredictionFolder.start(predictions, run_info(root)) as folder:

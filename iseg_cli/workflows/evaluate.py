@@ -30,7 +30,7 @@ from iseg_cli.storage import (
     write_atomically,
 )
 from iseg_cli.workflows.asked import find_masks
-from iseg_cli.workflows.protocol import count_by_color, describe, notes_on_colors
+from iseg_cli.workflows.protocol import count_kinds, describe, notes_on_bits, notes_on_colors
 from iseg_cli.workflows.scoring import score, suitable_workers
 from iseg_cli.workflows.segment_labels import segment_label_set
 
@@ -119,11 +119,13 @@ def evaluate(
     images = len(masks.paths) - len(found.faults)
     if found.faults and not (allow_missing and images):
         raise _refusal(found.faults, images)
-    by_color = count_by_color(found.by_color, set(masks.paths.values()))
+    predicted = set(masks.paths.values())
+    by_color = count_kinds(found.by_color, predicted)
     notes = [
         *reader.notes,
         *masks.notes,
         *notes_on_colors(by_color),
+        *notes_on_bits(count_kinds(found.from_bits, predicted), reader.label_set),
         *([_unscored(found.faults, images)] if found.faults else []),
         *suspicions(
             found.matrix,
