@@ -27,6 +27,16 @@ class Segmentation:
     scores: Float16[np.ndarray, "categories side side"]
     score_labels: tuple[int, ...]
 
+    @property
+    def fault(self) -> str | None:
+        """Why the mask means nothing, in one sentence; None for a mask that does."""
+        if np.isfinite(self.scores).all():
+            return None
+        return (
+            "the model gave values that are no numbers (NaN), as half precision does where it "
+            "overflows; pass --dtype float32 or bfloat16, or another --model"
+        )
+
 
 Pending = Callable[[], list[Segmentation]]
 """A batch under way: called, it waits until the device is done; any thread may call it."""
