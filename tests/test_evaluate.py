@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from layouts import halves, write_image, write_mask
 from PIL import Image
 from pngs import RGB, renumbered, write_png
 from sklearn.metrics import jaccard_score
@@ -224,7 +225,7 @@ def test_a_limited_run_scores_its_images_and_says_so(tmp_path, root):
 
 def test_nothing_to_score_is_refused(tmp_path, root):
     (tmp_path / "none").mkdir()
-    with pytest.raises(PredictionsError, match="has no mask"):
+    with pytest.raises(PredictionsError, match="holds no PNG masks"):
         evaluate(tmp_path / "none", dataset="voc", root=root, allow_missing=True)
     with pytest.raises(PredictionsError, match="is no folder"):
         evaluate(tmp_path / "nowhere", dataset="voc", root=root)
@@ -462,6 +463,37 @@ def test_matching_once_names_clusters(tmp_path, root):
     report = evaluate(tmp_path / "run", matching="dataset")
     assert report.pixel_accuracy == 1
     assert report.miou == 1
+
+
+# --- what a user forgets -----------------------------------------------------------------------
+
+
+def test_a_folder_is_told_which_option_it_lacks(tmp_path):
+    write_image(tmp_path / "pictures" / "a.jpg")
+    for name in ("masks", "truth"):
+        write_mask(tmp_path / name / "a.png", halves(0, 1))
+    given = {"dataset": "folder", "root": tmp_path / "pictures"}
+    with pytest.raises(DataError, match=r"compare with; pass --truth FOLDER$"):
+        evaluate(tmp_path / "masks", categories=["dog"], **given)
+    with pytest.raises(SettingsError, match=r"pass --categories .* or --label-set NAME"):
+        evaluate(tmp_path / "masks", truth=tmp_path / "truth", **given)
+    report = evaluate(tmp_path / "masks", truth=tmp_path / "truth", categories=["dog"], **given)
+    assert report.miou == 1
+
+
+def test_masks_of_other_formats_are_said_to_be_no_pngs(tmp_path, root):
+    write_image(tmp_path / "masks" / f"{IDS[0]}.jpg")
+    for options in ({}, {"allow_missing": True}):
+        with pytest.raises(
+            PredictionsError, match=rf"holds no PNG masks; .* such as {IDS[0]}\.png"
+        ):
+            evaluate(tmp_path / "masks", dataset="voc", root=root, **options)
+
+
+def test_the_case_of_a_masks_ending_does_not_matter(tmp_path, root):
+    for number in range(4):
+        write_png(tmp_path / "masks" / f"{IDS[number]}.PNG", truth_labels(number))
+    assert evaluate(tmp_path / "masks", dataset="voc", root=root).miou == 1
 
 
 # --- masks that a tool has shrunk --------------------------------------------------------------
