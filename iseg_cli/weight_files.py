@@ -13,6 +13,9 @@ from typing import Any
 VARIANTS = ("fp16", None)
 """Half precision first: half the bytes to read, and cast to the type that is asked for anyway."""
 
+_LENGTH = 8  # bytes of a safetensors file that hold the length of its header
+_LFS = b"version https://git-lfs"
+
 
 @dataclass(frozen=True)
 class WeightFiles:
@@ -59,8 +62,17 @@ def find_weights(folder: Path, stem: str) -> WeightFiles:
     """Return the files of a part in a folder, all of which are there.
 
     Raises:
-        OSError: no safetensors weights, or an index or shard is missing; the message names it.
+        OSError: no safetensors weights, or an index or shard is missing or cut short; the message
+            names it.
     """
+    files = _present_weights(folder, stem)
+    for name in files.shards:
+        _require_whole(folder / name)
+    return files
+
+
+def _present_weights(folder: Path, stem: str) -> WeightFiles:
+    """Return the files of a part in a folder; OSError where one of them is missing."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     chosen = choose_weights(names, stem)
     if chosen is None:
@@ -100,6 +112,46 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise OSError(f"{path} must hold a JSON object, but it holds {json.dumps(content)[:40]}")
     return content
+
+
+def _require_whole(path: Path) -> None:
+    """Raise OSError for a safetensors file that is cut short, damaged or a pointer of Git LFS.
+
+    The file begins with the length of its header; the header says where the last weight ends.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(_LENGTH)
+            length = int.from_bytes(start, "little")
+            is_short = len(start) < _LENGTH or length > size - _LENGTH
+            header = None if is_short else _header(file.read(length))
+    except OSError as error:
+        raise OSError(f"{path} cannot be read: {error.strerror}") from None
+    if _LFS.startswith(start) and start:
+        raise OSError(
+            f"{path} is a pointer of Git LFS, not weights; run git lfs pull in its folder"
+        )
+    if header is None or _LENGTH + length + _end_of_data(header) != size:
+        raise OSError(f"{path} is cut short or damaged; download it again")
+
+
+def _header(data: bytes) -> dict[str, Any] | None:
+    """Return the header of a safetensors file; None where it is none."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _end_of_data(header: dict[str, Any]) -> int:
+    """Return how many bytes follow a header; -1 where it does not say."""
+    weights = [value for name, value in header.items() if name != "__metadata__"]
+    try:
+        return max((int(weight["data_offsets"][1]) for weight in weights), default=0)
+    except (TypeError, KeyError, IndexError, ValueError, OverflowError):
+        return -1
 
 
 def _listed(index: Path) -> set[str]:

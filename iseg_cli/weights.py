@@ -1,6 +1,7 @@
 """Weights from safetensors files: whole or refused, and told apart by a digest."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,9 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from iseg_cli.weight_files import find_weights, read_object
+
+_OTHER_SHAPE = re.compile(
+    r"because (\S+) expected shape (?:torch\.Size\()?\[([\d, ]*)\]\)?, "
+    r"but got (?:torch\.Size\()?\[([\d, ]*)\]"
+)
+"""How diffusers says that a weight has another shape than the configuration."""
 
 
 def is_hub_id(name: str) -> bool:
@@ -41,21 +49,29 @@ def load_part(
     """
     files = find_weights(folder, stem)
     read_object(folder / "config.json")
+    if issubclass(kind, PreTrainedModel):  # else what does not fit is logged and not raised
+        kwargs["ignore_mismatched_sizes"] = True
     try:
-        part, info = kind.from_pretrained(
-            folder,
-            variant=files.variant,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            **kwargs,
-        )
+        with _without_reports():
+            part, info = kind.from_pretrained(
+                folder,
+                variant=files.variant,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **kwargs,
+            )
     except MemoryError:
         raise
     # A broken file, weights of other shapes, a configuration with values of other types: what the
     # libraries raise then is of any class.
     except Exception as error:
-        raise OSError(f"{folder}: {first_line(error)}") from None
+        reason = first_line(error)
+        if found := _OTHER_SHAPE.search(reason):
+            raise _misfit(folder, *found.groups()) from None
+        raise OSError(f"{folder}: {reason}") from None
+    for name, given, wanted in sorted(info.get("mismatched_keys", ())):
+        raise _misfit(folder, name, ", ".join(map(str, wanted)), ", ".join(map(str, given)))
     # Both libraries fill what is missing with random numbers and merely log it.
     missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
     if missing:
@@ -80,6 +96,27 @@ def fingerprint(modules: Iterable[torch.nn.Module]) -> str:
             some = weight.detach().flatten()[:: max(1, weight.numel() // 64)]
             digest.update(some.to("cpu", torch.float32).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _without_reports() -> Iterator[None]:
+    """Keep what the libraries log about weights off the terminal: what counts is raised here."""
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _misfit(folder: Path, weight: str, wanted: str, given: str) -> OSError:
+    return OSError(
+        f"the weights in {folder} do not fit its config.json: {weight} has the shape ({given}), "
+        f"and ({wanted}) is expected"
+    )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from layouts import halves, write_image, write_mask
 from PIL import Image
 from pngs import RGB, renumbered, write_png
 from sklearn.metrics import jaccard_score
@@ -224,7 +225,7 @@ def test_a_limited_run_scores_its_images_and_says_so(tmp_path, root):
 
 def test_nothing_to_score_is_refused(tmp_path, root):
     (tmp_path / "none").mkdir()
-    with pytest.raises(PredictionsError, match="has no mask"):
+    with pytest.raises(PredictionsError, match="holds no PNG masks"):
         evaluate(tmp_path / "none", dataset="voc", root=root, allow_missing=True)
     with pytest.raises(PredictionsError, match="is no folder"):
         evaluate(tmp_path / "nowhere", dataset="voc", root=root)
@@ -464,6 +465,37 @@ def test_matching_once_names_clusters(tmp_path, root):
     assert report.miou == 1
 
 
+# --- what a user forgets -----------------------------------------------------------------------
+
+
+def test_a_folder_is_told_which_option_it_lacks(tmp_path):
+    write_image(tmp_path / "pictures" / "a.jpg")
+    for name in ("masks", "truth"):
+        write_mask(tmp_path / name / "a.png", halves(0, 1))
+    given = {"dataset": "folder", "root": tmp_path / "pictures"}
+    with pytest.raises(DataError, match=r"compare with; pass --truth FOLDER$"):
+        evaluate(tmp_path / "masks", categories=["dog"], **given)
+    with pytest.raises(SettingsError, match=r"pass --categories .* or --label-set NAME"):
+        evaluate(tmp_path / "masks", truth=tmp_path / "truth", **given)
+    report = evaluate(tmp_path / "masks", truth=tmp_path / "truth", categories=["dog"], **given)
+    assert report.miou == 1
+
+
+def test_masks_of_other_formats_are_said_to_be_no_pngs(tmp_path, root):
+    write_image(tmp_path / "masks" / f"{IDS[0]}.jpg")
+    for options in ({}, {"allow_missing": True}):
+        with pytest.raises(
+            PredictionsError, match=rf"holds no PNG masks; .* such as {IDS[0]}\.png"
+        ):
+            evaluate(tmp_path / "masks", dataset="voc", root=root, **options)
+
+
+def test_the_case_of_a_masks_ending_does_not_matter(tmp_path, root):
+    for number in range(4):
+        write_png(tmp_path / "masks" / f"{IDS[number]}.PNG", truth_labels(number))
+    assert evaluate(tmp_path / "masks", dataset="voc", root=root).miou == 1
+
+
 # --- masks that a tool has shrunk --------------------------------------------------------------
 
 
@@ -485,6 +517,27 @@ def test_shrunk_masks_score_what_they_scored(predictions, root, workers):
     assert after.matrix.pairs.tolist() == before.matrix.pairs.tolist()
     assert after.protocol["read_by_color"] == {"masks": 4, "ground_truth": 1}
     assert "read_by_color" not in before.protocol
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_masks_of_one_bit_are_counted_in_a_note(tmp_path, root, workers):
+    for number in range(4):
+        labels = predicted_labels(number)
+        write_png(tmp_path / "masks" / f"{IDS[number]}.png", labels > 0, bits=1)
+    truth = root / "SegmentationClass" / f"{IDS[0]}.png"
+    write_png(truth, truth_labels(0) > 0, bits=1)
+    report = evaluate(tmp_path / "masks", dataset="voc", root=root, workers=workers)
+    assert (
+        "4 masks and 1 file of ground truth have 1 bit for a pixel: white was read as label 1 "
+        "(aeroplane); where white means 255 or another class, save the masks with 8 bits"
+    ) in report.protocol["notes"]
+
+
+def test_one_mask_is_one_mask(predictions, root):
+    shrink(predictions / f"{IDS[0]}.png", PALETTE, 1)
+    assert evaluate(predictions).protocol["notes"] == [
+        "1 mask was read by colour: the numbers that are stored are not the labels of the label set"
+    ]
 
 
 def test_a_shrunk_run_is_resumed_and_exported(predictions, root):

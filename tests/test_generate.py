@@ -15,9 +15,12 @@ from click.testing import CliRunner, Result
 from faults import Fault, has_lines, interrupted, run
 from PIL import Image
 from pycocotools.coco import COCO
+from safetensors.torch import load_file, save_file
 
+from iseg_cli import Segmenter
 from iseg_cli.cli import main
-from iseg_cli.resources import embedded_dataset
+from iseg_cli.errors import ModelNotFoundError
+from iseg_cli.resources import TINY_MODEL, embedded_dataset
 from iseg_cli.storage import read_mask, read_scores
 from iseg_cli.workflows.machine import whole_image_threads
 
@@ -95,6 +98,38 @@ def test_grey_masks_have_the_same_labels_for_readers_of_colours(
     assert refused.exit_code == 2
     assert 'png "grey" -> "palette"' in refused.stderr
     assert masks(tmp_path / "grey") == before
+
+
+@pytest.mark.parametrize("task", ["wsss", "unsupervised"])
+def test_a_model_that_gives_no_numbers_makes_no_masks(tmp_path: Path, task: str) -> None:
+    """Half precision that overflows ends so; such maps became masks of background."""
+    model = Path(shutil.copytree(TINY_MODEL, tmp_path / "model"))
+    path = next((model / "unet").glob("*.safetensors"))
+    weights = load_file(path)
+    save_file({**weights, "conv_in.bias": weights["conv_in.bias"] * np.nan}, path)
+    arguments = ["generate", "--dataset", "emoji-voc", "--task", task, "--limit", 2]
+    result = iseg(*arguments, "--model", model, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "2 of 2 images failed." in result.stderr
+    assert "values that are no numbers (NaN)" in result.stderr
+    assert "pass --dtype float32" in result.stderr
+    assert masks(tmp_path / "out") == {}
+    if task == "wsss":
+        picture = next((embedded_dataset() / "JPEGImages").iterdir())
+        with pytest.raises(ModelNotFoundError, match=r"model cannot be used: .* no numbers"):
+            Segmenter.from_pretrained(str(model)).segment(picture, categories=["dog"])
+
+
+def test_truth_of_one_bit_is_read_and_said_once(tmp_path: Path, image_ids: list[str]) -> None:
+    root = emoji_root(tmp_path / "root", image_ids[:2])
+    for path in (root / "SegmentationClass").iterdir():
+        Image.fromarray(np.array(Image.open(path)) > 0).save(path)
+    arguments = ["generate", "--dataset", "emoji-voc", "--root", root, "--out", tmp_path / "out"]
+    result = iseg(*arguments)
+    assert result.exit_code == 0, result.output
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert "has 1 bit for a pixel: white was read as label 1 (aeroplane)" in notes[0]
 
 
 def test_truth_in_colours_is_read_and_said_once(tmp_path: Path, image_ids: list[str]) -> None:

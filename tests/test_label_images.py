@@ -292,7 +292,7 @@ def test_vocs_palette_is_no_sign_of_vocs_labels(tmp_path) -> None:
     voc = [voc_color(n) for n in range(256)]
     labels = np.array([[0, 1, 44, 80, 255]], np.uint8)
     path = write_png(tmp_path / "a.png", labels, palette=voc)
-    assert read_labels(path, Legend.of(COCO)) == (pytest.approx(labels), False)
+    assert read(path, Legend.of(COCO)) == (labels.tolist(), False)
     write_png(path, labels % 81, palette=voc[:81])
     assert read_labels(path, Legend.of(COCO)).labels.tolist() == (labels % 81).tolist()
     indices, palette = renumbered(labels, np.array(voc), (80, 0, 255, 44, 1))
@@ -392,6 +392,38 @@ def test_a_broken_labelmap_is_named_with_its_line(tmp_path, text) -> None:
     (tmp_path / "labelmap.txt").write_text(text)
     with pytest.raises(DataError, match=r"labelmap\.txt, line \d"):
         folder_legend(tmp_path, label_set=VOC)
+
+
+def test_a_labelmap_in_utf_16_is_said_to_be_that(tmp_path) -> None:
+    (tmp_path / "labelmap.txt").write_text("cat:1,2,3::\n", "utf-16")
+    with pytest.raises(DataError, match=r"labelmap\.txt .* UTF-16; save it as UTF-8"):
+        folder_legend(tmp_path, label_set=VOC)
+
+
+# --- what is read with a doubt, and what is refused for it --------------------------------------
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_pillows_web_palette_is_no_labels(tmp_path, dark) -> None:
+    """Its indices can all be labels: aeroplane and cat become 12 and 11, background 0 or 10."""
+    labels = np.where(LABELS == 8, 1, 8).astype(np.uint8) if dark else LABELS
+    image = Image.fromarray(VOC.palette[labels]).convert("P", dither=Image.Dither.NONE)
+    image.save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png has the palette of 216 web colours"):
+        read_labels(tmp_path / "a.png", TRUTH)
+
+
+def test_white_of_one_bit_is_label_1_and_marked(tmp_path) -> None:
+    path = write_png(tmp_path / "a.png", np.array([[0, 1]]), bits=1)
+    decoded = read_labels(path, TRUTH)
+    assert decoded.labels.tolist() == [[0, 1]]
+    assert decoded.from_bits
+    assert not read_labels(path, Legend.of(label_set_of(["dog"]))).from_bits  # what else is white
+    assert not read_labels(path, OURS).from_bits
+    write_png(path, np.array([[0, 0]]), bits=1)
+    assert not read_labels(path, TRUTH).from_bits
+    write_png(path, np.array([[0, 1]]), bits=8)
+    assert not read_labels(path, TRUTH).from_bits
 
 
 # --- anything at all ---------------------------------------------------------------------------

@@ -268,6 +268,58 @@ def test_every_file_that_is_damaged_is_named(tmp_path, name, content):
     assert str(folder / part) in str(caught.value)
 
 
+WEIGHTS = (
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder/model.safetensors",
+)
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n"
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_that_are_cut_short_are_named(folder, name):
+    path = folder / name
+    whole = path.read_bytes()
+    damaged = "is cut short or damaged; download it again"
+    cases = {b"": damaged, whole[:5]: damaged, whole[:100]: damaged, whole[:-1]: damaged}
+    cases |= {whole + b"x": damaged, bytes(64): damaged, b"<html>" * 9: damaged}
+    cases[POINTER] = "is a pointer of Git LFS, not weights; run git lfs pull in its folder"
+    for content, said in cases.items():
+        path.write_bytes(content)
+        assert refusal(folder).endswith(f"{path} {said}")
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "said"),
+    [
+        ("unet", {"block_out_channels": [16, 32, 32, 32]}, "has the shape (32), and (16) is"),
+        (
+            "text_encoder",
+            {"intermediate_size": 48},
+            "fc1.bias has the shape (64), and (48) is expected",
+        ),
+        ("text_encoder", {"max_position_embeddings": 10}, "has the shape (77, 32), and (10, 32)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_one_sentence(folder, capfd, part, values, said):
+    """Transformers prints a table of them, diffusers gives advice that is no help here."""
+    edit(folder / part / "config.json", **values)
+    sentence = refusal(folder)
+    assert f"the weights in {folder / part} do not fit its config.json: " in sentence
+    assert said in sentence
+    assert sentence.endswith(" is expected")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_the_libraries_log_about_weights_is_not_printed(folder, capfd):
+    edit(folder / "unet" / "config.json", of_a_later_version=1)
+    for name in WEIGHTS:
+        weights = load_file(folder / name)
+        save_file({**weights, "further": torch.zeros(1)}, folder / name)
+    load(folder)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "preprocessor_config.json"])
 def test_every_file_of_a_clip_that_is_damaged_is_named(tmp_path, name, content):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from faults import Fault, has_lines, interrupted, run
+from safetensors.torch import load_file, save_file
 
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings
@@ -19,6 +20,7 @@ from iseg_cli.diffusion.loading import load_model
 from iseg_cli.evaluation.confusion import ConfusionMatrix
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.readers.voc import EmojiVocReader
+from iseg_cli.resources import TINY_MODEL
 from iseg_cli.storage import read_mask
 from iseg_cli.workflows.sweep import score_settings
 
@@ -317,3 +319,14 @@ def test_without_matplotlib_the_rest_is_done(swept, tmp_path, monkeypatch):
     )
     assert not (out / "sweep.png").exists()
     assert (out / "sweep.csv").read_bytes() == (once / "sweep.csv").read_bytes()
+
+
+def test_a_model_that_gives_no_numbers_is_not_scored(tmp_path):
+    model = Path(shutil.copytree(TINY_MODEL, tmp_path / "model"))
+    path = next((model / "unet").glob("*.safetensors"))
+    weights = load_file(path)
+    save_file({**weights, "conv_in.bias": weights["conv_in.bias"] * np.nan}, path)
+    result = sweep(tmp_path / "out", NUMBERS, limit=2, model=model)
+    assert result.exit_code == 1
+    assert result.stderr.count("values that are no numbers (NaN)") == 2
+    assert not (tmp_path / "out" / "counts.jsonl").exists()

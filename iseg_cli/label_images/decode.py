@@ -26,10 +26,18 @@ _SMOOTHED = 16
 
 
 class Decoded(NamedTuple):
-    """The labels of a mask, and whether its colours, not its samples, gave them."""
+    """The labels of a mask, and how they were read.
+
+    Attributes:
+        labels: a label for each pixel.
+        by_color: its colours, not its samples, gave the labels.
+        from_bits: it is a grey PNG of 1 bit whose white pixels were read as label 1 of several
+            classes; a tool that shrinks stores 0 and 255 in the same way.
+    """
 
     labels: Labels
     by_color: bool
+    from_bits: bool = False
 
 
 def read_labels(path: Path, legend: Legend | None = None) -> Decoded:
@@ -56,7 +64,9 @@ def read_labels(path: Path, legend: Legend | None = None) -> Decoded:
     choose = _by_index if pixels.kind == "palette" else _by_grey
     labels = choose(used, pixels, legend, path)
     if np.array_equal(labels, used):
-        return Decoded(samples, by_color=False)
+        is_doubtful = pixels.kind == "grey" and pixels.bits == 1 and not legend.written
+        from_bits = is_doubtful and 1 in used and not _has_one_class(legend)
+        return Decoded(samples, by_color=False, from_bits=from_bits)
     table = np.zeros(256, np.uint8)
     table[used] = labels
     return Decoded(table[samples], by_color=True)
@@ -139,6 +149,11 @@ def _by_index(used: Values, pixels: Pixels, legend: Legend, path: Path) -> Value
         return shown
     if legend.allows(colored):
         return colored
+    if _holds_cube(pixels.palette):
+        raise DataError(
+            f"{path} has the palette of 216 web colours, as Pillow's convert('P') leaves it, which "
+            f"lacks colours of label set {legend.name}; save the labels as a grey PNG"
+        )
     if not is_packed or not is_distinct:
         return used  # the palette is decoration: a tool that renumbers drops what is not used
     usual = _VOC.values_of(colors)
@@ -209,6 +224,12 @@ def _is_packed(used: Values, palette: UInt8[np.ndarray, "entries 3"]) -> bool:
     while entries > int(used.max(initial=0)) + 1 and not palette[entries - 1].any():
         entries -= 1
     return entries <= len(used) + 1
+
+
+def _holds_cube(palette: UInt8[np.ndarray, "entries 3"]) -> bool:
+    """Tell whether a palette has all 216 web colours: colours were fitted to it, not labels."""
+    steps = palette[(palette % 51 == 0).all(axis=1)].astype(np.int64) // 51
+    return len(np.unique(steps @ [36, 6, 1])) == 216
 
 
 def _has_one_class(legend: Legend) -> bool:

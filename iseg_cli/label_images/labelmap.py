@@ -8,6 +8,7 @@ from pathlib import Path
 
 from iseg_cli.errors import DataError
 from iseg_cli.samples import IGNORE, LabelSet
+from iseg_cli.textfile import numbered_lines, read_text
 
 LABELMAP_NAME = "labelmap.txt"
 
@@ -29,15 +30,10 @@ def read_labelmap(path: Path, label_set: LabelSet) -> dict[tuple[int, int, int],
     Names are the table's, in any case, or its prompt words; a line without a colour is passed over.
     DataError, naming the file and the line, where it cannot be read or gives a colour twice.
     """
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
     labels = _labels_by_name(label_set)
     found: dict[tuple[int, int, int], int | str] = {}
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
+    for number, text in numbered_lines(read_text(path, "labelmap")):
+        if text.startswith("#"):
             continue
         match = _LINE.fullmatch(text)
         numbers = [] if match is None else [int(n) for n in (match["color"] or "").split(",") if n]

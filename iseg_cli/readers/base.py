@@ -41,6 +41,7 @@ class Reader(ABC):
             with it; they are no images of the split, and a run reports them as failed.
         notes: what a user should know about the dataset's files, a sentence each.
         read_by_color: the masks that were read by their colours so far.
+        read_from_bits: the masks of 1 bit whose white pixels were read as label 1 so far.
     """
 
     name: ClassVar[str]
@@ -63,6 +64,7 @@ class Reader(ABC):
         self.image_ids = tuple(i for i in listed if i not in self.refused)
         self.notes: tuple[str, ...] = ()
         self.read_by_color: set[Path] = set()
+        self.read_from_bits: set[Path] = set()
         self._legends: dict[Path, Legend] = {}
         self._known = frozenset(self.image_ids)
         if not self.image_ids:
@@ -155,6 +157,8 @@ class Reader(ABC):
         decoded = read_labels(path, legend or self._legend(path.parent))
         if decoded.by_color:
             self.read_by_color.add(path)
+        if decoded.from_bits and legend is None:
+            self.read_from_bits.add(path)
         return decoded.labels
 
     def _legend(self, folder: Path) -> Legend:

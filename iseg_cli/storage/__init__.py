@@ -6,11 +6,11 @@ from iseg_cli.storage.files import write_atomically
 from iseg_cli.storage.folder import PredictionFolder
 from iseg_cli.storage.layout import Layout
 from iseg_cli.storage.masks import (
+    decode_mask,
     encode_mask,
     encode_picture,
     is_whole_png,
     png_size,
-    read_marked_mask,
     read_mask,
 )
 from iseg_cli.storage.records import SYNTHESIS, Drawing, ImageRecord, RunInfo
@@ -27,13 +27,13 @@ __all__ = [
     "RunInfo",
     "Shard",
     "SyntheticFolder",
+    "decode_mask",
     "encode_mask",
     "encode_picture",
     "holds_masks",
     "is_whole_png",
     "list_masks",
     "png_size",
-    "read_marked_mask",
     "read_mask",
     "read_scores",
     "write_atomically",

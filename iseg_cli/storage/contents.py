@@ -17,13 +17,15 @@ def holds_masks(path: Path) -> bool:
 
 
 def list_masks(path: Path) -> dict[str, Path]:
-    """Return the PNGs under a folder by image id: the path below it without `.png`.
+    """Return the PNGs under a folder by image id: the path below it without `.png` or `.PNG`.
 
     PredictionsError where there is no folder.
     """
     if not path.is_dir():
         raise PredictionsError(f"{path} is no folder; pass one that iseg generate wrote")
-    return {p.relative_to(path).with_suffix("").as_posix(): p for p in sorted(path.rglob("*.png"))}
+    found = (p for p in path.rglob("*") if p.suffix.lower() == ".png")
+    # `.png`, which iseg writes, is sorted behind `.PNG` and goes before it.
+    return {p.relative_to(path).with_suffix("").as_posix(): p for p in sorted(found)}
 
 
 def refuse_foreign(path: Path) -> None:

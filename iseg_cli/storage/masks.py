@@ -12,6 +12,7 @@ from iseg_cli.errors import DataError, PredictionsError
 from iseg_cli.label_images import (
     HEADER_BYTES,
     DamagedPngError,
+    Decoded,
     Legend,
     end_of_chunks,
     read_labels,
@@ -55,20 +56,19 @@ def read_mask(path: Path, legend: Legend | None = None) -> Mask:
     Without a legend they are the values of a grey PNG or the indices of a palette.
     PredictionsError, naming the file, where it is missing, damaged or holds no labels.
     """
-    return read_marked_mask(path, legend)[0]
+    return Mask(decode_mask(path, legend).labels)
 
 
-def read_marked_mask(path: Path, legend: Legend | None = None) -> tuple[Mask, bool]:
-    """Return what `read_mask` does, and whether the mask's colours gave its labels."""
+def decode_mask(path: Path, legend: Legend | None = None) -> Decoded:
+    """Return the labels that `read_mask` returns, and how they were read."""
     try:
-        decoded = read_labels(path, legend)
+        return read_labels(path, legend)
     except DamagedPngError as error:
         raise PredictionsError(
             f"{path} is truncated or damaged; delete it and rerun iseg generate"
         ) from error
     except DataError as error:
         raise PredictionsError(f"{error}") from error
-    return Mask(decoded.labels), decoded.by_color
 
 
 def is_whole_png(path: Path, size: tuple[int, int]) -> bool:

@@ -87,7 +87,8 @@ def find_masks(predictions: Path, folder: PredictionFolder | None, reader: Reade
         reader: of the split that is asked for.
 
     Raises:
-        PredictionsError: there are masks, but none is of an image of the split.
+        PredictionsError: there are masks, but none is of an image of the split; or a folder from
+            elsewhere has none.
     """
     info = folder.info if folder else None
     if folder is None:
@@ -95,6 +96,11 @@ def find_masks(predictions: Path, folder: PredictionFolder | None, reader: Reade
     else:
         found = {image_id: folder.mask_path(image_id) for image_id in folder.finished()}
         failed = {record.image_id for record in folder.failed()}
+    if folder is None and not found:
+        raise PredictionsError(
+            f"{predictions} holds no PNG masks; save them as PNGs named as the images of "
+            f"{reader.name}, such as {reader.image_ids[0]}.png"
+        )
     surplus = sorted(found.keys() - set(reader.image_ids))
     if found and len(surplus) == len(found):
         raise PredictionsError(

@@ -19,7 +19,7 @@ from iseg_cli.evaluation.report import Report
 from iseg_cli.label_images import Legend, folder_legend
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.coco_classes import FROM_JSON
-from iseg_cli.readers.folder import label_set_of
+from iseg_cli.readers.folder import FolderReader, label_set_of
 from iseg_cli.readers.registry import DATASETS, open_dataset
 from iseg_cli.readers.tables import label_set_names, load_label_set
 from iseg_cli.storage import (
@@ -30,7 +30,7 @@ from iseg_cli.storage import (
     write_atomically,
 )
 from iseg_cli.workflows.asked import find_masks
-from iseg_cli.workflows.protocol import count_by_color, describe, notes_on_colors
+from iseg_cli.workflows.protocol import count_kinds, describe, notes_on_bits, notes_on_colors
 from iseg_cli.workflows.scoring import score, suitable_workers
 from iseg_cli.workflows.segment_labels import segment_label_set
 
@@ -96,9 +96,15 @@ def evaluate(
     )
     _require_same_classes(info, reader)
     if not reader.has_truth:
+        option = "--truth FOLDER" if isinstance(reader, FolderReader) else "--split or --root"
         raise DataError(
             f"split {reader.split} of {reader.name} in {reader.root} has no ground truth to "
-            "compare with; pass --split or --root"
+            f"compare with; pass {option}"
+        )
+    if not reader.label_set.categories:
+        raise SettingsError(
+            'the ground truth of a folder has classes without names; pass --categories "cat, dog" '
+            "for the labels 1, 2 ..., or --label-set NAME for those of a table"
         )
     matching = matching or ("image" if info and info.task == "unsupervised" else "none")
     _require_known(matching, MATCHINGS, what="matching")
@@ -119,11 +125,13 @@ def evaluate(
     images = len(masks.paths) - len(found.faults)
     if found.faults and not (allow_missing and images):
         raise _refusal(found.faults, images)
-    by_color = count_by_color(found.by_color, set(masks.paths.values()))
+    predicted = set(masks.paths.values())
+    by_color = count_kinds(found.by_color, predicted)
     notes = [
         *reader.notes,
         *masks.notes,
         *notes_on_colors(by_color),
+        *notes_on_bits(count_kinds(found.from_bits, predicted), reader.label_set),
         *([_unscored(found.faults, images)] if found.faults else []),
         *suspicions(
             found.matrix,

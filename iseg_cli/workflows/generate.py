@@ -14,7 +14,7 @@ from iseg_cli.errors import BatchMemoryError, SettingsError
 from iseg_cli.readers.registry import DATASETS, dataset_info
 from iseg_cli.storage import ImageRecord, PredictionFolder, RleSummary, Shard, write_rle
 from iseg_cli.workflows.engines import Engine, LocalEngine
-from iseg_cli.workflows.inputs import color_notes, label_notes, open_reader
+from iseg_cli.workflows.inputs import label_notes, open_reader, truth_notes
 from iseg_cli.workflows.job import Extras
 from iseg_cli.workflows.machine import earlier_batch_size
 from iseg_cli.workflows.model_settings import fit_capture, model_layout
@@ -144,7 +144,7 @@ def generate(
                 notes += _notes_on_rle(extras.rle, written_rle)
         written = len(mine) - resumed - len(ledger.failed)
         failed = ledger.failed | reader.refused
-        notes += color_notes(settings, reader)
+        notes += truth_notes(settings, reader)
         return Summary(out, len(mine) + len(refused), resumed, written, failed, notes, smaller)
 
 

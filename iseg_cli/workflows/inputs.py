@@ -13,6 +13,7 @@ from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.folder import FolderReader
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.samples import LabelSet, Mask
+from iseg_cli.workflows.protocol import bits_words
 
 _FROM_FILES: "WeakKeyDictionary[Reader, tuple[str, LabelSource]]" = WeakKeyDictionary()
 """The label file that was read for a dataset; one of 80,000 lines is worth reading once."""
@@ -82,8 +83,8 @@ def label_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
     return () if asks_clip(settings) else label_source(settings, reader).notes
 
 
-def color_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
-    """Return what a user should know after a run: that ground truth was read by its colours.
+def truth_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
+    """Return what a user should know after a run about how ground truth was read.
 
     Workers in other processes have readers of their own, so the first image is asked here.
     """
@@ -91,15 +92,19 @@ def color_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
         return ()
     if settings.task == "unsupervised":
         return ()
-    if not reader.read_by_color:
+    if not (reader.read_by_color or reader.read_from_bits):
         with suppress(IsegError):
             reader.truth(reader.image_ids[0])
-    if not reader.read_by_color:
-        return ()
-    return (
-        f"masks such as {min(reader.read_by_color)} were read by their colours, for their values "
-        f"are not the labels of {reader.label_set.name}",
-    )
+    notes: list[str] = []
+    if reader.read_by_color:
+        notes.append(
+            f"masks such as {min(reader.read_by_color)} were read by their colours, for their "
+            f"values are not the labels of {reader.label_set.name}"
+        )
+    if reader.read_from_bits:
+        example = min(reader.read_from_bits)
+        notes.append(f"{example} has 1 bit for a pixel: {bits_words(reader.label_set)}")
+    return tuple(notes)
 
 
 def fitting_background(settings: Settings, label_set: LabelSet) -> Settings:

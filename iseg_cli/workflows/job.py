@@ -247,6 +247,9 @@ class Job:
     ) -> None:
         """Write an image's files, its mask last, and deliver its record: it says all is there."""
         result = pending(index)
+        if result.fault is not None:
+            self.fail(item.sample.image_id, result.fault, deliver)
+            return
         try:
             self._write_files(item, result)
         except NameRefusedError as error:

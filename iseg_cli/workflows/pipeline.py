@@ -16,7 +16,7 @@ from iseg_cli.config import Settings
 from iseg_cli.diffusion.extractor import Extractor
 from iseg_cli.diffusion.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.diffusion.transfers import HostCopies, to_device
-from iseg_cli.errors import ImageError, SettingsError
+from iseg_cli.errors import ImageError, ModelNotFoundError, SettingsError
 from iseg_cli.maps import ClipMaps
 from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.folder import label_set_of
@@ -114,6 +114,7 @@ class Segmenter:
         Raises:
             ImageError: the file is no image that can be decoded, or the array no RGB image.
             PromptError: a category that the text encoder cannot hold.
+            ModelNotFoundError: the model gives values that are no numbers.
         """
         pixels = load_image(Path(image)) if isinstance(image, str | Path) else image
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
@@ -124,7 +125,10 @@ class Segmenter:
         label_set = label_set_of(categories)
         prepared, size = fit_input(pixels, self.settings, self.model.image_size)
         categories_of = [label_set.categories]
-        return self.segment_batch(prepared[None], categories_of, [size], label_set)[0].mask
+        result = self.segment_batch(prepared[None], categories_of, [size], label_set)[0]
+        if result.fault is not None:
+            raise ModelNotFoundError(f"{self.model.name} cannot be used: {result.fault}")
+        return result.mask
 
     def check(self, categories: Sequence[Category]) -> None:
         """Raise PromptError for categories that a text encoder cannot hold."""

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from iseg_cli.readers.base import Reader
-from iseg_cli.samples import IGNORE
+from iseg_cli.samples import IGNORE, LabelSet
 from iseg_cli.storage import RunInfo
 from iseg_cli.workflows.asked import AskedMasks
 
-_FILES = {"masks": "masks", "ground_truth": "files of ground truth"}
-"""What kinds of files are called in a sentence."""
+_FILES = {
+    "masks": ("mask", "masks"),
+    "ground_truth": ("file of ground truth", "files of ground truth"),
+}
+"""What kinds of files are called in a sentence: one of them, and several."""
 
 
 def describe(
@@ -59,8 +62,8 @@ def describe(
     }
 
 
-def count_by_color(paths: Set[Path], predicted: Set[Path]) -> dict[str, int]:
-    """Return how many files were read by their colours: masks, and files of ground truth."""
+def count_kinds(paths: Set[Path], predicted: Set[Path]) -> dict[str, int]:
+    """Return how many of some files are masks, and how many files of ground truth."""
     counts = {"masks": len(paths & predicted), "ground_truth": len(paths - predicted)}
     return {kind: count for kind, count in counts.items() if count}
 
@@ -69,11 +72,33 @@ def notes_on_colors(by_color: Mapping[str, int]) -> list[str]:
     """Return a sentence that says how many files were read by their colours; none if none was."""
     if not by_color:
         return []
-    counted = " and ".join(f"{count} {_FILES[kind]}" for kind, count in by_color.items())
+    verb = "was" if sum(by_color.values()) == 1 else "were"
     return [
-        f"{counted} {'was' if sum(by_color.values()) == 1 else 'were'} read by colours, for the "
-        "values there are not the labels of the label set"
+        f"{_counted(by_color)} {verb} read by colour: the numbers that are stored are not the "
+        "labels of the label set"
     ]
+
+
+def notes_on_bits(from_bits: Mapping[str, int], label_set: LabelSet) -> list[str]:
+    """Return a sentence that says how many files of 1 bit were read; none if none was."""
+    if not from_bits:
+        return []
+    verb = "has" if sum(from_bits.values()) == 1 else "have"
+    return [f"{_counted(from_bits)} {verb} 1 bit for a pixel: {bits_words(label_set)}"]
+
+
+def bits_words(label_set: LabelSet) -> str:
+    """Return how masks of 1 bit are read, and what to do where that is wrong, in words."""
+    name = label_set.names.get(1, "no class")
+    return (
+        f"white was read as label 1 ({name}); where white means 255 or another class, save the "
+        "masks with 8 bits"
+    )
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Return `1 mask and 2 files of ground truth`."""
+    return " and ".join(f"{count} {_FILES[kind][count != 1]}" for kind, count in counts.items())
 
 
 def _input(info: RunInfo | None) -> str:

@@ -19,11 +19,11 @@ from tqdm import tqdm
 from iseg_cli.errors import IsegError, PredictionsError
 from iseg_cli.evaluation.confusion import ConfusionMatrix, count_pairs
 from iseg_cli.evaluation.matching import NUM_SEGMENTS, count_overlaps, match
-from iseg_cli.label_images import Legend
+from iseg_cli.label_images import Decoded, Legend
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import crop_truth
 from iseg_cli.samples import IGNORE, Mask
-from iseg_cli.storage import read_marked_mask
+from iseg_cli.storage import decode_mask
 from iseg_cli.workflows.processes import Processes, available_cores
 from iseg_cli.workflows.streams import batches, map_ahead
 
@@ -66,12 +66,14 @@ class Counts:
         ignored: pixels that the truth ignores.
         faults: what is wrong with the images that are in no count, by image id.
         by_color: the files, masks or ground truth, that were read by their colours.
+        from_bits: those of 1 bit whose white pixels were read as label 1.
     """
 
     pairs: Int64[np.ndarray, "rows columns"]
     ignored: int
     faults: Mapping[str, IsegError]
     by_color: frozenset[Path]
+    from_bits: frozenset[Path]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +85,14 @@ class Score:
         ignored: pixels that the truth ignores.
         faults: what is wrong with the images that are in no count, by image id.
         by_color: the files, masks or ground truth, that were read by their colours.
+        from_bits: those of 1 bit whose white pixels were read as label 1.
     """
 
     matrix: ConfusionMatrix
     ignored: int
     faults: Mapping[str, IsegError]
     by_color: frozenset[Path]
+    from_bits: frozenset[Path]
 
 
 def score(
@@ -114,6 +118,7 @@ def score(
     ignored = 0
     faults: dict[str, IsegError] = {}
     by_color: frozenset[Path] = frozenset()
+    from_bits: frozenset[Path] = frozenset()
     # disable=None: no bar where standard error is no terminal
     with tqdm(total=len(paths), unit="image", disable=None) as bar:
         for counts in _map_parts(parts, workers):
@@ -121,10 +126,13 @@ def score(
             ignored += counts.ignored
             faults |= counts.faults
             by_color |= counts.by_color
+            from_bits |= counts.from_bits
             bar.update(min(PART, len(paths) - bar.n))
     if matching == "dataset":
-        return Score(match(total, labels=tuple(reader.label_set.names)), ignored, faults, by_color)
-    return Score(ConfusionMatrix.of_pairs(total), ignored, faults, by_color)
+        matrix = match(total, labels=tuple(reader.label_set.names))
+    else:
+        matrix = ConfusionMatrix.of_pairs(total)
+    return Score(matrix, ignored, faults, by_color, from_bits)
 
 
 def count_part(part: Part) -> Counts:
@@ -132,17 +140,20 @@ def count_part(part: Part) -> Counts:
     total = np.zeros(_shape(part.reader, part.matching), dtype=np.int64)
     ignored = 0
     faults: dict[str, IsegError] = {}
-    by_color: set[Path] = set()
+    by_color, from_bits = set[Path](), set[Path]()
     for image_id, path in part.paths.items():
         try:
-            truth, prediction, is_by_color = _read_pair(part, image_id, path)
+            truth, prediction = _read_pair(part, image_id, path)
         except IsegError as error:
             faults[image_id] = error
             continue
-        by_color |= {path} if is_by_color else set()
-        total += _count(part, truth, prediction)
+        by_color |= {path} if prediction.by_color else set()
+        from_bits |= {path} if prediction.from_bits else set()
+        total += _count(part, truth, Mask(prediction.labels))
         ignored += int(np.count_nonzero(truth.labels == IGNORE))
-    return Counts(total, ignored, faults, frozenset(by_color | part.reader.read_by_color))
+    by_color |= part.reader.read_by_color
+    from_bits |= part.reader.read_from_bits
+    return Counts(total, ignored, faults, frozenset(by_color), frozenset(from_bits))
 
 
 def suitable_workers(images: int, size: tuple[int, int]) -> int:
@@ -177,18 +188,16 @@ def _shape(reader: Reader, matching: str) -> tuple[int, int]:
     return (classes + 1, NUM_SEGMENTS + 1) if matching == "dataset" else (classes, classes + 1)
 
 
-def _read_pair(part: Part, image_id: str, path: Path) -> tuple[Mask, Mask, bool]:
-    """Return an image's truth, its mask, and whether the mask was read by its colours.
-
-    The two fit each other; else an IsegError says why.
-    """
+def _read_pair(part: Part, image_id: str, path: Path) -> tuple[Mask, Decoded]:
+    """Return an image's truth and its mask, which fit each other; else an IsegError says why."""
     whole = part.reader.truth(image_id)
     truth = crop_truth(whole, part.crop_side) if part.crop_side else whole
-    prediction, is_by_color = read_marked_mask(path, part.legend)
+    decoded = decode_mask(path, part.legend)
+    prediction = Mask(decoded.labels)
     _require_size(prediction, truth, path)
     if part.matching == "none":
         _require_labels(prediction, part.reader, path)
-    return truth, prediction, is_by_color
+    return truth, decoded
 
 
 def _count(part: Part, truth: Mask, prediction: Mask) -> Int64[np.ndarray, "rows columns"]:

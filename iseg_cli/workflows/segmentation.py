@@ -11,6 +11,12 @@ from iseg_cli.config import Settings
 from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.samples import Category, LabelSet, Mask
 
+NO_NUMBERS = (
+    "the model gave values that are no numbers (NaN), as half precision does where it overflows; "
+    "pass --dtype float32 or bfloat16, or another --model"
+)
+"""Why an image's maps mean nothing."""
+
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
@@ -26,6 +32,13 @@ class Segmentation:
     mask: Mask
     scores: Float16[np.ndarray, "categories side side"]
     score_labels: tuple[int, ...]
+
+    @property
+    def fault(self) -> str | None:
+        """Why the mask means nothing, in one sentence; None for a mask that does."""
+        if np.isfinite(self.scores).all():
+            return None
+        return NO_NUMBERS
 
 
 Pending = Callable[[], list[Segmentation]]

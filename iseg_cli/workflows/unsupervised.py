@@ -48,9 +48,16 @@ class UnsupervisedSegmenter:
             sizes: the (height, width) of each image's mask.
             label_set: not looked at: labels are the segments' numbers, from 0.
         """
-        found = find_segments(self.extractor.extract(images), sizes, self.settings)
+        maps = self.extractor.extract(images)
+        found = find_segments(maps, sizes, self.settings)
         masks = [segments.labels.to(torch.uint8) for segments in found]
-        copies = HostCopies([*masks, *(segments.scores.to(torch.float16) for segments in found)])
+        # Merging and stretching lose what is no number: a total that is none tells of it.
+        totals = maps.merged.sum(dim=(1, 2))
+        scores = [
+            segments.scores.where(total.isfinite(), torch.nan).to(torch.float16)
+            for segments, total in zip(found, totals, strict=True)
+        ]
+        copies = HostCopies([*masks, *scores])
 
         def finish() -> list[Segmentation]:
             arrays = copies.arrays()

@@ -22,6 +22,7 @@ from iseg_cli.samples import IGNORE, Category
 from iseg_cli.storage.sweeps import ImageCounts
 from iseg_cli.workflows.image_faults import IMAGE_FAULTS, reason_of
 from iseg_cli.workflows.pipeline import fit_input, label_values
+from iseg_cli.workflows.segmentation import NO_NUMBERS
 from iseg_cli.workflows.streams import batches, map_ahead
 from iseg_cli.workflows.sweep.counting import TrueLabels, count_image
 from iseg_cli.workflows.sweep.plan import plan_captures
@@ -150,10 +151,11 @@ class SettingsScorer:
 
     def _count(
         self, batch: Sequence[_Prepared], counters: ThreadPoolExecutor
-    ) -> Iterator[ImageCounts]:
+    ) -> Iterator[ImageCounts | Failed]:
         images = np.stack([item.pixels for item in batch])
         categories = [item.categories for item in batch]
         found: list[dict[str, np.ndarray]] = [{} for _ in batch]
+        unsound: set[str] = set()
         for capture, extractor in zip(self._captures, self._extractors, strict=True):
             try:
                 attention = extractor.extract(images, categories)
@@ -163,12 +165,20 @@ class SettingsScorer:
                     f"{self._model.device}; pass a smaller --batch-size and --overwrite"
                 ) from None
             own = [_alone(attention, row, len(item.categories)) for row, item in enumerate(batch)]
+            unsound |= {
+                item.image_id
+                for item, maps in zip(batch, own, strict=True)
+                if not (maps.cross.sum() + maps.self_attention.sum()).isfinite()
+            }
             truths = [item.truth for item in batch]
             with _one_thread_each():
                 counted = counters.map(count_image, own, [capture] * len(batch), truths)
                 for mine, counts in zip(found, counted, strict=True):
                     mine |= counts
         for item, counts in zip(batch, found, strict=True):
+            if item.image_id in unsound:
+                yield Failed(item.image_id, NO_NUMBERS)
+                continue
             stacked = np.stack([counts[name] for name in self.names])
             yield self._image_counts(item, stacked)
 

@@ -21,7 +21,7 @@ from iseg_cli.workflows.generate import default_folder
 from iseg_cli.workflows.inputs import fitting_background, label_source, open_reader
 from iseg_cli.workflows.machine import choose_batch_size, open_model, settle
 from iseg_cli.workflows.origin import describe_run
-from iseg_cli.workflows.protocol import count_by_color
+from iseg_cli.workflows.protocol import count_kinds
 from iseg_cli.workflows.sweep.grid import Grid, Point
 from iseg_cli.workflows.sweep.loop import Failed, SettingsScorer
 from iseg_cli.workflows.sweep.plan import plan_captures
@@ -255,7 +255,7 @@ def _result(
     grid: Grid, points: Sequence[Point], job: _Job, reader: Reader, info: RunInfo
 ) -> SweepResult:
     images = info.images - len(job.failed)
-    by_color = count_by_color(reader.read_by_color, frozenset())
+    by_color = count_kinds(reader.read_by_color, frozenset())
     protocol = {
         "dataset": reader.name,
         "split": reader.split,
