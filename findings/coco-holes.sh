@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # sahi and imantics write a hole as a polygon of its own, and a COCO reader fills the hole.
 #
-# Versions: sahi 0.12.8, imantics 0.1.12, pycocotools 2.0.11, opencv-python 5.0.0.93, numpy 2.4.6.
-# Guess: a mask with a hole that a tool turns into COCO polygons is the same mask for COCO's readers.
+# Versions: sahi 0.12.8, imantics 0.1.12, pycocotools 2.0.11, opencv-python 5.0.0.93,
+# numpy 2.4.6.
+# Guess: a tool writes a mask with a hole as COCO polygons, and COCO's readers see the same hole.
 # What happens: both tools list the outline of the hole beside the outline of the object. Both read
 #   their own list back with an even-odd rule, so the hole is still there. COCO's format has no
 #   holes in polygons: pycocotools takes the union of all polygons. The ring becomes a disk.
@@ -15,9 +16,13 @@
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
-  sahi==0.12.8 imantics==0.1.12 pycocotools==2.0.11 opencv-python==5.0.0.93 numpy==2.4.6 \
-  2>"$work/log" || { cat "$work/log"; echo "not run: the packages cannot be installed here"; exit 2; }
+install() {
+  python3 -m venv "$work/venv" &&
+    "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
+      sahi==0.12.8 imantics==0.1.12 pycocotools==2.0.11 opencv-python==5.0.0.93 numpy==2.4.6
+}
+install >"$work/log" 2>&1 ||
+  { cat "$work/log"; echo "not run: the packages cannot be installed here"; exit 2; }
 
 cat >"$work/run.py" <<'PY'
 import imantics

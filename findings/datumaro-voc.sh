@@ -22,9 +22,13 @@
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
-  datumaro==1.13.12 pillow==12.3.0 numpy==2.4.6 \
-  2>"$work/log" || { cat "$work/log"; echo "not run: the packages cannot be installed here"; exit 2; }
+install() {
+  python3 -m venv "$work/venv" &&
+    "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
+      datumaro==1.13.12 pillow==12.3.0 numpy==2.4.6
+}
+install >"$work/log" 2>&1 ||
+  { cat "$work/log"; echo "not run: the packages cannot be installed here"; exit 2; }
 
 cat >"$work/run.py" <<'PY'
 import json

@@ -6,7 +6,7 @@
 #   image, so that most pixels agree. A new numbering of the same segments gives the same scores.
 # What happens: an image has more segments than classes that it shows. The segments left over have
 #   no pixel in common with the other classes, so every choice among them is equally good.
-#   linear_sum_assignment must choose one, and it takes the first. A large left-over segment
+#   linear_sum_assignment must choose one. Here it takes the first. A large left-over segment
 #   becomes false pixels of one absent class or of another one. The matched pixels and the accuracy
 #   stay the same, the mIoU of the data set does not.
 #
@@ -17,9 +17,13 @@
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
-  scipy==1.17.1 numpy==2.4.6 \
-  2>"$work/log" || { cat "$work/log"; echo "not run: the packages cannot be installed here"; exit 2; }
+install() {
+  python3 -m venv "$work/venv" &&
+    "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
+      scipy==1.17.1 numpy==2.4.6
+}
+install >"$work/log" 2>&1 ||
+  { cat "$work/log"; echo "not run: the packages cannot be installed here"; exit 2; }
 
 cat >"$work/run.py" <<'PY'
 import numpy as np

@@ -2,15 +2,16 @@
 # PNG tools that keep every colour give the classes of a mask new numbers.
 #
 # Versions (Debian 12): optipng 0.7.7-2+b1, pngcrush 1.8.13-0.1, zopfli 1.0.3-1,
-# pngquant 2.17.0-1, netpbm 2:11.01.00-2, imagemagick 8:6.9.11.60; read with Pillow 13.0.0.
+# pngquant 2.17.0-1, netpbm 2:11.01.00-2, imagemagick 8:6.9.11.60 (any security update);
+# read with Pillow 13.0.0 and numpy 2.4.6.
 # Guess: a tool that makes a PNG smaller and keeps every pixel's colour keeps the mask. If a tool
 #   is safe for one kind of mask, it is safe for the other kind.
 # What happens: a class number is no colour, and a tool that keeps colours may number them anew.
 # - Palette masks: zopflipng, pngquant, netpbm and ImageMagick number the classes from 0 upwards,
 #   in three different orders. After pngquant the background is 4 and void is 0. After netpbm
-#   person and void have changed places beside that. optipng and pngcrush keep the numbers.
-# - Grey masks: optipng now makes a palette, and 17 becomes 1. Only with -nx it keeps the numbers.
-#   ImageMagick keeps them, but {0, 255} becomes 1-bit, which numpy reads as 0 and 1.
+#   void is 3 and person is 4. optipng and pngcrush keep the numbers.
+# - Grey masks: optipng makes a palette, and 17 becomes 1. It keeps the numbers with -nx only.
+#   ImageMagick keeps two of three. It writes {0, 255} with 1 bit, which numpy reads as 0 and 1.
 #   pngquant makes the object 0 and the background 1.
 # - pngcrush keeps every mask here. For the eye all the pictures are equal.
 #
@@ -47,8 +48,11 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unavailable() { cat "$work/log"; echo "not run: $1"; exit 2; }
-python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
-  pillow==13.0.0 numpy==2.4.6 2>"$work/log" || unavailable "the packages cannot be installed here"
+install() {
+  python3 -m venv "$work/venv" &&
+    "$work/venv/bin/pip" install --quiet --disable-pip-version-check pillow==13.0.0 numpy==2.4.6
+}
+install >"$work/log" 2>&1 || unavailable "the packages cannot be installed here"
 
 # Debian's packages and their libraries are unpacked into the folder and not installed.
 mkdir -p "$work/archives/partial" "$work/root"
