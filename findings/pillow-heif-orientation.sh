@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Pillow's own Exif object loses the orientation when pillow-heif saves HEIF, its bytes do not.
+# pillow-heif writes HEIF without its rotation for Pillow's Exif object, and with it for the bytes.
 #
 # Versions: pillow-heif 1.8.1, Pillow 13.0.0.
 # Guess: save(..., exif=exif) and save(..., exif=exif.tobytes()) write the same file, as they do for
 #   JPEG, PNG and WebP.
-# What happens: with the object, pillow-heif resets the orientation to 1 and does not rotate the
-#   picture. The photo is then read on its side, and a mask made from it has the wrong height and
-#   width. With the bytes, the file holds the rotation, and the picture is read upright.
+# What happens: HEIF readers obey the rotation box "irot" and ignore the orientation in EXIF. With
+#   the bytes, pillow-heif writes the box. With the object, it writes EXIF with orientation 6 and no
+#   box. The photo is then read on its side: pillow-heif itself sets the orientation to 1 when it
+#   opens the file. A mask made from that photo has height and width exchanged.
 #
 # Output seen (a picture of 64 x 32 with orientation 6, which is 32 x 64 upright):
 #> JPEG, object: upright (32, 64)
@@ -15,8 +16,8 @@
 #> PNG, bytes: upright (32, 64)
 #> WEBP, object: upright (32, 64)
 #> WEBP, bytes: upright (32, 64)
-#> HEIF, object: upright (64, 32)
-#> HEIF, bytes: upright (32, 64)
+#> HEIF, object: upright (64, 32), orientation in the file's EXIF 6, irot: no
+#> HEIF, bytes: upright (32, 64), orientation in the file's EXIF 6, irot: yes
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -43,8 +44,13 @@ for file_format in ("JPEG", "PNG", "WEBP", "HEIF"):
     for name, value in (("object", exif), ("bytes", exif.tobytes())):
         file = io.BytesIO()
         picture.save(file, file_format, exif=value)
-        upright = ImageOps.exif_transpose(Image.open(file))
-        print(f"{file_format}, {name}: upright {upright.size}")
+        opened = Image.open(file)
+        line = f"{file_format}, {name}: upright {ImageOps.exif_transpose(opened).size}"
+        if file_format == "HEIF":
+            box = "yes" if b"irot" in file.getvalue() else "no"
+            line += f", orientation in the file's EXIF {opened.info['original_orientation']}"
+            line += f", irot: {box}"
+        print(line)
 PY
 
 (cd "$work" && venv/bin/python run.py) >"$work/seen" 2>"$work/log" ||
