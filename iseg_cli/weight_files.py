@@ -14,6 +14,7 @@ VARIANTS = ("fp16", None)
 """Half precision first: half the bytes to read, and cast to the type that is asked for anyway."""
 
 _LENGTH = 8  # bytes of a safetensors file that hold the length of its header
+_LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 _LFS = b"version https://git-lfs"
 
 
@@ -124,8 +125,8 @@ def _require_whole(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(_LENGTH)
             length = int.from_bytes(start, "little")
-            is_short = len(start) < _LENGTH or length > size - _LENGTH
-            header = None if is_short else _header(file.read(length))
+            is_header = len(start) == _LENGTH and length <= min(size - _LENGTH, _LONGEST_HEADER)
+            header = _header(file.read(length)) if is_header else None
     except OSError as error:
         raise OSError(f"{path} cannot be read: {error.strerror}") from None
     if _LFS.startswith(start) and start:
