@@ -8,7 +8,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from iseg_cli.workflows.pipeline import Segmenter
+    from iseg_cli.segmentation.segmenter import Segmenter
 
 __all__ = ["Segmenter"]
 
@@ -16,7 +16,7 @@ __all__ = ["Segmenter"]
 def __getattr__(name: str) -> Any:
     """Import torch and what needs it only when it is asked for: `iseg --help` is instant."""
     if name == "Segmenter":
-        from iseg_cli.workflows.pipeline import Segmenter
+        from iseg_cli.segmentation.segmenter import Segmenter
 
         return Segmenter
     raise AttributeError(f"module 'iseg_cli' has no attribute {name!r}")

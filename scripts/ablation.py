@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from iseg_cli.backbones.loading import load_model
 from iseg_cli.config import Settings, load_settings
-from iseg_cli.diffusion.loading import load_model
 from iseg_cli.readers.registry import dataset_info, open_dataset
-from iseg_cli.workflows.sweep import score_settings
+from iseg_cli.sweep import score_settings
 
 ITERATIONS = (1, 2, 4, 6, 8, 12, 16, 24)
 GAMMAS = (1.0, 1.15, 1.3, 1.6, 2.0)

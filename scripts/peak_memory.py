@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from iseg_cli.resources import embedded_dataset
+from iseg_cli.config.resources import embedded_dataset
 
 
 def main() -> None:

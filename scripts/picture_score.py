@@ -17,8 +17,8 @@ from tiny.unet import SHARPNESS
 from tiny_figures import load_pipeline, sample
 from transformers import CLIPModel, CLIPTokenizer
 
+from iseg_cli.config.resources import TINY_CLIP, TINY_MODEL
 from iseg_cli.readers.registry import open_dataset
-from iseg_cli.resources import TINY_CLIP, TINY_MODEL
 
 
 def embedded_classes() -> tuple[str, ...]:

@@ -18,14 +18,14 @@ import torch
 from tiny.unet import set_sharpness
 from torch import Tensor
 
+from iseg_cli.attention.extractor import Extractor
+from iseg_cli.backbones.loading import DiffusionModel, load_model
 from iseg_cli.config import Settings, load_settings
-from iseg_cli.diffusion.extractor import Extractor
-from iseg_cli.diffusion.loading import DiffusionModel, load_model
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.images import load_image
 from iseg_cli.readers.registry import open_dataset
-from iseg_cli.workflows.pipeline import fit_image
-from iseg_cli.workflows.sweep import score_settings
+from iseg_cli.segmentation.segmenter import fit_image
+from iseg_cli.sweep import score_settings
 
 SHARPNESS = (6.0, 12.0, 18.0, 24.0, 36.0, 48.0)
 HEADS: tuple[tuple[int, ...] | None, ...] = (None, (0,), (1,))

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from tiny.catalog import caption
 from tiny.unet import SHARPNESS, set_sharpness
 
-from iseg_cli.resources import TINY_MODEL
+from iseg_cli.config.resources import TINY_MODEL
 
 DOCS = Path(__file__).parents[1] / "docs"
 UNET_CURVE = DOCS / "data" / "learning-curve.csv"

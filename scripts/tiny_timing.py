@@ -48,7 +48,7 @@ def main(model: str, threads: int, times: int, seconds: float) -> None:
     from iseg_cli.config import load_settings
     from iseg_cli.readers.images import load_image
     from iseg_cli.readers.registry import open_dataset
-    from iseg_cli.workflows.pipeline import Segmenter, fit_image
+    from iseg_cli.segmentation.segmenter import Segmenter, fit_image
 
     torch.set_num_threads(threads)
     segmenter = Segmenter.from_pretrained(model, settings=load_settings("emoji-voc"))

@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
+from iseg_cli.backbones.loading import DiffusionModel, load_model
 from iseg_cli.config import load_settings
-from iseg_cli.diffusion.loading import DiffusionModel, load_model
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.registry import open_dataset
-from iseg_cli.workflows.sweep import score_settings
+from iseg_cli.sweep import score_settings
 
 ENCODER = [f"down_blocks.0.attentions.{i}" for i in (0, 1)]
 DECODER = [f"up_blocks.3.attentions.{i}" for i in (0, 1, 2)]

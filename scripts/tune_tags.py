@@ -15,12 +15,12 @@ from jaxtyping import Bool, Float32
 
 from iseg_cli.clip.loading import ClipModel, load_clip
 from iseg_cli.clip.tagging import Tagger
-from iseg_cli.evaluation.tags import TagReport
-from iseg_cli.labels import LabelSource, from_masks
+from iseg_cli.config.schema import ClipSettings
+from iseg_cli.evaluation.metrics.tags import TagReport
+from iseg_cli.image_labels import LabelSource, from_masks
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.images import load_image
 from iseg_cli.readers.registry import open_dataset
-from iseg_cli.settings import ClipSettings
 
 Changes = dict[str, Any]
 Scores = Float32[np.ndarray, "images classes"]

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iseg_cli.attention.self_extractor import SelfExtractor
+from iseg_cli.backbones.loading import DiffusionModel, load_model
 from iseg_cli.config import Settings, load_settings, to_dict
-from iseg_cli.diffusion.loading import DiffusionModel, load_model
-from iseg_cli.diffusion.self_maps import SelfExtractor
-from iseg_cli.evaluation.confusion import ConfusionMatrix
-from iseg_cli.evaluation.matching import count_overlaps, match
+from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
+from iseg_cli.evaluation.metrics.matching import count_overlaps, match
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.images import load_image
 from iseg_cli.readers.registry import open_dataset
-from iseg_cli.segments import Segments, decide_segments, find_proposals
-from iseg_cli.workflows.pipeline import fit_image
+from iseg_cli.segmentation.segmenter import fit_image
+from iseg_cli.segmentation.segments import Segments, decide_segments, find_proposals
 
 PRESET = "emoji-voc-unsupervised"
 TIMESTEPS = (100, 200, 300, 500, 700)

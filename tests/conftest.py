@@ -23,8 +23,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from tokenizers import pre_tokenizers
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 
+from iseg_cli.backbones.loading import load_model
 from iseg_cli.clip.loading import load_clip
-from iseg_cli.diffusion.loading import load_model
 
 torch.set_num_threads(1)
 

@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from iseg_cli.resources import embedded_dataset
+from iseg_cli.config.resources import embedded_dataset
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
-    ["iseg_cli.workflows.generate", "iseg_cli.cli.generate", "iseg_cli.workflows.sweep"]
+    ["iseg_cli.generation.generate", "iseg_cli.cli.generate", "iseg_cli.sweep"]
 )
 
 LIMIT_S = 600

@@ -12,8 +12,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from iseg_cli.resources import TINY_MODEL
-from iseg_cli.weights import quietly
+from iseg_cli.backbones.weights import quietly
+from iseg_cli.config.resources import TINY_MODEL
 
 UNET: dict[str, Any] = {
     "sample_size": 64,

@@ -13,9 +13,9 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 from torch.utils.flop_counter import FlopCounterMode
 
+from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.benchmark.timing import best_seconds
 from iseg_cli.config import Settings
-from iseg_cli.diffusion.loading import DiffusionModel
 
 
 @dataclass(frozen=True)

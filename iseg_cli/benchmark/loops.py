@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from iseg_cli.backbones.loading import choose_device
 from iseg_cli.benchmark.reference import PlainSegmenter
 from iseg_cli.benchmark.result import Loop
 from iseg_cli.benchmark.timing import peak_memory, reset_peak_memory
 from iseg_cli.config import Settings
-from iseg_cli.diffusion.loading import choose_device
 from iseg_cli.errors import DataError
+from iseg_cli.execution.iteration import map_ahead
+from iseg_cli.execution.machine import open_model
+from iseg_cli.execution.run_setup import fitting_background, label_source, open_reader
+from iseg_cli.generation.generate import generate
 from iseg_cli.readers.images import load_image
-from iseg_cli.samples import Category
+from iseg_cli.segmentation.segmenter import fit_input
 from iseg_cli.storage import encode_mask, read_mask, write_atomically
-from iseg_cli.workflows.generate import generate
-from iseg_cli.workflows.inputs import fitting_background, label_source, open_reader
-from iseg_cli.workflows.machine import open_model
-from iseg_cli.workflows.pipeline import fit_input
-from iseg_cli.workflows.streams import map_ahead
+from iseg_cli.types import Category
 
 
 def run_generate(settings: Settings, *, batch_size: int, images: int, out: Path) -> Loop:

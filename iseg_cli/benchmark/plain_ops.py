@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from iseg_cli.config.schema import EntSelfSettings
 from iseg_cli.ops.cluster import CLUSTERS, FLOOR, OFFSET
-from iseg_cli.settings import EntSelfSettings
 
 
 def cluster_by_distance(maps: Tensor, *, side: int, rounds: int) -> Tensor:

@@ -33,17 +33,17 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from iseg_cli.backbones.latents import draw_noise
+from iseg_cli.backbones.loading import DiffusionModel
+from iseg_cli.backbones.prompts import Prompt, build_prompts
 from iseg_cli.benchmark.plain_ops import cluster_by_distance, reduce_entropy_plainly
 from iseg_cli.config import Settings
-from iseg_cli.diffusion.latents import draw_noise
-from iseg_cli.diffusion.loading import DiffusionModel
-from iseg_cli.diffusion.prompts import Prompt, build_prompts
 from iseg_cli.errors import SettingsError
 from iseg_cli.ops.aggregate import fuse_resolutions, resize
 from iseg_cli.ops.assign import assign, background_score, ignore_band, min_max
 from iseg_cli.ops.refine import refine, refine_adaptively
-from iseg_cli.samples import Category, LabelSet, Mask
-from iseg_cli.workflows.pipeline import label_values
+from iseg_cli.segmentation.segmenter import label_values
+from iseg_cli.types import Category, LabelSet, Mask
 
 BLOCK = "transformer_blocks.0"
 """The transformer within a layer of the settings' `capture`; Stable Diffusion has one in each."""

@@ -12,18 +12,18 @@ from typing import Any
 
 import torch
 
+from iseg_cli.backbones.loading import choose_device, choose_dtype
 from iseg_cli.benchmark.architecture import write_sd21_architecture
 from iseg_cli.benchmark.limits import Arithmetic, count_arithmetic, matrix_product_rate
 from iseg_cli.benchmark.loops import equal_pixels, forget_compiled, run_generate, run_plain
 from iseg_cli.benchmark.result import BatchResult, Loop, MaskSpeed, Setup, Stages
 from iseg_cli.benchmark.stages import time_stages
 from iseg_cli.config import Settings, to_dict
-from iseg_cli.diffusion.loading import choose_device, choose_dtype
 from iseg_cli.errors import SettingsError
-from iseg_cli.workflows.generate import resolve_settings
-from iseg_cli.workflows.inputs import fitting_background, label_source, open_reader
-from iseg_cli.workflows.machine import open_model, whole_image_threads
-from iseg_cli.workflows.pipeline import Segmenter
+from iseg_cli.execution.machine import open_model, whole_image_threads
+from iseg_cli.execution.run_setup import fitting_background, label_source, open_reader
+from iseg_cli.generation.generate import resolve_settings
+from iseg_cli.segmentation.segmenter import Segmenter
 
 ARCHITECTURE = "sd2.1-architecture"
 """The name of SD 2.1's architecture with random weights."""

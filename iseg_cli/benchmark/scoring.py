@@ -18,8 +18,8 @@ from jaxtyping import Int64
 from PIL import Image
 
 from iseg_cli.benchmark.street_masks import write_masks
-from iseg_cli.workflows.evaluate import evaluate
-from iseg_cli.workflows.scoring import suitable_workers
+from iseg_cli.evaluation.evaluate import evaluate
+from iseg_cli.evaluation.scoring import suitable_workers
 
 LABELS = 34
 """Label ids 0 to 33 of Cityscapes: its script knows no others."""

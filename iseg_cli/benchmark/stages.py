@@ -13,13 +13,13 @@ import torch
 
 from iseg_cli.benchmark.result import Stages
 from iseg_cli.benchmark.timing import median_seconds
-from iseg_cli.labels import LabelSource
+from iseg_cli.image_labels import LabelSource
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.images import load_image
-from iseg_cli.samples import Category, Mask
-from iseg_cli.segmenter import category_maps, labels
+from iseg_cli.segmentation.category_maps import category_maps, labels
+from iseg_cli.segmentation.segmenter import Segmenter, fit_input, label_values
 from iseg_cli.storage import encode_mask, write_atomically
-from iseg_cli.workflows.pipeline import Segmenter, fit_input, label_values
+from iseg_cli.types import Category, Mask
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,8 @@ from jaxtyping import Float64, UInt8
 from PIL import Image
 
 from iseg_cli.readers.tables import voc_color
-from iseg_cli.samples import IGNORE, Mask
 from iseg_cli.storage import encode_mask
+from iseg_cli.types import IGNORE, Mask
 
 AREAS, OBJECTS = 5, 60
 """How many areas a scene is laid in, and how many objects stand before them."""

@@ -119,10 +119,10 @@ def evaluate(
     --dataset, any folder of PNG masks named as the dataset's images. The figures come with the
     protocol they hold under, and stay in the folder as report.json.
     """
+    from iseg_cli.evaluation.evaluate import evaluate as score
+    from iseg_cli.evaluation.evaluate import find_runs
     from iseg_cli.evaluation.rendering import render_all
     from iseg_cli.storage import write_atomically
-    from iseg_cli.workflows.evaluate import evaluate as score
-    from iseg_cli.workflows.evaluate import find_runs
 
     reports: dict[str, Report] = {}
     refused: list[str] = []

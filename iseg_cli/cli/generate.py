@@ -126,9 +126,9 @@ def generate(
     The masks, 8-bit palette or grey PNGs of the images' sizes, come with run.json (what made them)
     and images.jsonl (a line per image).
     """
-    from iseg_cli.workflows.engines import choose_engine
-    from iseg_cli.workflows.generate import default_folder, generate, resolve_settings
-    from iseg_cli.workflows.job import Extras
+    from iseg_cli.generation.engines import choose_engine
+    from iseg_cli.generation.generate import default_folder, generate, resolve_settings
+    from iseg_cli.generation.job import Extras
 
     settings = resolve_settings(
         configs,

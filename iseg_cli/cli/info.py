@@ -11,7 +11,7 @@ Example:
 @click.command(epilog=EXAMPLES)
 def info() -> None:
     """Tell versions, devices, models and which datasets are found."""
-    from iseg_cli.workflows.info import collect
+    from iseg_cli.execution.installation import collect
 
     for title, lines in collect().items():
         click.echo(f"{title}:")

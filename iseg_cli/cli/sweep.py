@@ -93,11 +93,11 @@ def sweep(
     cat_cross, capture, cluster and seed need a forward of the model for each value. The folder
     gets sweep.json, sweep.csv, sweep.md, sweep.png, and counts.jsonl, from which it resumes.
     """
-    from iseg_cli.workflows.generate import resolve_settings
-    from iseg_cli.workflows.sweep import default_sweep_folder
-    from iseg_cli.workflows.sweep import sweep as score
-    from iseg_cli.workflows.sweep.grid import build_grid
-    from iseg_cli.workflows.sweep.result import render
+    from iseg_cli.generation.generate import resolve_settings
+    from iseg_cli.sweep import default_sweep_folder
+    from iseg_cli.sweep import sweep as score
+    from iseg_cli.sweep.grid import build_grid
+    from iseg_cli.sweep.result import render
 
     base = resolve_settings(
         configs,

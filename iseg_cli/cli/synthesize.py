@@ -97,7 +97,7 @@ def synthesize(
     prompts.json and labels.json (what each image was asked to show), categories.yaml (what the
     labels mean), run.json (what made them) and images.jsonl (seeds, areas, confidences).
     """
-    from iseg_cli.workflows.synthesize import resolve_synthesis, synthesize
+    from iseg_cli.synthesis.synthesize import resolve_synthesis, synthesize
 
     settings = resolve_synthesis(
         configs,

@@ -90,8 +90,8 @@ def tag(
     scores to a file beside it; where the true labels are known, the labels are scored against them.
     """
     from iseg_cli.evaluation.tags_text import render_tags
-    from iseg_cli.workflows.generate import resolve_settings
-    from iseg_cli.workflows.tag import default_file, tag
+    from iseg_cli.generation.generate import resolve_settings
+    from iseg_cli.tagging.tag import default_file, tag
 
     if images is not None and (given["dataset"] or given["root"]):
         raise click.UsageError("IMAGES is a folder of images; pass it or --dataset, not both")

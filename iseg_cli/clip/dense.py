@@ -20,10 +20,10 @@ from iseg_cli.clip.vision import (
     to_text_space,
     vision_blocks,
 )
-from iseg_cli.maps import ClipMaps
+from iseg_cli.config.schema import ClipSettings
 from iseg_cli.ops.fuse import cosines
+from iseg_cli.ops.maps import ClipMaps
 from iseg_cli.ops.self_self import self_self_attention
-from iseg_cli.settings import ClipSettings
 
 
 class DenseClip:

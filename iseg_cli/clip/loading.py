@@ -8,12 +8,19 @@ from typing import Any
 import torch
 from transformers import CLIPModel
 
+from iseg_cli.backbones.hub import Layout, find_snapshot
+from iseg_cli.backbones.vocabulary import load_tokenizer
+from iseg_cli.backbones.weight_files import read_object
+from iseg_cli.backbones.weights import (
+    fingerprint,
+    first_line,
+    is_hub_id,
+    load_part,
+    quietly,
+    revision_of,
+)
+from iseg_cli.config.resources import TINY_CLIP
 from iseg_cli.errors import ModelNotFoundError
-from iseg_cli.hub import Layout, find_snapshot
-from iseg_cli.resources import TINY_CLIP
-from iseg_cli.vocabulary import load_tokenizer
-from iseg_cli.weight_files import read_object
-from iseg_cli.weights import fingerprint, first_line, is_hub_id, load_part, quietly, revision_of
 
 CLIP_B16 = "openai/clip-vit-base-patch16"
 """The CLIP that the published figures of TagCLIP and iSeg are measured with."""

@@ -11,10 +11,10 @@ from torch.nn.functional import interpolate
 from iseg_cli.clip.loading import ClipModel
 from iseg_cli.clip.text import BACKGROUND, TextEmbedder
 from iseg_cli.clip.vision import fill_batch, fit_patches, read_patches, read_whole, to_pixels
+from iseg_cli.config.schema import ClipSettings
 from iseg_cli.errors import SettingsError
 from iseg_cli.ops import tagclip
-from iseg_cli.samples import Category, LabelSet
-from iseg_cli.settings import ClipSettings
+from iseg_cli.types import Category, LabelSet
 
 DECIMALS = 6
 """Scores are rounded to so many places: labels are chosen by what files say."""

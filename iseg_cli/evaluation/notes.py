@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from iseg_cli.evaluation.confusion import ConfusionMatrix
+from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
 
 _ADVICE = "a mask of 0 and 255 must be written with the class's label in place of 255"
 

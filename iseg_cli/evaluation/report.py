@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from iseg_cli.evaluation.confusion import ConfusionMatrix
+from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
 
 
 @dataclass(frozen=True)

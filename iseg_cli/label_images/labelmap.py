@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from iseg_cli.errors import DataError
-from iseg_cli.samples import IGNORE, LabelSet
-from iseg_cli.textfile import numbered_lines, read_text
+from iseg_cli.files.text import numbered_lines, read_text
+from iseg_cli.types import IGNORE, LabelSet
 
 LABELMAP_NAME = "labelmap.txt"
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, Integer, UInt8
 
 from iseg_cli.label_images.labelmap import find_labelmap, read_labelmap
-from iseg_cli.samples import IGNORE, LabelSet
+from iseg_cli.types import IGNORE, LabelSet
 
 Color = tuple[int, int, int]
 

@@ -13,7 +13,7 @@ from jaxtyping import UInt8, UInt16
 from PIL import Image
 
 from iseg_cli.errors import DataError
-from iseg_cli.pillow import LIMIT_VARIABLE, pixel_limit
+from iseg_cli.files.pillow import LIMIT_VARIABLE, pixel_limit
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Signature, IHDR's length and name, width, height, bits, colour type, two methods, interlace.

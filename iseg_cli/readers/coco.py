@@ -17,7 +17,7 @@ from iseg_cli.readers.images import image_size
 from iseg_cli.readers.kinds import IMAGE_SUFFIXES
 from iseg_cli.readers.stems import Stems
 from iseg_cli.readers.tables import load_label_set
-from iseg_cli.samples import IGNORE, Category, SourceIds
+from iseg_cli.types import IGNORE, Category, SourceIds
 
 C = TypeVar("C", bound="CocoReader")
 

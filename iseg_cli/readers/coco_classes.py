@@ -16,7 +16,7 @@ from iseg_cli.readers.coco_categories import (
 )
 from iseg_cli.readers.coco_values import Identity, shown
 from iseg_cli.readers.tables import voc_color
-from iseg_cli.samples import IGNORE, Category, LabelSet
+from iseg_cli.types import IGNORE, Category, LabelSet
 
 FROM_JSON = "from-json"
 """The label set that consists of the categories of the dataset's own JSON."""

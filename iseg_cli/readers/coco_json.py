@@ -17,7 +17,7 @@ from iseg_cli.readers.coco_images import ImageEntry, ImageList, read_images
 from iseg_cli.readers.coco_shapes import Shape, ShapeError, check_shape
 from iseg_cli.readers.coco_tally import Kind, Tally
 from iseg_cli.readers.coco_values import Identity, flag, identity, number, shown
-from iseg_cli.samples import LabelSet
+from iseg_cli.types import LabelSet
 
 _LOOKED_AT = 50
 """Images that are looked for before a dataset is said to have no folder of them."""

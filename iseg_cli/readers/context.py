@@ -20,7 +20,7 @@ from iseg_cli.readers.kinds import IMAGE_SUFFIXES
 from iseg_cli.readers.lists import missing_image, read_ids
 from iseg_cli.readers.stems import Stems
 from iseg_cli.readers.tables import load_label_set
-from iseg_cli.samples import Sample
+from iseg_cli.types import Sample
 
 SPLITS = ("train", "val")
 LABEL_SETS = ("context-59", "context-60")

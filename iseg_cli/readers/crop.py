@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int64, Shaped
 
-from iseg_cli.samples import Mask
+from iseg_cli.types import Mask
 
 
 def middle_square(

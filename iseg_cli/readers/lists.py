@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from iseg_cli.errors import DataError
-from iseg_cli.names import nfc
+from iseg_cli.files.text import numbered_lines, read_text
 from iseg_cli.readers.kinds import IMAGE_SUFFIXES
 from iseg_cli.readers.stems import Stems
-from iseg_cli.textfile import numbered_lines, read_text
+from iseg_cli.types import nfc
 
 _FLAGS = ("1", "0", "-1")
 """What VOC's lists of one class say behind an id: there, there but difficult, not there."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from iseg_cli.config.resources import embedded_dataset
 from iseg_cli.errors import DatasetNotFoundError, SettingsError
 from iseg_cli.readers.base import DOCS, Reader, require_label_set
 from iseg_cli.readers.catalog import DATASETS, DatasetInfo, dataset_info
-from iseg_cli.resources import embedded_dataset
 
 __all__ = ["DATASETS", "DatasetInfo", "dataset_info", "find_root", "open_dataset"]
 

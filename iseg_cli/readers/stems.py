@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from iseg_cli.errors import DataError
-from iseg_cli.names import nfc
+from iseg_cli.types import nfc
 
 
 class Stems:

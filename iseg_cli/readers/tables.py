@@ -8,12 +8,11 @@ from typing import Any
 
 import yaml
 
+from iseg_cli.config.resources import data_folder, label_table_path
 from iseg_cli.errors import DataError, SettingsError, suggestion
-from iseg_cli.names import is_background
-from iseg_cli.resources import data_folder, label_table_path
-from iseg_cli.samples import Category, LabelSet
-from iseg_cli.samples import voc_color as voc_color
-from iseg_cli.textfile import read_text
+from iseg_cli.files.text import read_text
+from iseg_cli.types import Category, LabelSet, is_background
+from iseg_cli.types import voc_color as voc_color
 
 _TABLE_KEYS = ("name", "background", "background_words", "categories")
 _CATEGORY_KEYS = ("id", "name", "prompt", "focus", "color", "source_ids", "synonyms")

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float16, Int64
 
 from iseg_cli.errors import PredictionsError
-from iseg_cli.samples import Category, LabelSet, Mask, SourceIds
 from iseg_cli.storage.files import atomic_file
 from iseg_cli.storage.folder import PredictionFolder
 from iseg_cli.storage.masks import read_mask
+from iseg_cli.types import Category, LabelSet, Mask, SourceIds
 
 _COCO_NAME = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d+)")
 

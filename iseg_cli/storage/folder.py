@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from iseg_cli.errors import PredictionsError
 from iseg_cli.label_images import Legend
-from iseg_cli.samples import LabelSet
 from iseg_cli.storage.contents import holds_masks, refuse_foreign
 from iseg_cli.storage.files import naming_faults, remove_temporaries, write_atomically
 from iseg_cli.storage.journal import Journal, read_journal, read_records, shard_journals
@@ -27,6 +26,7 @@ from iseg_cli.storage.records import (
     written_as,
 )
 from iseg_cli.storage.shards import Shard
+from iseg_cli.types import LabelSet
 
 TAKE_OVER_S = 5.0
 """Seconds that a shard waits for others to leave the folder of a run without masks."""

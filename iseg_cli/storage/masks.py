@@ -18,7 +18,7 @@ from iseg_cli.label_images import (
     read_labels,
     size_in_header,
 )
-from iseg_cli.samples import Mask
+from iseg_cli.types import Mask
 
 
 def encode_mask(mask: Mask, palette: UInt8[np.ndarray, "256 3"] | None) -> bytes:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from iseg_cli.samples import LabelSet
 from iseg_cli.storage.files import write_atomically
 from iseg_cli.storage.folder import PredictionFolder
 from iseg_cli.storage.masks import is_whole_png
 from iseg_cli.storage.records import ImageRecord
+from iseg_cli.types import LabelSet
 
 TABLE_NAME, PROMPTS_NAME, LABELS_NAME = "categories.yaml", "prompts.json", "labels.json"
 LISTS = Path("ImageSets", "Segmentation")

@@ -6,10 +6,10 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
+from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.config import load_settings
-from iseg_cli.diffusion.loading import DiffusionModel
 from iseg_cli.readers.voc import EmojiVocReader
-from iseg_cli.workflows.sweep import score_settings
+from iseg_cli.sweep import score_settings
 from tiny.dataset import write_split
 from tiny.training import Average
 from tiny.unet import Model, build_scheduler

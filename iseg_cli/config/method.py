@@ -1,0 +1,136 @@
+"""The settings of the method, in the order in which an image passes them."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from iseg_cli.config.section import Section
+
+Heads = tuple[Annotated[int, Field(ge=0)], ...]
+Divisor = Annotated[int, Field(ge=1)]
+
+CROSS_LAYERS = (
+    "down_blocks.1.attentions.1",
+    "down_blocks.2.attentions.0",
+    "down_blocks.2.attentions.1",
+    "up_blocks.1.attentions.0",
+    "up_blocks.1.attentions.1",
+    "up_blocks.1.attentions.2",
+    "up_blocks.2.attentions.0",
+    "up_blocks.2.attentions.1",
+)
+"""The layers at L/4 and L/2 that the method reads; their heads are counted in this order."""
+
+SELF_LAYER = "up_blocks.3.attentions.1"
+"""The last layer at the full grid L but one: the self-attention that refines the maps."""
+
+
+class PromptSettings(Section):
+    """How an image's categories become a text."""
+
+    background_words: tuple[str, ...] | None = Field(
+        None, description="words that end the prompt; null: those of the dataset's category table"
+    )
+    background_prefix: str = Field(
+        ", ", description="what stands between `background` and the first of these words"
+    )
+    background_suffix: str = Field(
+        "", description="what stands behind the last of them, if all have room"
+    )
+
+
+class CatCrossSettings(Section):
+    """Cat-Cross: category-enhanced cross-attention (equations 7 and 8)."""
+
+    gamma: float = Field(1.6, gt=0, description="factor of the categories' tokens; 1 is off")
+    apply: Literal["embeddings", "keys"] = Field(
+        "embeddings", description="scale the text embedding (algorithm 1) or the keys only (eq. 8)"
+    )
+
+
+class CaptureSettings(Section):
+    """Which attention is read, and how it is averaged."""
+
+    timestep: int = Field(100, ge=0, description="the noise level of the one UNet forward")
+    cross_layers: tuple[str, ...] = Field(
+        CROSS_LAYERS, description="the transformer blocks whose cross-attention is read"
+    )
+    cross_weights: Mapping[Divisor, Annotated[float, Field(ge=0)]] = Field(
+        {4: 0.7, 2: 0.3},
+        description="weight of the maps of side L/4, L/2 ...; a weight of 0 leaves them out",
+    )
+    cross_heads: Mapping[Divisor, Heads] = Field(
+        {}, description="heads averaged at L/4, L/2 ..., counted over the layers; absent: all"
+    )
+    self_layer: str = Field(
+        SELF_LAYER,
+        description="the transformer block of the self-attention; maps lie on its grid",
+    )
+    self_heads: Heads | None = Field(None, description="heads averaged there; null: all")
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> "CaptureSettings":
+        if not any(self.cross_weights.values()):
+            raise ValueError("capture.cross_weights leaves no resolution; give one a weight over 0")
+        return self
+
+
+class ClusterSettings(Section):
+    """Clustering of the fused cross-attention before tokens are selected."""
+
+    enabled: bool = Field(False, description="replace each position's map by its cluster's mean")
+    rounds: int = Field(20, ge=1, description="rounds of k-means")
+
+
+class EntSelfSettings(Section):
+    """Ent-Self: entropy-reduced self-attention (equations 4 to 6)."""
+
+    step_size: float = Field(0.02, ge=0, description="lambda of equation 6; 0 only renormalises")
+    log: Literal["natural", "log10"] = Field(
+        "log10", description="the paper writes the natural logarithm, its code log10"
+    )
+
+
+class RefineSettings(Section):
+    """Iterative refinement (equation 3, algorithm 1)."""
+
+    mode: Literal["none", "single", "naive", "iterative", "adaptive"] = Field(
+        "iterative",
+        description="none: raw cross-attention; single: one product with the self-attention; "
+        "naive: N products with it; iterative: N products with Ent-Self; adaptive: until the maps "
+        "settle",
+    )
+    iterations: int = Field(8, ge=0, description="N; for adaptive the greatest N")
+    min_iterations: int = Field(1, ge=0, description="the least N of adaptive")
+    tolerance: float = Field(
+        0.05, ge=0, description="adaptive stops when the maps change by less, as a share"
+    )
+
+    @model_validator(mode="after")
+    def _check_iterations(self) -> "RefineSettings":
+        if self.mode == "adaptive" and self.min_iterations > self.iterations:
+            raise ValueError("refine.min_iterations is greater than refine.iterations")
+        return self
+
+
+class AssignSettings(Section):
+    """From maps to labels."""
+
+    background: Literal["power", "threshold", "none"] = Field(
+        "power", description="score of the background: (1 - max)^2, under a threshold, or no such"
+    )
+    threshold: float = Field(0.45, ge=0, le=1, description="for background: threshold")
+    ignore_low: float | None = Field(
+        None, ge=0, le=1, description="with ignore_high: background scores between get label 255"
+    )
+    ignore_high: float | None = Field(None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _check_band(self) -> "AssignSettings":
+        low, high = self.ignore_low, self.ignore_high
+        if (low is None) != (high is None):
+            raise ValueError("assign.ignore_low and assign.ignore_high go together")
+        if low is not None and high is not None and low > high:
+            raise ValueError("assign.ignore_low is greater than assign.ignore_high")
+        return self

@@ -1,0 +1,45 @@
+"""Finds what ships with iseg: presets, category tables, the embedded dataset, the embedded model.
+
+In a checkout `configs/` and `datasets/` lie beside the package; a wheel carries them in
+`iseg_cli/_data/`. The embedded model lies in the package itself in both.
+"""
+
+from pathlib import Path
+
+from iseg_cli.errors import SettingsError, suggestion
+
+PACKAGE = Path(__file__).resolve().parents[1]
+TINY_MODEL = PACKAGE / "models" / "tiny"
+"""The embedded model's folder (docs/embedded-model.md)."""
+TINY_CLIP = PACKAGE / "models" / "tiny-clip"
+"""The embedded CLIP's folder (docs/embedded-model.md)."""
+
+
+def data_folder(name: str) -> Path:
+    """Return the folder `configs` or `datasets`, wherever this installation keeps it."""
+    for folder in (PACKAGE / "_data" / name, PACKAGE.parent / name):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"this installation of iseg lacks its {name} folder; reinstall it")
+
+
+def preset_path(name: str) -> Path:
+    """Return the file of a preset such as `voc` or `paper/voc`; SettingsError if there is none."""
+    folder = data_folder("configs")
+    path = folder / f"{name}.yaml"
+    if path.is_file():
+        return path
+    known = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml"))
+    raise SettingsError(
+        f"there is no preset {name!r}{suggestion(name, known)}; there are {', '.join(known)}"
+    )
+
+
+def label_table_path(name: str) -> Path:
+    """Return the category table `datasets/<name>.yaml`."""
+    return data_folder("datasets") / f"{name}.yaml"
+
+
+def embedded_dataset() -> Path:
+    """Return the root of the embedded dataset emoji-voc."""
+    return data_folder("datasets") / "emoji-voc"

@@ -1,1 +1,0 @@
-"""Stable Diffusion with its attention captured: the only room that knows diffusers."""

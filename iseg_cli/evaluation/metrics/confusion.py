@@ -1,0 +1,149 @@
+"""How often each class was taken for which: integers are added up, and divided once."""
+
+import numpy as np
+from jaxtyping import Float64, Int64, Integer
+
+from iseg_cli.errors import DataError
+from iseg_cli.types import run_starts
+
+
+class ConfusionMatrix:
+    """Pixel counts of true class against predicted class.
+
+    Pixels whose truth is the ignore label are not counted. A counted pixel whose prediction is the
+    ignore label was left undecided: it is an error of its true class and of no other, so that
+    leaving pixels out never raises a score.
+
+    Attributes:
+        num_classes: labels are 0 to `num_classes - 1`.
+        ignore_index: the label that means "not counted" in truth and "undecided" in a prediction.
+        counts: Int64[truth, prediction], in pixels.
+        undecided: Int64[truth], pixels that were predicted as no class.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self.counts: Int64[np.ndarray, "classes classes"]
+        self.counts = np.zeros((num_classes, num_classes), dtype=np.int64)
+        self.undecided: Int64[np.ndarray, " classes"] = np.zeros(num_classes, dtype=np.int64)
+
+    @classmethod
+    def of_pairs(
+        cls, pairs: Int64[np.ndarray, "classes classes+1"], ignore_index: int = 255
+    ) -> "ConfusionMatrix":
+        """Return the matrix of counts whose last column is the undecided pixels."""
+        matrix = cls(len(pairs), ignore_index)
+        matrix.counts, matrix.undecided = pairs[:, :-1].copy(), pairs[:, -1].copy()
+        return matrix
+
+    @property
+    def pairs(self) -> Int64[np.ndarray, "classes classes+1"]:
+        """The counts with the undecided pixels as their last column."""
+        return np.column_stack((self.counts, self.undecided))
+
+    def update(
+        self, prediction: Integer[np.ndarray, "*shape"], truth: Integer[np.ndarray, "*shape"]
+    ) -> None:
+        """Count the pixels of one image, or of any number of them.
+
+        DataError where the shapes differ or a label is neither a class nor the ignore label.
+        """
+        pairs = count_pairs(
+            truth,
+            prediction,
+            rows=self.num_classes,
+            columns=self.num_classes,
+            ignore_index=self.ignore_index,
+        )
+        self.counts += pairs[:, :-1]
+        self.undecided += pairs[:, -1]
+
+    def iou(self) -> Float64[np.ndarray, " classes"]:
+        """Return TP / (TP + FP + FN) by class; nan for one absent from truth and prediction."""
+        correct = np.diagonal(self.counts)
+        union = self._truth_pixels() + self.counts.sum(axis=0) - correct
+        return _divide(correct, union)
+
+    def accuracy(self) -> Float64[np.ndarray, " classes"]:
+        """Return the share of each class's pixels that was found; nan for one absent from truth."""
+        return _divide(np.diagonal(self.counts), self._truth_pixels())
+
+    def miou(self) -> float:
+        """Return the mean IoU over the classes that have one; nan where none has."""
+        return _mean(self.iou())
+
+    def mean_accuracy(self) -> float:
+        """Return the mean accuracy over the classes that have one; nan where none has."""
+        return _mean(self.accuracy())
+
+    def pixel_accuracy(self) -> float:
+        """Return the share of all counted pixels that is right; nan where none was counted."""
+        return float(_divide(np.trace(self.counts), self._truth_pixels().sum()))
+
+    def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
+        if (self.num_classes, self.ignore_index) != (other.num_classes, other.ignore_index):
+            raise ValueError("the confusion matrices are of different classes")
+        total = ConfusionMatrix(self.num_classes, self.ignore_index)
+        total.counts = self.counts + other.counts
+        total.undecided = self.undecided + other.undecided
+        return total
+
+    def _truth_pixels(self) -> Int64[np.ndarray, " classes"]:
+        pixels: Int64[np.ndarray, " classes"] = self.counts.sum(axis=1) + self.undecided
+        return pixels
+
+
+def count_pairs(
+    truth: Integer[np.ndarray, "*shape"],
+    prediction: Integer[np.ndarray, "*shape"],
+    *,
+    rows: int,
+    columns: int,
+    ignore_index: int,
+) -> Int64[np.ndarray, "rows columns+1"]:
+    """Count pixels by true label and predicted label; the last column is the undecided ones.
+
+    DataError where the shapes differ, truth is not in 0 to `rows - 1` or a prediction not in
+    0 to `columns - 1`; the ignore label is allowed in both.
+    """
+    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    if truth.shape != prediction.shape:
+        raise DataError(
+            f"the prediction's size {prediction.shape} is not the ground truth's {truth.shape}"
+        )
+    # Masks hold areas: a row of equal pixels is looked at once, and counts as often as it is long.
+    truth, prediction = truth.ravel(), prediction.ravel()
+    starts = run_starts(truth, prediction)
+    lengths = np.diff(starts, append=truth.size)
+    row, column = truth[starts], prediction[starts]
+    counted = row != ignore_index
+    row, column, lengths = row[counted], column[counted], lengths[counted]
+    undecided = column == ignore_index
+    _require_labels("ground truth", row, rows)
+    _require_labels("prediction", column[~undecided], columns)
+    column = np.where(undecided, columns, column.astype(np.int64))
+    flat = row.astype(np.int64) * (columns + 1) + column
+    # The sums are of floats, but exact: integers below 2^53.
+    pairs = np.bincount(flat, weights=lengths, minlength=rows * (columns + 1))
+    return pairs.astype(np.int64).reshape(rows, columns + 1)
+
+
+def _require_labels(what: str, labels: Integer[np.ndarray, " runs"], number: int) -> None:
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"the {what} holds {labels.dtype} values; labels are integers")
+    if labels.size and (labels.min() < 0 or labels.max() >= number):
+        wrong = labels[(labels < 0) | (labels >= number)][0]
+        raise DataError(f"the {what} has label {wrong}, but labels are 0 to {number - 1}")
+
+
+def _divide(part: Int64[np.ndarray, "*n"], whole: Int64[np.ndarray, "*n"]) -> np.ndarray:
+    """Divide counts; nan for 0 / 0."""
+    share = np.full(np.shape(whole), np.nan)
+    np.divide(part, whole, out=share, where=np.asarray(whole) > 0)
+    return share
+
+
+def _mean(values: Float64[np.ndarray, " n"]) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float("nan")

@@ -1,0 +1,1 @@
+"""How work runs on a machine: setting up, batch sizes, bounded queues, processes, provenance."""

@@ -1,0 +1,67 @@
+"""What a run says of itself: everything that its results come from, for run.json."""
+
+import datetime
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from iseg_cli.backbones.loading import DiffusionModel
+from iseg_cli.config import Settings, to_dict
+from iseg_cli.readers.base import Reader
+from iseg_cli.storage import SYNTHESIS, RunInfo
+from iseg_cli.types import Category
+
+VERSIONS = ("iseg-cli", "torch", "diffusers", "transformers", "numpy", "pillow")
+"""The distributions whose versions go into run.json."""
+
+
+def describe_run(
+    settings: Settings,
+    model: DiffusionModel,
+    reader: Reader | None,
+    *,
+    label_source: str,
+    batch_size: int,
+    images: int,
+    limit: int | None = None,
+    categories: Sequence[Category] | None = None,
+    clip: Mapping[str, Any] | None = None,
+) -> RunInfo:
+    """Describe a run that begins now.
+
+    Args:
+        settings: all of them, resolved.
+        model: what attention is read from.
+        reader: the split of the dataset; None for a run that draws its images.
+        label_source: where image-level labels come from.
+        batch_size: images at a time.
+        images: how many the run asks for.
+        limit: the first so many images of the split, or None for all.
+        categories: those that the user chose; None where the dataset's table has them.
+        clip: what tells the CLIP of the run from others, if there is one.
+    """
+    return RunInfo(
+        dataset=settings.dataset,
+        root=None if reader is None else str(reader.root.resolve()),
+        split="train" if reader is None else reader.split,
+        label_source=label_source,
+        task=SYNTHESIS if reader is None else settings.task,
+        model={
+            "name": settings.model,
+            "revision": model.revision,
+            "fingerprint": model.fingerprint(),
+            **({} if clip is None else {"clip": clip}),
+        },
+        settings=to_dict(settings),
+        seed=settings.seed,
+        batch_size=batch_size,
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(model.device),
+        images=images,
+        limit=limit,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
+        categories=None if categories is None else tuple(c.name for c in categories),
+        crop_side=model.image_size if reader and settings.input == "center-crop" else None,
+    )

@@ -1,0 +1,132 @@
+"""What a run works on: the split of a dataset, and the image-level labels of its images."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from weakref import WeakKeyDictionary
+
+from iseg_cli import image_labels as labels
+from iseg_cli.config import Settings
+from iseg_cli.errors import IsegError, SettingsError
+from iseg_cli.evaluation.protocol import bits_words
+from iseg_cli.image_labels import LabelSource
+from iseg_cli.readers.base import Reader
+from iseg_cli.readers.crop import middle_square
+from iseg_cli.readers.folder import FolderReader
+from iseg_cli.readers.registry import open_dataset
+from iseg_cli.types import LabelSet, Mask
+
+_FROM_FILES: "WeakKeyDictionary[Reader, tuple[str, LabelSource]]" = WeakKeyDictionary()
+"""The label file that was read for a dataset; one of 80,000 lines is worth reading once."""
+
+
+def open_reader(settings: Settings) -> Reader:
+    """Return the split of the dataset that the settings name.
+
+    Raises:
+        SettingsError: an unknown dataset, or a folder without categories.
+        DatasetNotFoundError: no dataset where it was looked for.
+    """
+    wants = _is_folder_without_categories(settings)
+    if wants and not settings.labels.startswith("file:"):
+        raise SettingsError(
+            'the dataset folder needs categories; pass --categories "cat, dog", --label-set NAME '
+            "for those of a table, or --labels file:PATH"
+        )
+    reader = open_dataset(
+        settings.dataset,
+        root=settings.root,
+        split=settings.split,
+        label_set=settings.label_set,
+        categories=settings.categories,
+    )
+    if not wants or not isinstance(reader, FolderReader):
+        return reader
+    path, chosen = labels.path_and_list(settings.labels.removeprefix("file:"))
+    if names := labels.names_in_file(path, reader, chosen=chosen):
+        return reader.with_categories(names)
+    raise SettingsError(f"{path} names no category; pass --categories or --label-set NAME")
+
+
+def asks_clip(settings: Settings) -> bool:
+    """Tell whether CLIP is to find the labels; the unsupervised task wants none."""
+    return settings.labels == "clip" and settings.task != "unsupervised"
+
+
+def label_source(settings: Settings, reader: Reader) -> LabelSource:
+    """Return where the image-level labels come from.
+
+    For the dataset `folder`, unless something else is asked for, every image has all categories.
+    The unsupervised task knows none.
+    """
+    if settings.task == "unsupervised":
+        return labels.nowhere()
+    if settings.dataset == "folder" and settings.labels == "masks":
+        return labels.constant(reader.label_set.categories)
+    spec, found = _FROM_FILES.get(reader, ("", None))
+    if found is not None and spec == settings.labels:
+        return found
+    source = labels.choose(
+        settings.labels,
+        label_set=reader.label_set,
+        images=reader,
+        truth=_seen_truth(settings, reader) if reader.has_truth else None,
+        annotated=reader.annotated,
+        annotation_notes=reader.annotation_notes,
+    )
+    if settings.labels.startswith(("file:", "prompts:")):
+        _FROM_FILES[reader] = settings.labels, source
+    return source
+
+
+def label_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
+    """Return what a user should know about where the labels come from, before a model is loaded."""
+    return () if asks_clip(settings) else label_source(settings, reader).notes
+
+
+def truth_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
+    """Return what a user should know after a run about how ground truth was read.
+
+    Workers in other processes have readers of their own, so the first image is asked here.
+    """
+    if settings.labels != "masks" or settings.dataset == "folder" or not reader.has_truth:
+        return ()
+    if settings.task == "unsupervised":
+        return ()
+    if not (reader.read_by_color or reader.read_from_bits):
+        with suppress(IsegError):
+            reader.truth(reader.image_ids[0])
+    notes: list[str] = []
+    if reader.read_by_color:
+        notes.append(
+            f"masks such as {min(reader.read_by_color)} were read by their colours, for their "
+            f"values are not the labels of {reader.label_set.name}"
+        )
+    if reader.read_from_bits:
+        example = min(reader.read_from_bits)
+        notes.append(f"{example} has 1 bit for a pixel: {bits_words(reader.label_set)}")
+    return tuple(notes)
+
+
+def fitting_background(settings: Settings, label_set: LabelSet) -> Settings:
+    """Return the settings without a rule for background where the label set has none.
+
+    So one preset serves PASCAL-Context's 59 classes and the 60 with background.
+    """
+    if label_set.background is not None:
+        return settings
+    assign = settings.assign.model_copy(update={"background": "none"})
+    return settings.model_copy(update={"assign": assign})
+
+
+def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
+    """Return what maps an image's id to the truth of what the model sees of it."""
+    if settings.input == "whole":
+        return reader.truth
+    return lambda image_id: Mask(middle_square(reader.truth(image_id).labels))
+
+
+def _is_folder_without_categories(settings: Settings) -> bool:
+    """Tell whether the settings name no categories where the dataset and the task need some."""
+    return settings.dataset == "folder" and not (
+        settings.categories or settings.label_set or settings.task == "unsupervised"
+    )

@@ -1,0 +1,1 @@
+"""What readers and storage share about files: text as users bring it, and Pillow in a process."""

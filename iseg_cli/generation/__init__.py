@@ -1,0 +1,1 @@
+"""`iseg generate`: a resumable run over a dataset, here or on many machines."""

@@ -1,0 +1,39 @@
+"""Where the work of a run is done: in this process, or in many."""
+
+from typing import Literal
+
+from iseg_cli.errors import SettingsError
+from iseg_cli.generation.engines.base import Crew, Engine
+from iseg_cli.generation.engines.local import LocalEngine
+
+__all__ = ["Crew", "Engine", "LocalEngine", "choose_engine"]
+
+
+def choose_engine(
+    name: Literal["local", "ray"], *, workers: int | None = None, address: str | None = None
+) -> Engine:
+    """Return the engine of a name.
+
+    Args:
+        name: `local` or `ray`.
+        workers: for ray, the processes that have a model each; None for as many as there are
+            GPUs, or CPUs where there are none.
+        address: for ray, the cluster to join; None to start Ray on this machine for the run.
+
+    Raises:
+        SettingsError: Ray is not installed, or the engine knows no addresses.
+    """
+    if name == "local":
+        if address is not None:
+            raise SettingsError("--ray-address says where Ray runs; pass --engine ray with it")
+        return LocalEngine()
+    try:
+        from iseg_cli.generation.engines.ray import RayEngine
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("ray", "pyarrow", "pandas"):
+            raise
+        raise SettingsError(
+            f"the engine ray needs {error.name}, which is not installed; "
+            'pip install "iseg-cli[ray]", or pass --engine local'
+        ) from None
+    return RayEngine(workers=workers, address=address)

@@ -1,0 +1,1 @@
+"""From attention to masks: `Segmenter`, segments without words, and what loops need of both."""

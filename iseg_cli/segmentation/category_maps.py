@@ -1,0 +1,118 @@
+"""AttentionMaps -> CategoryMaps -> labels: chooses the operations by the settings."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn.functional import pad
+
+from iseg_cli.config import Settings
+from iseg_cli.ops import fuse
+from iseg_cli.ops.aggregate import resize
+from iseg_cli.ops.assign import assign, background_score, ignore_band, min_max
+from iseg_cli.ops.ent_self import reduce_entropy
+from iseg_cli.ops.maps import AttentionMaps, CategoryMaps, ClipMaps
+from iseg_cli.ops.refine import refine, refine_adaptively
+
+COLUMNS = 16
+"""Categories refined together on a GPU: there products of one width round alike in every batch."""
+
+
+def category_maps(attention: AttentionMaps, settings: Settings) -> CategoryMaps:
+    """Refine the cross-attention of a batch along its self-attention (sections 3.2 and 3.3).
+
+    Returns:
+        Scores in [0, 1] on the attention's own grid, each category's greatest being 1; columns of
+        padding are 0.
+    """
+    refined = torch.zeros_like(attention.cross)
+    for index, count in enumerate(attention.valid.sum(dim=1).tolist()):
+        if count:
+            refined[index, :, :count] = _refine(attention, index, count, settings)
+    return CategoryMaps(min_max(resize(refined, height=attention.side, width=attention.side)))
+
+
+def labels(
+    maps: CategoryMaps,
+    valid: Tensor,
+    sizes: Sequence[tuple[int, int]],
+    settings: Settings,
+    clip: ClipMaps | None = None,
+) -> list[tuple[Int64[Tensor, "height width"], Float[Tensor, "categories height width"]]]:
+    """Bring each image's maps to its original size and give every pixel its label.
+
+    Args:
+        maps: of a batch.
+        valid: Bool[batch categories], which columns are categories.
+        sizes: (height, width) of each image.
+        settings: how the background and the ignore band are scored.
+        clip: the same images as CLIP sees them, to fuse with; None for no fusion.
+
+    Returns:
+        For each image its labels (0 background, c + 1 for its c-th category, 255 ignore) and the
+        scores in [0, 1] that they were chosen by; with `clip` they are probabilities, and what they
+        lack of 1 is the background's.
+    """
+    chosen = []
+    rule = settings.assign
+    for index, (height, width) in enumerate(sizes):
+        own = maps.scores[index : index + 1, : int(valid[index].sum())]
+        scores = min_max(resize(own.flatten(2).transpose(1, 2), height=height, width=width))
+        if clip is None or not scores.shape[1]:  # without categories all is background
+            label = assign(scores, background=rule.background, threshold=rule.threshold)
+        else:
+            label, scores = _fuse(scores, clip.cosines[index], clip.scale, settings)
+        if rule.ignore_low is not None and rule.ignore_high is not None:
+            label = ignore_band(
+                label, background_score(scores), low=rule.ignore_low, high=rule.ignore_high
+            )
+        chosen.append((label[0], scores[0]))
+    return chosen
+
+
+def _fuse(
+    scores: Tensor, cosines: Tensor, scale: float, settings: Settings
+) -> tuple[Int64[Tensor, "1 height width"], Float[Tensor, "1 categories height width"]]:
+    """Return an image's labels and its categories' probabilities, given both views of it."""
+    rule, fusion = settings.assign, settings.clip_entropy
+    own = fuse.with_background(scores, background=rule.background, threshold=rule.threshold)
+    near = resize(cosines[None], height=scores.shape[2], width=scores.shape[3])
+    fused = fuse.fuse(
+        fuse.distribution(own, temperature=fusion.diffusion_temperature),
+        fuse.distribution(near, temperature=fusion.clip_temperature or 1 / scale),
+    )
+    has_background = rule.background != "none"
+    return fuse.decide(fused, has_background=has_background), fused[:, has_background:]
+
+
+def _refine(attention: AttentionMaps, index: int, count: int, settings: Settings) -> Tensor:
+    """Refine the categories of one image, Float[pixels count].
+
+    Image by image, so that no second copy of a batch's self-attention is ever in memory, one that
+    fits stays in the caches of a CPU, and nobody else's columns count.
+    """
+    refining, own = settings.refine, slice(index, index + 1)
+    maps, spread = _fill(attention.cross[own, :, :count]), attention.self_attention[own]
+    if refining.mode in ("iterative", "adaptive"):
+        spread = reduce_entropy(
+            spread, step_size=settings.ent_self.step_size, log=settings.ent_self.log
+        )
+    if refining.mode == "adaptive":  # all categories of an image stop together
+        refined, _ = refine_adaptively(
+            maps,
+            spread,
+            tolerance=refining.tolerance,
+            min_iterations=refining.min_iterations,
+            max_iterations=refining.iterations,
+        )
+    else:
+        iterations = {"none": 0, "single": 1}.get(refining.mode, refining.iterations)
+        blocks = maps.split(COLUMNS, dim=-1)
+        refined = torch.cat([refine(block, spread, iterations=iterations) for block in blocks], -1)
+    return refined[0, :, :count]
+
+
+def _fill(maps: Tensor) -> Tensor:
+    """Add columns of zeros up to the next multiple of COLUMNS; on a CPU none count for another."""
+    return maps if maps.is_cpu else pad(maps, (0, -maps.shape[-1] % COLUMNS))

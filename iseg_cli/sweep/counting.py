@@ -1,0 +1,163 @@
+"""One image's attention under many settings: pixels counted by true and predicted label."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+from torch.nn.functional import pad
+
+from iseg_cli.config.schema import AssignSettings, EntSelfSettings
+from iseg_cli.ops.aggregate import resize
+from iseg_cli.ops.assign import assign, background_score, ignore_band, min_max
+from iseg_cli.ops.ent_self import descent_rate, entropy_descent, scale_keys, step_down
+from iseg_cli.ops.maps import AttentionMaps
+from iseg_cli.ops.refine import trajectory
+from iseg_cli.segmentation.category_maps import COLUMNS, category_maps
+from iseg_cli.sweep.plan import Capture, Rules
+from iseg_cli.types import IGNORE
+
+_AT_ONCE = 2**19
+"""Pixels times categories that are enlarged together: what the caches of a core hold."""
+
+
+class TrueLabels:
+    """The ground truth of an image, made ready to be compared with many predictions.
+
+    Attributes:
+        labels: the classes that occur, ascending, without the ignore label.
+        size: (height, width) in pixels.
+    """
+
+    def __init__(self, truth: UInt8[np.ndarray, "height width"]) -> None:
+        present: list[int] = np.unique(truth).tolist()
+        self.labels = tuple(label for label in present if label != IGNORE)
+        self.size = (truth.shape[0], truth.shape[1])
+        rows = np.full(
+            256, len(self.labels), dtype=np.int64
+        )  # pixels to ignore: a row of their own
+        rows[list(self.labels)] = np.arange(len(self.labels))
+        self._rows = rows[truth]
+
+    def count(self, labels: Int64[Tensor, "settings height width"], columns: int) -> np.ndarray:
+        """Count pixels by true label and by predicted column, 0 to `columns - 1`.
+
+        Returns:
+            Int64[settings rows columns], rows as in `self.labels`.
+        """
+        settings, rows = len(labels), len(self.labels) + 1
+        place = torch.from_numpy(self._rows * columns).to(labels.device) + labels
+        place += torch.arange(settings, device=labels.device)[:, None, None] * (rows * columns)
+        counts = torch.bincount(place.flatten(), minlength=settings * rows * columns)
+        return counts.reshape(settings, rows, columns)[:, :-1].cpu().numpy()
+
+
+@torch.inference_mode()
+def count_image(
+    attention: AttentionMaps, capture: Capture, truth: TrueLabels
+) -> dict[str, Int64[np.ndarray, "rows columns"]]:
+    """Segment one image under all settings that share its capture, and compare with the truth.
+
+    Labels are those that `segmenter.category_maps` and `segmenter.labels` give, to the last bit.
+
+    Args:
+        attention: of this image alone, with a column for each of its categories and no other.
+        capture: the settings.
+        truth: the image's.
+
+    Returns:
+        By the settings' name, pixels by true label (`truth.labels`) and by what was found:
+        background, the categories in the order of their columns, undecided.
+    """
+    counts: dict[str, np.ndarray] = {}
+    reducer = _Reducer(attention.self_attention)
+    for branch in capture.branches:
+        spread = reducer.reduce(branch.ent_self)
+        refined = refine_on_the_way(attention.cross, spread, branch.products)
+        maps = torch.cat([refined[number] for number in branch.products])
+        grid = min_max(resize(maps, height=attention.side, width=attention.side))
+        counts |= _count(grid, tuple(branch.products.values()), truth)
+    for settings, rules in capture.adaptive:
+        counts |= _count(category_maps(attention, settings).scores, (rules,), truth)
+    return counts
+
+
+def refine_on_the_way(maps: Tensor, attention: Tensor, wanted: Iterable[int]) -> dict[int, Tensor]:
+    """Return what the segmenter refines maps to after each wanted number of products.
+
+    Args:
+        maps: Float[1 pixels categories] of one image.
+        attention: Float[1 pixels pixels], its entropy already reduced.
+        wanted: numbers of products; the greatest decides how many are computed.
+    """
+    numbers = set(wanted)
+    columns = maps.shape[-1]
+    parts: dict[int, list[Tensor]] = {number: [] for number in numbers}
+    # On a GPU of the segmenter's width, for products are rounded as their width has it.
+    filled = maps if maps.is_cpu else pad(maps, (0, -columns % COLUMNS))
+    for block in filled.split(COLUMNS, dim=-1):
+        for number, refined in zip(
+            range(max(numbers) + 1), trajectory(block, attention), strict=False
+        ):
+            if number in numbers:
+                parts[number].append(refined)
+    return {number: torch.cat(found, dim=-1)[..., :columns] for number, found in parts.items()}
+
+
+class _Reducer:
+    """Reduces the entropy of an image's attention in many ways that share what precedes them."""
+
+    def __init__(self, attention: Tensor) -> None:
+        self._attention = attention
+        self._scaled: Tensor | None = None
+        self._descent: Tensor | None = None
+        self._reduced: Tensor | None = None
+
+    def reduce(self, ent_self: EntSelfSettings | None) -> Tensor:
+        """Return the attention with its entropy reduced, good until the next call."""
+        if ent_self is None:
+            return self._attention
+        if self._scaled is None or self._descent is None or self._reduced is None:
+            self._scaled = scale_keys(self._attention[0])
+            self._descent = entropy_descent(self._scaled)
+            self._reduced = torch.empty_like(self._scaled)
+        rate = descent_rate(step_size=ent_self.step_size, log=ent_self.log)
+        return step_down(self._scaled, self._descent, rate=rate, out=self._reduced)[None]
+
+
+def _count(
+    grid: Float[Tensor, "settings categories side side"],
+    wanted: Sequence[Rules],
+    truth: TrueLabels,
+) -> dict[str, Int64[np.ndarray, "rows columns"]]:
+    """Enlarge maps, label their pixels by the rules wanted of each, and count them."""
+    found: dict[str, np.ndarray] = {}
+    height, width = truth.size
+    categories = grid.shape[1]
+    together = max(1, _AT_ONCE // (max(1, categories) * height * width))
+    for start in range(0, len(grid), together):
+        some, rules_of = grid[start : start + together], wanted[start : start + together]
+        scores = min_max(resize(some.flatten(2).transpose(1, 2), height=height, width=width))
+        for rule in {rule: None for rules in rules_of for rule in rules}:
+            rows = [row for row, rules in enumerate(rules_of) if rule in rules]
+            labels = _label(scores if len(rows) == len(scores) else scores[rows], rule, categories)
+            for row, counts in zip(rows, truth.count(labels, categories + 2), strict=True):
+                found |= dict.fromkeys(rules_of[row][rule], counts)
+    return found
+
+
+def _label(
+    scores: Float[Tensor, "settings categories height width"], rule: AssignSettings, categories: int
+) -> Int64[Tensor, "settings height width"]:
+    """Return 0 for background, c + 1 for the c-th category, one more for undecided pixels."""
+    labels = assign(scores, background=rule.background, threshold=rule.threshold)
+    if rule.ignore_low is None or rule.ignore_high is None:
+        return labels
+    return ignore_band(
+        labels,
+        background_score(scores),
+        low=rule.ignore_low,
+        high=rule.ignore_high,
+        ignore=categories + 1,
+    )

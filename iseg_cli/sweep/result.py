@@ -1,0 +1,189 @@
+"""What a sweep found: scores of every setting, means over seeds, the best of them; as text."""
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from iseg_cli.evaluation.report import Report
+from iseg_cli.evaluation.text import aligned, percent
+from iseg_cli.sweep.grid import Axis, point_text, value_text
+
+FORMATS = ("table", "csv", "json", "markdown")
+"""How a sweep can be written."""
+
+SEED = "seed"
+MEASURES = ("miou", "pixel_accuracy", "mean_accuracy")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """The scores of one setting of a sweep, or of several seeds of it.
+
+    Attributes:
+        values: the value of every axis; without the seed where there are several.
+        reports: an evaluation for each seed.
+    """
+
+    values: Mapping[str, Any]
+    reports: tuple[Report, ...]
+
+    def mean(self, measure: str) -> float | None:
+        """Return a measure's mean over the seeds, in [0, 1]; None where a seed has none."""
+        values = self._each(measure)
+        return statistics.fmean(values) if values else None
+
+    def deviation(self, measure: str) -> float | None:
+        """Return its standard deviation over seeds (n - 1 in the divisor); None for one seed."""
+        values = self._each(measure)
+        return statistics.stdev(values) if len(values) > 1 else None
+
+    def _each(self, measure: str) -> list[float]:
+        values = [getattr(report, measure) for report in self.reports]
+        return [] if None in values else values
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResult:
+    """The scores of a grid of settings on one split.
+
+    Attributes:
+        axes: what was varied.
+        scores: the values of the axes and the evaluation of every setting, seeds one by one.
+        protocol: what else the figures depend on.
+        failed: what is wrong with the images that no setting was scored on, by their ids.
+    """
+
+    axes: tuple[Axis, ...]
+    scores: tuple[tuple[Mapping[str, Any], Report], ...]
+    protocol: Mapping[str, Any]
+    failed: Mapping[str, str]
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds every setting was scored with; 1 where the seed was not varied."""
+        return next((len(axis.values) for axis in self.axes if axis.name == SEED), 1)
+
+    @property
+    def method_axes(self) -> tuple[Axis, ...]:
+        """The axes without the seed, unless it is the only one."""
+        others = tuple(axis for axis in self.axes if axis.name != SEED)
+        return others if self.seeds > 1 else self.axes
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The scores by setting, seeds gathered."""
+        names = [axis.name for axis in self.method_axes]
+        gathered: dict[str, tuple[Mapping[str, Any], list[Report]]] = {}
+        for values, report in self.scores:
+            own = {name: values[name] for name in names}
+            gathered.setdefault(json.dumps(own), (own, []))[1].append(report)
+        return tuple(Cell(own, tuple(reports)) for own, reports in gathered.values())
+
+    @property
+    def best(self) -> Cell | None:
+        """The cell of the greatest mean mIoU, the first of equal ones; None where none has one."""
+        scored = [cell for cell in self.cells if cell.mean("miou") is not None]
+        return max(scored, key=lambda cell: cell.mean("miou") or 0.0, default=None)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return the contents of sweep.json but for the run: fractions in [0, 1]."""
+        best = self.best
+        return {
+            "axes": {axis.name: list(axis.values) for axis in self.axes},
+            "best": None if best is None else _summary(best),
+            "settings": [
+                {
+                    "values": dict(values),
+                    **{measure: getattr(report, measure) for measure in MEASURES},
+                    "iou": {name: score.iou for name, score in report.classes.items()},
+                }
+                for values, report in self.scores
+            ],
+            **({"means": [_summary(cell) for cell in self.cells]} if self.seeds > 1 else {}),
+            "failed": dict(self.failed),
+            "protocol": dict(self.protocol),
+        }
+
+
+def render(result: SweepResult, style: str) -> str:
+    """Return a sweep in one of `FORMATS`, ending in a newline.
+
+    Tables and Markdown have a line for each setting, in percent, with mean and deviation where
+    there are several seeds; CSV has a line for each seed, as fractions.
+    """
+    if style == "json":
+        return json.dumps(result.to_json_dict(), indent=2, ensure_ascii=False) + "\n"
+    if style == "csv":
+        return _csv(result)
+    lay_out = _markdown if style == "markdown" else aligned
+    return f"{lay_out(_rows(result))}\n{conclusion(result)}\n"
+
+
+def conclusion(result: SweepResult) -> str:
+    """Return the sentences under a table: the best setting, and what was scored."""
+    protocol = result.protocol
+    what = (
+        f"{protocol['dataset']} {protocol['split']}, {protocol['images']} images, "
+        f"labels from {protocol['label_source']}, model {protocol['model']['name']}"
+    )
+    best = result.best
+    if best is None:
+        return f"No setting has a score. {what}."
+    over = f", mean of {result.seeds} seeds" if result.seeds > 1 else ""
+    return f"Best mIoU {_with_deviation(best)}{over}: {point_text(best.values)}\n{what}."
+
+
+def _rows(result: SweepResult) -> list[tuple[str, ...]]:
+    names = [axis.name for axis in result.method_axes]
+    return [
+        (*names, "mIoU %", "pixel accuracy %", "mean accuracy %"),
+        *(
+            (
+                *(value_text(cell.values[name]) for name in names),
+                _with_deviation(cell),
+                percent(cell.mean("pixel_accuracy")),
+                percent(cell.mean("mean_accuracy")),
+            )
+            for cell in result.cells
+        ),
+    ]
+
+
+def _with_deviation(cell: Cell) -> str:
+    deviation = cell.deviation("miou")
+    spread = "" if deviation is None else f" ± {percent(deviation)}"
+    return percent(cell.mean("miou")) + spread
+
+
+def _summary(cell: Cell) -> dict[str, Any]:
+    deviation = cell.deviation("miou")
+    return {
+        "values": dict(cell.values),
+        "miou": cell.mean("miou"),
+        **({} if deviation is None else {"deviation": deviation, "seeds": len(cell.reports)}),
+    }
+
+
+def _csv(result: SweepResult) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*(axis.name for axis in result.axes), *MEASURES])
+    for values, report in result.scores:
+        scores = [getattr(report, measure) for measure in MEASURES]
+        writer.writerow(
+            [
+                *(value_text(value) for value in values.values()),
+                *("" if score is None else repr(score) for score in scores),
+            ]
+        )
+    return buffer.getvalue()
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---:"] * len(head), *body])

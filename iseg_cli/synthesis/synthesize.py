@@ -1,0 +1,221 @@
+"""`iseg synthesize`: images drawn by the model, with masks from the attention that drew them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from tqdm import tqdm
+
+from iseg_cli.config import Settings, declared
+from iseg_cli.config.schema import FilterSettings
+from iseg_cli.errors import SettingsError
+from iseg_cli.execution.iteration import batches
+from iseg_cli.execution.machine import choose_batch_size, open_model, settle
+from iseg_cli.execution.provenance import describe_run
+from iseg_cli.generation.generate import resolve_settings
+from iseg_cli.readers.registry import dataset_info
+from iseg_cli.readers.tables import load_label_set
+from iseg_cli.storage import (
+    Drawing,
+    ImageRecord,
+    SyntheticFolder,
+    encode_mask,
+    encode_picture,
+)
+from iseg_cli.synthesis.image_specs import Order, label_set_for, plan
+from iseg_cli.synthesis.synthesizer import Painter, Picture
+from iseg_cli.types import LabelSet
+
+PRESETS = {"tiny": "emoji-voc-synthesize"}
+"""The preset of a model; that of any other is `voc-synthesize`."""
+
+JPEG_QUALITY = 95
+"""Of images: masks are made from them again, and models are trained on them."""
+
+OVERFLOW = "the decoder left numbers that are none; pass --dtype float32 or bfloat16"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        folder: the dataset.
+        asked: how many images were asked for.
+        resumed: how many of these an earlier run had finished.
+        written: how many images this run wrote.
+        failed: image id -> what is wrong with it.
+        dropped: image id -> why its mask is implausible; empty without the filter.
+    """
+
+    folder: Path
+    asked: int
+    resumed: int
+    written: int
+    failed: dict[str, str]
+    dropped: dict[str, str]
+
+
+def synthesize(
+    settings: Settings, *, out: Path, per_category: int, overwrite: bool = False
+) -> Summary:
+    """Draw a dataset in VOC's layout; run again, it resumes, with more images it grows.
+
+    Stopped at any moment, nothing finished is lost. The filter only decides which list names an
+    image, so its bounds may change between two runs.
+
+    Args:
+        settings: the categories, the model, the method and how to use the machine.
+        out: the folder of the dataset.
+        per_category: images for each category.
+        overwrite: replace what another run wrote there.
+
+    Raises:
+        IsegError: a category, model, setting or folder that cannot be used.
+    """
+    if settings.fusion != "none":
+        raise SettingsError(
+            "fusion with CLIP needs images that are there already; leave it to iseg generate"
+        )
+    label_set = label_set_for(_names(settings), _known(settings))
+    orders = plan(label_set, settings.synthesis, per_category=per_category, seed=settings.seed)
+    model = open_model(settings, decoder=True)
+    batch_size = choose_batch_size(settings, model, None if overwrite else out)
+    settle(model, batch_size)
+    painter = Painter(model, settings, label_set, batch_size=batch_size)
+    for order in orders:
+        painter.prompt(order)  # one that is too long is told before hours are spent
+    run = describe_run(
+        settings,
+        model,
+        None,
+        label_source="prompts",
+        batch_size=batch_size,
+        images=len(orders),
+        categories=label_set.categories,
+    )
+    with SyntheticFolder.start(out, run, overwrite=overwrite) as folder:
+        finished = folder.finished()
+        todo = [order for order in orders if order.image_id not in finished]
+        failed = _draw(painter, folder, todo, of=len(orders))
+        folder.finish([order.image_id for order in orders])
+        dropped = _implausible(folder, settings.filter)
+        folder.publish(label_set, dropped=dropped)
+    return Summary(
+        folder=out,
+        asked=len(orders),
+        resumed=len(orders) - len(todo),
+        written=len(todo) - len(failed),
+        failed=failed,
+        dropped=dropped,
+    )
+
+
+def resolve_synthesis(
+    configs: Sequence[str],
+    assignments: Sequence[str],
+    options: Mapping[str, Any],
+    *,
+    tell: Callable[[str], None] = lambda note: None,
+) -> Settings:
+    """Lay configurations, assignments and options over the preset of the model.
+
+    The arguments are those of `resolve_settings`; a preset named among `configs` takes the place of
+    the model's own.
+    """
+    files = [Path(config) for config in configs if Path(config).is_file()]
+    model = options.get("model") or declared("model", files)
+    preset = PRESETS.get(str(model), "voc-synthesize")
+    return resolve_settings((preset, *configs), assignments, options, tell=tell)
+
+
+def implausible(record: ImageRecord, bounds: FilterSettings) -> str | None:
+    """Return why an image's mask is implausible, or None where it is not.
+
+    Each of its categories must take a share of the image within the bounds, and be sure enough.
+    """
+    drawing = record.drawing
+    if drawing is None:
+        return None
+    measured = zip(record.categories, drawing.areas, drawing.confidences, strict=True)
+    for name, area, confidence in measured:
+        if not bounds.min_area <= area <= bounds.max_area:
+            return (
+                f"{name} takes {area:.1%} of the image, not {bounds.min_area:.1%} to "
+                f"{bounds.max_area:.1%}"
+            )
+        if confidence < bounds.min_confidence:
+            return f"the confidence in {name} is {confidence:.2f}, under {bounds.min_confidence:g}"
+    return None
+
+
+def _names(settings: Settings) -> tuple[str, ...]:
+    if not settings.categories:
+        raise SettingsError('there is nothing to draw; pass --categories "cat, dog"')
+    return settings.categories
+
+
+def _known(settings: Settings) -> LabelSet:
+    """Return the table that known names are looked up in."""
+    return load_label_set(settings.label_set or dataset_info(settings.dataset).label_sets[0])
+
+
+def _draw(
+    painter: Painter, folder: SyntheticFolder, todo: Sequence[Order], *, of: int
+) -> dict[str, str]:
+    """Draw and write the images, batch by batch; return what is wrong with those that failed."""
+    failed: dict[str, str] = {}
+    bar: tqdm[NoReturn] = tqdm(total=of, initial=of - len(todo), unit="image", disable=None)
+    with bar:
+        for batch in batches(todo, painter.batch_size):
+            for order, picture in zip(batch, _paint(painter, batch), strict=True):
+                if not picture.finite:
+                    failed[order.image_id] = OVERFLOW
+                    bar.set_postfix(failed=len(failed), refresh=False)
+                _write(folder, painter, order, picture)
+                bar.update()
+    return failed
+
+
+def _paint(painter: Painter, batch: Sequence[Order]) -> list[Picture]:
+    try:
+        return painter.paint(batch)
+    except torch.OutOfMemoryError:
+        raise SettingsError(
+            f"{painter.batch_size} images do not fit into the memory of {painter.model.device}; "
+            "pass a smaller --batch-size (finished images stay, with --overwrite they are made "
+            "again)"
+        ) from None
+
+
+def _write(folder: SyntheticFolder, painter: Painter, order: Order, picture: Picture) -> None:
+    names = tuple(category.name for category in order.categories)
+    if not picture.finite:
+        record = ImageRecord(order.image_id, None, names, "failed", OVERFLOW)
+        folder.write_drawn(record, None, None)
+        return
+    drawing = Drawing(
+        prompt=picture.prompt,
+        seed=order.seed,
+        areas=tuple(round(area, 6) for area in picture.areas),
+        confidences=tuple(round(confidence, 6) for confidence in picture.confidences),
+    )
+    folder.write_drawn(
+        ImageRecord(order.image_id, picture.mask.size, names, "done", drawing=drawing),
+        encode_picture(
+            picture.image, kind=painter.settings.synthesis.image_format, quality=JPEG_QUALITY
+        ),
+        encode_mask(
+            picture.mask, None if painter.settings.png == "grey" else painter.label_set.palette
+        ),
+    )
+
+
+def _implausible(folder: SyntheticFolder, bounds: FilterSettings) -> dict[str, str]:
+    """Return the finished images that the filter drops, with its reasons; none if it is off."""
+    if not bounds.enabled:
+        return {}
+    reasons = {i: implausible(folder.records[i], bounds) for i in sorted(folder.finished())}
+    return {image_id: reason for image_id, reason in reasons.items() if reason is not None}

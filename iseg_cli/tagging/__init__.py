@@ -1,0 +1,1 @@
+"""`iseg tag`: image-level labels found by CLIP, written and scored."""

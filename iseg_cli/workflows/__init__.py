@@ -1,1 +1,0 @@
-"""The loops behind the commands."""
