@@ -18,7 +18,7 @@ import torch
 from tiny.unet import set_sharpness
 from torch import Tensor
 
-from iseg_cli.attention.extractor import Extractor
+from iseg_cli.attention.extractor import MapExtractor
 from iseg_cli.backbones.loading import DiffusionModel, load_model
 from iseg_cli.config import Settings, load_settings
 from iseg_cli.readers.base import Reader
@@ -79,11 +79,11 @@ def measure_rows(
     model: DiffusionModel, reader: Reader, settings: Settings, limit: int
 ) -> tuple[float, float, float]:
     """Look at the self-attention of the first `limit` images of a split."""
-    extractor = Extractor(model, settings)
+    extractor = MapExtractor(model, settings)
     rows = Rows()
     for image_id in reader.image_ids[:limit]:
         image = load_image(reader.sample(image_id).image_path)
-        truth = reader.truth(image_id).labels
+        truth = reader.ground_truth(image_id).labels
         attention = extractor.extract(
             fit_image(image, model.image_size)[None],
             [reader.label_set.select(np.unique(truth).tolist())],

@@ -53,8 +53,8 @@ class Trial:
         self.clip, self.reader = clip, reader
         samples = [reader.sample(image_id) for image_id in reader.image_ids[:limit]]
         self.images = [load_image(sample.image_path) for sample in samples]
-        source: LabelSource = from_masks(reader.truth, reader.label_set)
-        self.truth = np.array(
+        source: LabelSource = from_masks(reader.ground_truth, reader.label_set)
+        self.ground_truth = np.array(
             [[c in own for c in reader.label_set.categories] for own in map(source, samples)]
         )
 
@@ -70,7 +70,7 @@ class Trial:
         labels: Bool[np.ndarray, "images classes"]
         labels = np.array([[c in own for c in categories] for own in found])
         names = tuple(category.name for category in categories)
-        return TagReport(names, self.truth, labels, scores, {}).to_json_dict()
+        return TagReport(names, self.ground_truth, labels, scores, {}).to_json_dict()
 
     def _tagger(self, changes: Mapping[str, Any]) -> Tagger:
         return Tagger(self.clip, ClipSettings(**changes), self.reader.label_set)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iseg_cli.attention.self_extractor import SelfExtractor
+from iseg_cli.attention.self_extractor import SelfMapExtractor
 from iseg_cli.backbones.loading import DiffusionModel, load_model
 from iseg_cli.config import Settings, load_settings, to_dict
 from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
@@ -49,14 +49,14 @@ def score_settings(
         read = (settings.diffseg.timestep, settings.diffseg.noise, values["capture"])
         groups.setdefault(f"{read} {settings.refine.mode == 'none'}", {})[name] = settings
     extractors = {
-        key: SelfExtractor(model, next(iter(group.values())), batch_size=BATCH_SIZE)
+        key: SelfMapExtractor(model, next(iter(group.values())), batch_size=BATCH_SIZE)
         for key, group in groups.items()
     }
     counts = {name: ConfusionMatrix(reader.label_set.num_classes) for name in variants}
     image_ids = reader.image_ids[:limit]
     for start in range(0, len(image_ids), BATCH_SIZE):
         batch = image_ids[start : start + BATCH_SIZE]
-        truths = [reader.truth(image_id).labels for image_id in batch]
+        truths = [reader.ground_truth(image_id).labels for image_id in batch]
         paths = [reader.sample(image_id).image_path for image_id in batch]
         images = np.stack([fit_image(load_image(path), model.image_size) for path in paths])
         for key, group in groups.items():

@@ -22,7 +22,7 @@ from iseg_cli.attention.processors import (
     probabilities,
     require_self_heads,
 )
-from iseg_cli.attention.truncation import Place, last_place
+from iseg_cli.attention.truncation import AttentionSite, last_site
 from iseg_cli.errors import SettingsError
 
 Heads = tuple[int, ...]
@@ -49,10 +49,10 @@ class CapturePlan:
     self_heads: Heads | None = None
 
     @property
-    def last(self) -> Place:
+    def last(self) -> AttentionSite:
         """The attention that a forward passes last of those that are read."""
-        crosses = (Place(layer, "attn2") for layer in self.cross_layers)
-        return last_place((*crosses, Place(self.self_layer, "attn1")))
+        crosses = (AttentionSite(layer, "attn2") for layer in self.cross_layers)
+        return last_site((*crosses, AttentionSite(self.self_layer, "attn1")))
 
 
 @dataclass(eq=False)
@@ -105,9 +105,9 @@ class AttentionCapture:
         last = None if to_end else plan.last
         self._cross: dict[int, tuple[Any, Processor]] = {}
         for name, layer in cross.items():
-            is_last = last == Place(name, "attn2")
+            is_last = last == AttentionSite(name, "attn2")
             self._cross[id(layer)] = (layer, _CrossCapture(self, plan, side, is_last=is_last))
-        is_last = last == Place(plan.self_layer, "attn1")
+        is_last = last == AttentionSite(plan.self_layer, "attn1")
         self._self = (own, _SelfCapture(self, plan.self_heads, is_last=is_last))
         self._others = [
             (layer, Processor())

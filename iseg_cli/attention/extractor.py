@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from iseg_cli.attention.forward import AttentionReader
+from iseg_cli.attention.forward import AttentionExtractor
 from iseg_cli.backbones.latents import add_noise, check_timestep, draw_noise, encode
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.backbones.prompts import Prompt, build_prompts
@@ -30,7 +30,7 @@ class _Row:
     prompt: Prompt
 
 
-class Extractor:
+class MapExtractor:
     """Reads attention, batch after batch, with one model and one group of settings.
 
     An image's maps depend on the image, its categories, the settings, the seed and the batch size
@@ -54,7 +54,7 @@ class Extractor:
         check_timestep(model, settings.capture.timestep, setting="capture.timestep")
         self._timestep = torch.tensor([settings.capture.timestep], device=model.device)
         self._noise = draw_noise(model, seed=settings.seed)
-        self._reader = AttentionReader(model, settings)
+        self._reader = AttentionExtractor(model, settings)
         if settings.compile:
             model.vae.encoder.compile()
         self._prompts = lru_cache(maxsize=TEXTS_KEPT)(self._build_prompts)
@@ -115,7 +115,7 @@ class Extractor:
             for image in range(count)
             for prompt in self.prompts(categories[image])
         ]
-        self.announce(categories)
+        self.prefetch_texts(categories)
         noisy = add_noise(self.model, latents, self._noise, self._timestep)
         crosses: list[Tensor] = []
         owns: list[Tensor] = []
@@ -142,10 +142,10 @@ class Extractor:
             ).reshape(count, widest),
         )
 
-    def announce(self, categories: Iterable[Sequence[Category]]) -> None:
+    def prefetch_texts(self, categories: Iterable[Sequence[Category]]) -> None:
         """Note the categories of images that will come soon, so that their texts go together."""
         prompts = (prompt for own in categories for prompt in self.prompts(own))
-        self._reader.embed.announce(prompt.text for prompt in prompts)
+        self._reader.embed.prefetch_texts(prompt.text for prompt in prompts)
 
     def _build_prompts(self, categories: tuple[Category, ...]) -> tuple[Prompt, ...]:
         return build_prompts(

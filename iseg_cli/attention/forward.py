@@ -27,7 +27,7 @@ from iseg_cli.ops.cluster import cluster_maps
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class AttentionOutput:
     """What one forward said.
 
     Attributes:
@@ -49,7 +49,7 @@ class Reading:
         return math.isqrt(self.self_attention.shape[-1])
 
 
-class AttentionReader:
+class AttentionExtractor:
     """Reads the attention that the settings' `capture` section names, forward by forward.
 
     Unless the forwards are to run to their end, for the sake of what the UNet predicts, nothing
@@ -93,7 +93,7 @@ class AttentionReader:
             embeddings, self._named(prompts, embeddings), gamma=self.settings.cat_cross.gamma
         )
 
-    def read(self, latents: Tensor, timestep: Tensor, prompts: Sequence[Prompt]) -> Reading:
+    def read(self, latents: Tensor, timestep: Tensor, prompts: Sequence[Prompt]) -> AttentionOutput:
         """Run the UNet once, with Cat-Cross, and read its attention.
 
         Args:
@@ -118,7 +118,7 @@ class AttentionReader:
         if captured.self_attention is None:
             raise SettingsError("capture.self_layer is not part of this model's forward")
         own = captured.self_attention
-        return Reading(
+        return AttentionOutput(
             self._fuse(captured, prompts, of=side, to=math.isqrt(own.shape[-1])),
             own,
             output if self._to_end else None,

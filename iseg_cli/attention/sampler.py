@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler
 from jaxtyping import UInt8
 from torch import Tensor
 
-from iseg_cli.attention.forward import AttentionReader, Reading
+from iseg_cli.attention.forward import AttentionExtractor, AttentionOutput
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.backbones.prompts import Prompt
 from iseg_cli.config import Settings
@@ -49,7 +49,7 @@ class Sampler:
         self.model = model
         self.settings = settings
         self.batch_size = batch_size
-        self._reader = AttentionReader(model, settings, to_end=True)
+        self._reader = AttentionExtractor(model, settings, to_end=True)
         self._scheduler = _scheduler(model, settings.synthesis.steps)
         self._steps_read = steps_read(
             settings.synthesis.steps,
@@ -72,7 +72,7 @@ class Sampler:
         filled = [*prompts, *[prompts[-1]] * missing]
         latents = torch.cat([self._noise(seed) for seed in [*seeds, *[seeds[-1]] * missing]])
         latents = latents.to(self.model.device) * self._scheduler.init_noise_sigma
-        total: Reading | None = None
+        total: AttentionOutput | None = None
         for step, timestep in enumerate(self._scheduler.timesteps):
             output, reading = self._predict(
                 latents, timestep, filled, read=step in self._steps_read
@@ -92,7 +92,7 @@ class Sampler:
 
     def _predict(
         self, latents: Tensor, timestep: Tensor, prompts: Sequence[Prompt], *, read: bool
-    ) -> tuple[Tensor, Reading | None]:
+    ) -> tuple[Tensor, AttentionOutput | None]:
         """Return the guided prediction in float32, and what the prompts' half of it attended to."""
         inputs = self._scheduler.scale_model_input(latents, timestep).to(self.model.dtype)
         timestep = timestep.to(latents.device)
@@ -124,7 +124,7 @@ class Sampler:
             pictures.append(pixels.permute(1, 2, 0).to("cpu", torch.uint8).numpy())
         return np.stack(pictures), tuple(finite)
 
-    def _average(self, total: Reading, prompts: Sequence[Prompt]) -> AttentionMaps:
+    def _average(self, total: AttentionOutput, prompts: Sequence[Prompt]) -> AttentionMaps:
         """Return the mean over the steps read, without the rows that filled up the batch."""
         count, steps = len(prompts), len(self._steps_read)
         widest = max(len(prompt.columns) for prompt in prompts)
@@ -174,7 +174,7 @@ def _scheduler(model: DiffusionModel, steps: int) -> DDIMScheduler:
     return scheduler
 
 
-def _add(total: Reading | None, reading: Reading | None) -> Reading | None:
+def _add(total: AttentionOutput | None, reading: AttentionOutput | None) -> AttentionOutput | None:
     """Add a reading to the sum of those before, in place: self-attention is large."""
     if total is None or reading is None:
         return total or reading

@@ -15,7 +15,7 @@ from iseg_cli.ops.diffseg import merge_resolutions
 from iseg_cli.ops.maps import SelfMaps
 
 
-class SelfExtractor:
+class SelfMapExtractor:
     """Reads self-attention, batch after batch, with one model and one group of settings.
 
     One forward at `diffseg.timestep` with an empty prompt; if segments are refined at another

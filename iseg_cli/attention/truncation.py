@@ -13,10 +13,10 @@ from torch import Tensor, nn
 Kind = Literal["attn1", "attn2"]
 """Self-attention and cross-attention, as diffusers names them within a transformer block."""
 
-_ROOMS = ("down_blocks", "mid_block", "up_blocks")
+UNET_STAGES = ("down_blocks", "mid_block", "up_blocks")
 
 
-class Place(NamedTuple):
+class AttentionSite(NamedTuple):
     """Where an attention stands: the transformer block, `up_blocks.3.attentions.1`, and its kind.
 
     Attributes:
@@ -32,15 +32,15 @@ class Place(NamedTuple):
         room, *parts = self.layer.split(".")
         numbers = [int(part) for part in parts if part.isdecimal()]
         block, position = numbers if len(numbers) == 2 else (0, *numbers)
-        return _ROOMS.index(room), block, position, self.kind
+        return UNET_STAGES.index(room), block, position, self.kind
 
 
-def last_place(places: Iterable[Place]) -> Place:
+def last_site(places: Iterable[AttentionSite]) -> AttentionSite:
     """Return the place that a forward passes last."""
-    return max(places, key=Place.order)
+    return max(places, key=AttentionSite.order)
 
 
-def truncate(unet: Any, last: Place) -> Any:
+def truncate(unet: Any, last: AttentionSite) -> Any:
     """Return a UNet whose forward ends at an attention; its weights are those of `unet`.
 
     The forward is diffusers' own, over shorter lists of the same modules, so processors attached to
@@ -54,12 +54,12 @@ def truncate(unet: Any, last: Place) -> Any:
     room, block, position, _ = last.order()
     short = _twin(unet)
     short.conv_norm_out, short.conv_out = None, nn.Identity()
-    if _ROOMS[room] == "up_blocks":
+    if UNET_STAGES[room] == "up_blocks":
         ending = _shorten(unet.up_blocks[block], position, last.kind)
         short.up_blocks = nn.ModuleList([*unet.up_blocks[:block], ending])
         return short
     short.up_blocks = nn.ModuleList()
-    if _ROOMS[room] == "down_blocks":
+    if UNET_STAGES[room] == "down_blocks":
         short.down_blocks = unet.down_blocks[: block + 1]
         short.mid_block = None
     return short

@@ -28,7 +28,7 @@ class TextEmbedder:
         if self._is_away:
             model.text_encoder.to("cpu")
 
-    def announce(self, texts: Iterable[str]) -> None:
+    def prefetch_texts(self, texts: Iterable[str]) -> None:
         """Note texts that will be asked for soon."""
         self._announced.update(dict.fromkeys(text for text in texts if text not in self._kept))
 

@@ -136,7 +136,7 @@ def _count_iseg(folder: Path, workers: int) -> Counts:
         predictions,
         dataset="folder",
         root=predictions,
-        truth=folder / "truth",
+        ground_truth=folder / "truth",
         categories=[f"label {label}" for label in range(1, LABELS)],
         workers=workers,
     )
@@ -148,8 +148,8 @@ def _count_scikit_learn(pairs: Pairs) -> Counts:
     from sklearn.metrics import confusion_matrix
 
     total = np.zeros((LABELS, LABELS), dtype=np.int64)
-    for truth, prediction in pairs:
-        labels = (np.asarray(Image.open(path)).ravel() for path in (truth, prediction))
+    for ground_truth, prediction in pairs:
+        labels = (np.asarray(Image.open(path)).ravel() for path in (ground_truth, prediction))
         total += confusion_matrix(*labels, labels=range(LABELS))
     return total
 
@@ -159,8 +159,8 @@ def _count_cityscapes(pairs: Pairs) -> Counts:
     script = importlib.import_module(CITYSCAPES_SCRIPT)
     script.args.evalInstLevelScore = False
     total = script.generateMatrix(script.args)
-    for truth, prediction in pairs:
-        script.evaluatePair(str(prediction), str(truth), total, {}, {}, script.args)
+    for ground_truth, prediction in pairs:
+        script.evaluatePair(str(prediction), str(ground_truth), total, {}, {}, script.args)
     counts: np.ndarray = total.astype(np.int64)
     return counts
 

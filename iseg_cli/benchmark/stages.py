@@ -16,7 +16,7 @@ from iseg_cli.benchmark.timing import median_seconds
 from iseg_cli.image_labels import LabelSource
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.images import load_image
-from iseg_cli.segmentation.category_maps import category_maps, labels
+from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 from iseg_cli.segmentation.segmenter import Segmenter, fit_input, label_values
 from iseg_cli.storage import encode_mask, write_atomically
 from iseg_cli.types import Category, Mask
@@ -60,7 +60,7 @@ def time_stages(
     maps = category_maps(attention, settings)
 
     def assign() -> list[Mask]:
-        assigned = labels(maps, attention.valid, batch.sizes, settings)
+        assigned = assign_labels(maps, attention.valid, batch.sizes, settings)
         return [
             Mask(label_values(own, reader.label_set)[label.cpu().numpy()])
             for own, (label, _) in zip(batch.categories, assigned, strict=True)

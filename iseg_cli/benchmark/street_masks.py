@@ -46,9 +46,11 @@ def write_masks(folder: Path, *, masks: int, size: tuple[int, int], labels: int,
     for name in ("truth", "predictions"):
         (folder / name).mkdir()
     for first in range(min(masks, DISTINCT)):
-        truth, prediction = _encoded(*mask_pair(np.random.default_rng([seed, first]), size, labels))
+        ground_truth, prediction = _encoded(
+            *mask_pair(np.random.default_rng([seed, first]), size, labels)
+        )
         for number in range(first, masks, DISTINCT):
-            (folder / "truth" / f"{number:06}.png").write_bytes(truth)
+            (folder / "truth" / f"{number:06}.png").write_bytes(ground_truth)
             (folder / "predictions" / f"{number:06}.png").write_bytes(prediction)
 
 
@@ -63,11 +65,11 @@ def mask_pair(
 
 
 def _encoded(
-    truth: UInt8[np.ndarray, "height width"], prediction: UInt8[np.ndarray, "height width"]
+    ground_truth: UInt8[np.ndarray, "height width"], prediction: UInt8[np.ndarray, "height width"]
 ) -> tuple[bytes, bytes]:
     palette = np.array([voc_color(label) for label in range(IGNORE + 1)], dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(truth).save(buffer, format="PNG")
+    Image.fromarray(ground_truth).save(buffer, format="PNG")
     return buffer.getvalue(), encode_mask(Mask(prediction), palette)
 
 

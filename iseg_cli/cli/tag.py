@@ -79,7 +79,7 @@ def tag(
     out: Path | None,
     limit: int | None,
     overwrite: bool,
-    truth: str | None,
+    ground_truth: str | None,
     style: str,
     **given: object,
 ) -> None:
@@ -116,7 +116,7 @@ def tag(
     done = tag(
         settings,
         out=out or default_file(settings),
-        truth=truth,
+        ground_truth=ground_truth,
         limit=limit,
         overwrite=overwrite,
     )

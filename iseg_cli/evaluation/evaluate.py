@@ -50,7 +50,7 @@ def evaluate(
     split: str | None = None,
     label_set: str | None = None,
     categories: Sequence[str] | None = None,
-    truth: Path | None = None,
+    ground_truth: Path | None = None,
     matching: str | None = None,
     absent_classes: str = "count",
     allow_missing: bool = False,
@@ -66,7 +66,7 @@ def evaluate(
         split: the split; masks of other images are not scored, and the report says how many.
         label_set: which of the dataset's category tables.
         categories: names of the categories, for the dataset `folder`.
-        truth: the folder of ground truth, for the dataset `folder`.
+        ground_truth: the folder of ground truth, for the dataset `folder`.
         matching: `none`: labels are classes; `image` or `dataset`: labels are segments that are
             matched to classes, per image or once. None: `image` for an unsupervised run.
         absent_classes: `count`: a class that is predicted but in no truth counts in the mean IoU,
@@ -92,10 +92,10 @@ def evaluate(
         split=split,
         label_set=label_set,
         categories=categories,
-        truth=truth,
+        ground_truth=ground_truth,
     )
     _require_same_classes(info, reader)
-    if not reader.has_truth:
+    if not reader.has_ground_truth:
         option = "--truth FOLDER" if isinstance(reader, FolderReader) else "--split or --root"
         raise DataError(
             f"split {reader.split} of {reader.name} in {reader.root} has no ground truth to "
@@ -182,7 +182,7 @@ def _open_reader(
     split: str | None,
     label_set: str | None,
     categories: Sequence[str] | None,
-    truth: Path | None,
+    ground_truth: Path | None,
 ) -> Reader:
     """Open the dataset that is named, as the run did where it is the run's and nothing else is."""
     if info is not None and dataset in (None, info.dataset):
@@ -200,7 +200,7 @@ def _open_reader(
         split=split,
         label_set=label_set,
         categories=categories,
-        truth=truth,
+        ground_truth=ground_truth,
     )
 
 

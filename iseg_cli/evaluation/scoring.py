@@ -23,7 +23,7 @@ from iseg_cli.execution.iteration import batches, map_ahead
 from iseg_cli.execution.processes import Processes, available_cores
 from iseg_cli.label_images import Decoded, Legend
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.crop import crop_truth
+from iseg_cli.readers.crop import crop_ground_truth
 from iseg_cli.storage import decode_mask
 from iseg_cli.types import IGNORE, Mask
 
@@ -143,14 +143,14 @@ def count_part(part: Part) -> Counts:
     by_color, from_bits = set[Path](), set[Path]()
     for image_id, path in part.paths.items():
         try:
-            truth, prediction = _read_pair(part, image_id, path)
+            ground_truth, prediction = _read_pair(part, image_id, path)
         except IsegError as error:
             faults[image_id] = error
             continue
         by_color |= {path} if prediction.by_color else set()
         from_bits |= {path} if prediction.from_bits else set()
-        total += _count(part, truth, Mask(prediction.labels))
-        ignored += int(np.count_nonzero(truth.labels == IGNORE))
+        total += _count(part, ground_truth, Mask(prediction.labels))
+        ignored += int(np.count_nonzero(ground_truth.labels == IGNORE))
     by_color |= part.reader.read_by_color
     from_bits |= part.reader.read_from_bits
     return Counts(total, ignored, faults, frozenset(by_color), frozenset(from_bits))
@@ -190,37 +190,37 @@ def _shape(reader: Reader, matching: str) -> tuple[int, int]:
 
 def _read_pair(part: Part, image_id: str, path: Path) -> tuple[Mask, Decoded]:
     """Return an image's truth and its mask, which fit each other; else an IsegError says why."""
-    whole = part.reader.truth(image_id)
-    truth = crop_truth(whole, part.crop_side) if part.crop_side else whole
+    whole = part.reader.ground_truth(image_id)
+    ground_truth = crop_ground_truth(whole, part.crop_side) if part.crop_side else whole
     decoded = decode_mask(path, part.legend)
     prediction = Mask(decoded.labels)
-    _require_size(prediction, truth, path)
+    _require_size(prediction, ground_truth, path)
     if part.matching == "none":
         _require_labels(prediction, part.reader, path)
-    return truth, decoded
+    return ground_truth, decoded
 
 
-def _count(part: Part, truth: Mask, prediction: Mask) -> Int64[np.ndarray, "rows columns"]:
+def _count(part: Part, ground_truth: Mask, prediction: Mask) -> Int64[np.ndarray, "rows columns"]:
     classes = part.reader.label_set.num_classes
     if part.matching == "none":
         return count_pairs(
-            truth.labels,
+            ground_truth.labels,
             prediction.labels,
             rows=classes,
             columns=classes,
             ignore_index=IGNORE,
         )
-    overlaps = count_overlaps(prediction.labels, truth.labels, num_classes=classes)
+    overlaps = count_overlaps(prediction.labels, ground_truth.labels, num_classes=classes)
     if part.matching == "dataset":
         return overlaps
     return match(overlaps, labels=tuple(part.reader.label_set.names)).pairs
 
 
-def _require_size(prediction: Mask, truth: Mask, path: Path) -> None:
-    if prediction.size != truth.size:
+def _require_size(prediction: Mask, ground_truth: Mask, path: Path) -> None:
+    if prediction.size != ground_truth.size:
         raise PredictionsError(
             f"{path} is {prediction.size[1]} wide and {prediction.size[0]} high, but its "
-            f"ground truth is {truth.size[1]} wide and {truth.size[0]} high"
+            f"ground truth is {ground_truth.size[1]} wide and {ground_truth.size[0]} high"
         )
 
 

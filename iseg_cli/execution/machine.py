@@ -32,7 +32,9 @@ def open_model(settings: Settings, *, decoder: bool = False) -> DiffusionModel:
     return load_model(settings.model, device=device, dtype=dtype, decoder=decoder, vae=settings.vae)
 
 
-def settle(model: DiffusionModel, batch_size: int, *, threads: int | None = None) -> None:
+def configure_threads(
+    model: DiffusionModel, batch_size: int, *, threads: int | None = None
+) -> None:
     """Make this process ready to work with a model in batches; on a GPU nothing is to be done.
 
     Args:

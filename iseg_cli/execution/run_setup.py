@@ -69,7 +69,7 @@ def label_source(settings: Settings, reader: Reader) -> LabelSource:
         settings.labels,
         label_set=reader.label_set,
         images=reader,
-        truth=_seen_truth(settings, reader) if reader.has_truth else None,
+        ground_truth=_seen_truth(settings, reader) if reader.has_ground_truth else None,
         annotated=reader.annotated,
         annotation_notes=reader.annotation_notes,
     )
@@ -88,13 +88,13 @@ def truth_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
 
     Workers in other processes have readers of their own, so the first image is asked here.
     """
-    if settings.labels != "masks" or settings.dataset == "folder" or not reader.has_truth:
+    if settings.labels != "masks" or settings.dataset == "folder" or not reader.has_ground_truth:
         return ()
     if settings.task == "unsupervised":
         return ()
     if not (reader.read_by_color or reader.read_from_bits):
         with suppress(IsegError):
-            reader.truth(reader.image_ids[0])
+            reader.ground_truth(reader.image_ids[0])
     notes: list[str] = []
     if reader.read_by_color:
         notes.append(
@@ -121,8 +121,8 @@ def fitting_background(settings: Settings, label_set: LabelSet) -> Settings:
 def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
     """Return what maps an image's id to the truth of what the model sees of it."""
     if settings.input == "whole":
-        return reader.truth
-    return lambda image_id: Mask(middle_square(reader.truth(image_id).labels))
+        return reader.ground_truth
+    return lambda image_id: Mask(middle_square(reader.ground_truth(image_id).labels))
 
 
 def _is_folder_without_categories(settings: Settings) -> bool:

@@ -45,7 +45,7 @@ class Summary:
     smaller_batches: int | None = None
 
 
-class _Ledger:
+class RecordWriter:
     """Enters what became of images in the folder's records, the bar and the list of failures."""
 
     def __init__(self, folder: PredictionFolder, bar: "tqdm[NoReturn]") -> None:
@@ -117,7 +117,7 @@ def generate(
             bar: tqdm[NoReturn] = tqdm(
                 total=len(mine), initial=len(mine) - len(todo), unit="image", disable=None
             )
-            ledger = _Ledger(folder, bar)
+            ledger = RecordWriter(folder, bar)
             try:
                 with bar:
                     crew.work(todo, ledger.enter)

@@ -39,7 +39,7 @@ from iseg_cli.types import Category, LabelSet, Mask, Sample
 LOOKAHEAD = 4
 """Batches whose categories are known before the first of them is segmented."""
 
-Deliver = Callable[[ImageRecord], None]
+OnRecord = Callable[[ImageRecord], None]
 """Takes the record of an image whose files are written; called from several threads."""
 
 
@@ -100,7 +100,7 @@ class Job:
         self.reader, self.source, self.segmenter = reader, source, segmenter
         self.layout, self.extras, self.label_set = layout, extras, label_set
 
-    def run(self, image_ids: Iterable[str], deliver: Deliver) -> None:
+    def run(self, image_ids: Iterable[str], on_record: OnRecord) -> None:
         """Make the files of the images; every image's record is delivered once they are there.
 
         An image that cannot be segmented is delivered as failed, and its earlier mask removed.
@@ -117,21 +117,23 @@ class Job:
             ahead = threads + 2 * batch_size
             prepared = map_ahead(decoders, self._prepare, image_ids, ahead)
             written: deque[Future[None]] = deque()
-            usable = ahead_of(self._usable(self._tagged(prepared), deliver), LOOKAHEAD * batch_size)
+            usable = ahead_of(
+                self._usable(self._tagged(prepared), on_record), LOOKAHEAD * batch_size
+            )
             for batch in batches(usable, batch_size):
                 pending = self._begin(batch)
                 for index, item in enumerate(batch):
-                    written.append(writers.submit(self._write, item, pending, index, deliver))
+                    written.append(writers.submit(self._write, item, pending, index, on_record))
                 while written and (written[0].done() or len(written) > 2 * ahead):
                     written.popleft().result()  # what cannot be written ends the run here
             for future in written:
                 future.result()
 
-    def fail(self, image_id: str, reason: str, deliver: Deliver) -> None:
+    def fail(self, image_id: str, reason: str, on_record: OnRecord) -> None:
         """Deliver an image as failed, and remove its earlier mask."""
         self.layout.require_there()
         self.layout.write_mask(image_id, None)
-        deliver(ImageRecord(image_id, None, (), "failed", reason))
+        on_record(ImageRecord(image_id, None, (), "failed", reason))
 
     def _prepare(self, image_id: str) -> _Prepared | _Failed:
         """Decode an image, look up its labels and bring it to the model's size."""
@@ -171,18 +173,18 @@ class Job:
                     yield item
 
     def _usable(
-        self, prepared: Iterable[_Prepared | _Failed], deliver: Deliver
+        self, prepared: Iterable[_Prepared | _Failed], on_record: OnRecord
     ) -> Iterator[_Prepared]:
         """Yield what the model can work on; deliver the rest as failed."""
         for item in prepared:
             if isinstance(item, _Failed):
-                self.fail(item.image_id, item.reason, deliver)
+                self.fail(item.image_id, item.reason, on_record)
                 continue
             try:
                 self.segmenter.check(item.categories)
-                self.segmenter.announce([item.categories])
+                self.segmenter.prefetch_texts([item.categories])
             except PromptError as error:
-                self.fail(item.sample.image_id, str(error), deliver)
+                self.fail(item.sample.image_id, str(error), on_record)
                 continue
             yield item
 
@@ -243,21 +245,21 @@ class Job:
         item: _Prepared,
         pending: Callable[[int], Segmentation],
         index: int,
-        deliver: Deliver,
+        on_record: OnRecord,
     ) -> None:
         """Write an image's files, its mask last, and deliver its record: it says all is there."""
         result = pending(index)
         if result.fault is not None:
-            self.fail(item.sample.image_id, result.fault, deliver)
+            self.fail(item.sample.image_id, result.fault, on_record)
             return
         try:
             self._write_files(item, result)
         except NameRefusedError as error:
-            self.fail(item.sample.image_id, str(error), deliver)
+            self.fail(item.sample.image_id, str(error), on_record)
             return
         names = tuple(category.name for category in item.categories)
         has_nothing = self.segmenter.needs_categories and not item.categories
-        deliver(
+        on_record(
             ImageRecord(
                 item.sample.image_id,
                 item.size,

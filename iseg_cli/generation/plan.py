@@ -10,7 +10,7 @@ from iseg_cli.clip.loading import ClipModel
 from iseg_cli.config import Settings
 from iseg_cli.errors import PromptError
 from iseg_cli.execution.clip import describe_clip, open_clip, open_tagger
-from iseg_cli.execution.machine import choose_batch_size, fit_batch, open_model, settle
+from iseg_cli.execution.machine import choose_batch_size, configure_threads, fit_batch, open_model
 from iseg_cli.execution.provenance import describe_run
 from iseg_cli.execution.run_setup import asks_clip, fitting_background, label_source, open_reader
 from iseg_cli.generation.job import Extras, Job
@@ -62,7 +62,7 @@ def open_job(
     model = open_model(settings)
     clip = open_clip(settings) if asks_clip(settings) or settings.fusion != "none" else None
     batch_size = choose_batch_size(settings, model, None)
-    settle(model, batch_size, threads=threads)
+    configure_threads(model, batch_size, threads=threads)
 
     def attempt(size: int) -> BatchSegmenter:
         segmenter = _open_segmenter(settings, model, reader.label_set, batch_size=size, clip=clip)

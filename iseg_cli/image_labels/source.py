@@ -29,14 +29,14 @@ class LabelSource:
         return self.read(sample)
 
 
-def from_masks(truth: Callable[[str], Mask], label_set: LabelSet) -> LabelSource:
+def from_masks(ground_truth: Callable[[str], Mask], label_set: LabelSet) -> LabelSource:
     """Return the labels that occur in an image's ground truth, which the method never sees.
 
     `truth` maps an image id to its mask; background and ignored pixels name no category.
     """
 
     def read(sample: Sample) -> tuple[Category, ...]:
-        return label_set.select(np.unique(truth(sample.image_id).labels).tolist())
+        return label_set.select(np.unique(ground_truth(sample.image_id).labels).tolist())
 
     return LabelSource("masks", read)
 

@@ -20,7 +20,7 @@ def choose(
     *,
     label_set: LabelSet,
     images: Images,
-    truth: Callable[[str], Mask] | None = None,
+    ground_truth: Callable[[str], Mask] | None = None,
     annotated: Callable[[str], tuple[Category, ...]] | None = None,
     annotation_notes: Iterable[str] = (),
 ) -> LabelSource:
@@ -31,7 +31,7 @@ def choose(
             or `prompts:PATH`.
         label_set: the classes that the labels are among.
         images: the split whose images a file names.
-        truth: maps an image id to its ground truth; None where there is none.
+        ground_truth: maps an image id to its ground truth; None where there is none.
         annotated: maps an image id to the categories annotated; None where there are none.
         annotation_notes: what a user of the annotations should know, a sentence each.
 
@@ -47,9 +47,9 @@ def choose(
         file, chosen = path_and_list(path)
         return from_prompts(file, label_set, images, chosen=chosen)
     if spec == "masks":
-        if truth is None:
+        if ground_truth is None:
             raise SettingsError("there are no masks to take image labels from; use file:PATH")
-        return from_masks(truth, label_set)
+        return from_masks(ground_truth, label_set)
     if spec == "annotations":
         if annotated is None:
             raise SettingsError("there are no annotations to take image labels from; use file:PATH")

@@ -90,11 +90,11 @@ class Reader(ABC):
 
     @property
     @abstractmethod
-    def has_truth(self) -> bool:
+    def has_ground_truth(self) -> bool:
         """Whether this split comes with ground truth."""
 
     @abstractmethod
-    def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
+    def _read_ground_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         """Return an image's labels as the label set numbers them, and the file they come from."""
 
     def sample(self, image_id: str) -> Sample:
@@ -102,14 +102,14 @@ class Reader(ABC):
         self._require(image_id)
         return Sample(image_id, self.image_path(image_id))
 
-    def truth(self, image_id: str) -> Mask:
+    def ground_truth(self, image_id: str) -> Mask:
         """Return an image's ground truth, 255 where it is to be ignored.
 
         DataError, naming the file, if there is none, it cannot be read, has another size than its
         image or a label outside the label set.
         """
         self._require(image_id)
-        labels, source = self._read_truth(image_id)
+        labels, source = self._read_ground_truth(image_id)
         mask, image = Mask(labels), self.image_path(image_id)
         outside = sorted(set(mask.present()) - set(self.label_set.names) - {IGNORE})
         if outside:

@@ -54,7 +54,7 @@ class CityscapesReader(Reader):
         )
 
     @property
-    def has_truth(self) -> bool:
+    def has_ground_truth(self) -> bool:
         """Whether the split's folder of masks exists; `test` has none that is public."""
         return self.split != "test" and (self.root / self._truth_kind / self.split).is_dir()
 
@@ -62,7 +62,7 @@ class CityscapesReader(Reader):
         """Return leftImg8bit/<split>/<id>_leftImg8bit.png."""
         return self._images / f"{image_id}{_IMAGE_END}"
 
-    def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
+    def _read_ground_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self.split == "test":  # the files in gtFine/test are dummies without a single class
             raise DataError("cityscapes keeps the truth of its test split to itself; use val")
         stem = f"{image_id}_{self._truth_kind}"

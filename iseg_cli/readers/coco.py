@@ -93,7 +93,7 @@ class CocoReader(Reader):
         self.notes = (*listed.notes, *listed.classes.notes) if listed else notes
 
     @property
-    def has_truth(self) -> bool:
+    def has_ground_truth(self) -> bool:
         """Whether there are masks or annotations; a JSON that only lists images has none."""
         return self._masks is not None or (
             self._instances is not None and self._instances.annotations is not None
@@ -141,7 +141,7 @@ class CocoReader(Reader):
         objects = self._instances.objects(image_id)
         return self.label_set.select({o.label for o in objects if not o.is_crowd})
 
-    def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
+    def _read_ground_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self._masks is not None:
             # Published masks are called by the number alone: 000000000009.png.
             folder, end = self._masks

@@ -49,7 +49,7 @@ class CocoStuffReader(Reader):
         )
 
     @property
-    def has_truth(self) -> bool:
+    def has_ground_truth(self) -> bool:
         """Whether there is a folder of stuffthingmaps for the split."""
         return self._masks is not None
 
@@ -57,7 +57,7 @@ class CocoStuffReader(Reader):
         """Return <split>/<id>.jpg."""
         return self._images / f"{image_id}.jpg"
 
-    def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
+    def _read_ground_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self._masks is None:
             raise DataError(f"{self.root} has no stuffthingmaps to take the truth from; {DOCS}")
         path = self._masks / f"{image_id}.png"

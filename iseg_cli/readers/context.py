@@ -58,7 +58,7 @@ class ContextReader(Reader):
         self.notes = images.notes(self._files.values())
 
     @property
-    def has_truth(self) -> bool:
+    def has_ground_truth(self) -> bool:
         """Whether there is a folder of masks."""
         return (self.root / "SegmentationClassContext").is_dir()
 
@@ -80,7 +80,7 @@ class ContextReader(Reader):
         part._masks = {i: self._masks[i] for i in image_ids if i in self._masks}
         return part
 
-    def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
+    def _read_ground_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         folder = self.root / "SegmentationClassContext"
         path = self._masks.get(image_id) or folder / f"{image_id}.png"
         legend = Legend.of_sources(self.label_set, last=LAST_LABEL)

@@ -19,13 +19,13 @@ def middle_square(
     return image[top : top + side, left : left + side]
 
 
-def crop_truth(truth: Mask, side: int) -> Mask:
+def crop_ground_truth(ground_truth: Mask, side: int) -> Mask:
     """Return the middle square of ground truth, brought to `side` x `side` pixels.
 
     A pixel takes the label that lies under its centre, so that no label is made up: the rule of
     DiffSeg's evaluation (TensorFlow's nearest neighbour with half-pixel centres).
     """
-    square = middle_square(truth.labels)
+    square = middle_square(ground_truth.labels)
     under = _under_centres(square.shape[0], side)
     return Mask(square[under[:, None], under])
 

@@ -36,16 +36,16 @@ class FolderReader(Reader):
         split: str = "all",
         categories: Sequence[str] = (),
         label_set: str | None = None,
-        truth: Path | None = None,
+        ground_truth: Path | None = None,
     ) -> None:
         if categories and label_set is not None:
             raise SettingsError("name a folder's categories or a label set, not both")
         require_split(split, SPLITS, name=self.name)
         require_folder(root, what="with images")
-        if truth is not None:
-            require_folder(truth, what="with the masks of a folder of images")
-        self._truth_folder = truth
-        listing = list_images(root, leaving_out=truth)
+        if ground_truth is not None:
+            require_folder(ground_truth, what="with the masks of a folder of images")
+        self._ground_truth_folder = ground_truth
+        listing = list_images(root, leaving_out=ground_truth)
         if not listing.images:
             raise DatasetNotFoundError(_without_images(root, listing))
         self._files = listing.images
@@ -59,9 +59,9 @@ class FolderReader(Reader):
         self.notes = listing.notes
 
     @property
-    def has_truth(self) -> bool:
+    def has_ground_truth(self) -> bool:
         """Whether a folder of masks was given."""
-        return self._truth_folder is not None
+        return self._ground_truth_folder is not None
 
     def image_path(self, image_id: str) -> Path:
         """Return the file whose path without ending is the id."""
@@ -79,11 +79,11 @@ class FolderReader(Reader):
         other.label_set = label_set_of(names)
         return other
 
-    def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
-        if self._truth_folder is None:
+    def _read_ground_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
+        if self._ground_truth_folder is None:
             raise DataError(f"the folder {self.root} came without a folder of masks")
         names = dict.fromkeys((image_id, *(normalize(form, image_id) for form in ("NFC", "NFD"))))
-        path = first_existing(*(self._truth_folder / f"{name}.png" for name in names))
+        path = first_existing(*(self._ground_truth_folder / f"{name}.png" for name in names))
         return self._read_labels(path), path
 
 

@@ -22,7 +22,7 @@ def open_dataset(
     split: str | None = None,
     label_set: str | None = None,
     categories: Sequence[str] | None = None,
-    truth: Path | None = None,
+    ground_truth: Path | None = None,
 ) -> Reader:
     """Open one split of a dataset.
 
@@ -33,7 +33,7 @@ def open_dataset(
         label_set: one of the dataset's tables, the first if None; `from-json` for the categories
             of a JSON of COCO's format; for `folder` any table, in place of categories.
         categories: names of what to segment; `folder` only.
-        truth: a folder of masks `<image_id>.png`; `folder` only.
+        ground_truth: a folder of masks `<image_id>.png`; `folder` only.
 
     Raises:
         SettingsError: an unknown dataset or label set, or an extra that the dataset does not take.
@@ -42,8 +42,12 @@ def open_dataset(
     info = dataset_info(name)
     extras: dict[str, Any] = {}
     if not info.label_sets:
-        extras = {"categories": tuple(categories or ()), "label_set": label_set, "truth": truth}
-    elif categories is not None or truth is not None:
+        extras = {
+            "categories": tuple(categories or ()),
+            "label_set": label_set,
+            "truth": ground_truth,
+        }
+    elif categories is not None or ground_truth is not None:
         raise SettingsError(
             f"{name} brings its own categories and masks; use the dataset `folder` for others"
         )

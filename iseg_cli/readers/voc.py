@@ -70,7 +70,7 @@ class VocReader(Reader):
         return part
 
     @cached_property
-    def has_truth(self) -> bool:
+    def has_ground_truth(self) -> bool:
         """Whether any image of the split has a mask."""
         return bool(self._masks)
 
@@ -86,7 +86,7 @@ class VocReader(Reader):
             raise DataError(f"{path}: {error}") from error
         return tuple(sorted(categories, key=lambda category: category.id))
 
-    def _read_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
+    def _read_ground_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         path = self._masks.get(image_id) or self._mask_folders[0] / f"{image_id}.png"
         return self._read_labels(path), path
 

@@ -63,7 +63,7 @@ class BatchSegmenter(Protocol):
     def check(self, categories: Sequence[Category]) -> None:
         """Raise PromptError for categories that the text encoder cannot hold."""
 
-    def announce(self, categories: Sequence[Sequence[Category]]) -> None:
+    def prefetch_texts(self, categories: Sequence[Sequence[Category]]) -> None:
         """Note the categories of images that will come soon."""
 
     def begin_batch(

@@ -33,7 +33,7 @@ def category_maps(attention: AttentionMaps, settings: Settings) -> CategoryMaps:
     return CategoryMaps(min_max(resize(refined, height=attention.side, width=attention.side)))
 
 
-def labels(
+def assign_labels(
     maps: CategoryMaps,
     valid: Tensor,
     sizes: Sequence[tuple[int, int]],
@@ -93,15 +93,15 @@ def _refine(attention: AttentionMaps, index: int, count: int, settings: Settings
     fits stays in the caches of a CPU, and nobody else's columns count.
     """
     refining, own = settings.refine, slice(index, index + 1)
-    maps, spread = _fill(attention.cross[own, :, :count]), attention.self_attention[own]
+    maps, rows = _fill(attention.cross[own, :, :count]), attention.self_attention[own]
     if refining.mode in ("iterative", "adaptive"):
-        spread = reduce_entropy(
-            spread, step_size=settings.ent_self.step_size, log=settings.ent_self.log
+        rows = reduce_entropy(
+            rows, step_size=settings.ent_self.step_size, log=settings.ent_self.log
         )
     if refining.mode == "adaptive":  # all categories of an image stop together
         refined, _ = refine_adaptively(
             maps,
-            spread,
+            rows,
             tolerance=refining.tolerance,
             min_iterations=refining.min_iterations,
             max_iterations=refining.iterations,
@@ -109,7 +109,7 @@ def _refine(attention: AttentionMaps, index: int, count: int, settings: Settings
     else:
         iterations = {"none": 0, "single": 1}.get(refining.mode, refining.iterations)
         blocks = maps.split(COLUMNS, dim=-1)
-        refined = torch.cat([refine(block, spread, iterations=iterations) for block in blocks], -1)
+        refined = torch.cat([refine(block, rows, iterations=iterations) for block in blocks], -1)
     return refined[0, :, :count]
 
 

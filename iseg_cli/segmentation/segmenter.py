@@ -9,7 +9,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from iseg_cli.attention.extractor import Extractor
+from iseg_cli.attention.extractor import MapExtractor
 from iseg_cli.backbones.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.backbones.model_settings import usual_settings
 from iseg_cli.backbones.transfers import HostCopies, to_device
@@ -24,7 +24,7 @@ from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.images import load_image
 from iseg_cli.segmentation.batches import Pending, Segmentation
-from iseg_cli.segmentation.category_maps import category_maps, labels
+from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 from iseg_cli.types import IGNORE, Category, LabelSet, Mask
 
 
@@ -56,7 +56,7 @@ class Segmenter:
         self.model = model
         self.settings = settings
         self.batch_size = batch_size
-        self.extractor = Extractor(
+        self.extractor = MapExtractor(
             model,
             settings,
             background_words=background_words if words is None else words,
@@ -136,9 +136,9 @@ class Segmenter:
         if self._dense is not None:
             self._dense.check(category.prompt for category in categories)
 
-    def announce(self, categories: Sequence[Sequence[Category]]) -> None:
+    def prefetch_texts(self, categories: Sequence[Sequence[Category]]) -> None:
         """Note the categories of images that will come soon, so that their texts go together."""
-        self.extractor.announce(categories)
+        self.extractor.prefetch_texts(categories)
 
     def segment_batch(
         self,
@@ -169,11 +169,11 @@ class Segmenter:
         attention = self.extractor.extract(images, categories)
         maps = category_maps(attention, self.settings)
         clip = self._see_with_clip(images, categories, label_set)
-        assigned = labels(maps, attention.valid, sizes, self.settings, clip)
+        assigned = assign_labels(maps, attention.valid, sizes, self.settings, clip)
         grids = [own[: len(named)] for own, named in zip(maps.scores, categories, strict=True)]
         if clip is not None:
             sides = [(attention.side, attention.side)] * len(images)
-            fused = labels(maps, attention.valid, sides, self.settings, clip)
+            fused = assign_labels(maps, attention.valid, sides, self.settings, clip)
             grids = [scores for _, scores in fused]
         values = torch.from_numpy(np.stack([label_values(own, label_set) for own in categories]))
         tables = to_device(values, self.model.device)

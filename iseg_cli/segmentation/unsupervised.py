@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from iseg_cli.attention.self_extractor import SelfExtractor
+from iseg_cli.attention.self_extractor import SelfMapExtractor
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.backbones.transfers import HostCopies
 from iseg_cli.config import Settings
@@ -24,12 +24,12 @@ class UnsupervisedSegmenter:
         self.model = model
         self.settings = settings
         self.batch_size = batch_size
-        self.extractor = SelfExtractor(model, settings, batch_size=batch_size)
+        self.extractor = SelfMapExtractor(model, settings, batch_size=batch_size)
 
     def check(self, categories: Sequence[Category]) -> None:
         """Accept any image: no prompt is written."""
 
-    def announce(self, categories: Sequence[Sequence[Category]]) -> None:
+    def prefetch_texts(self, categories: Sequence[Sequence[Category]]) -> None:
         """Do nothing: no text is read."""
 
     @torch.inference_mode()

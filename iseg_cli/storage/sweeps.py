@@ -31,14 +31,14 @@ class ImageCounts:
 
     Attributes:
         image_id: the image.
-        truth: the true labels of the rows, none of them the ignore label.
+        ground_truth: the true labels of the rows, none of them the ignore label.
         found: the labels of the columns; the ignore label stands for undecided pixels.
         settings: the keys of the settings.
         counts: pixels.
     """
 
     image_id: str
-    truth: tuple[int, ...]
+    ground_truth: tuple[int, ...]
     found: tuple[int, ...]
     settings: tuple[str, ...]
     counts: Int64[np.ndarray, "settings rows columns"]
@@ -133,7 +133,7 @@ class SweepFolder:
             {
                 "image": counts.image_id,
                 "set": number,
-                "truth": list(counts.truth),
+                "truth": list(counts.ground_truth),
                 "found": list(counts.found),
                 "counts": counts.counts.tolist(),
             }
@@ -226,7 +226,7 @@ def _drop_torn_line(path: Path) -> None:
 
 def _from_json(line: Mapping[str, Any], settings: tuple[str, ...]) -> ImageCounts:
     """Return the counts of a line; KeyError, TypeError or ValueError where it holds none."""
-    truth, found = tuple(line["truth"]), tuple(line["found"])
+    ground_truth, found = tuple(line["truth"]), tuple(line["found"])
     counts = np.array(line["counts"], dtype=np.int64)
-    shape = (len(settings), len(truth), len(found))
-    return ImageCounts(str(line["image"]), truth, found, settings, counts.reshape(shape))
+    shape = (len(settings), len(ground_truth), len(found))
+    return ImageCounts(str(line["image"]), ground_truth, found, settings, counts.reshape(shape))

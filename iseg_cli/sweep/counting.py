@@ -30,15 +30,15 @@ class TrueLabels:
         size: (height, width) in pixels.
     """
 
-    def __init__(self, truth: UInt8[np.ndarray, "height width"]) -> None:
-        present: list[int] = np.unique(truth).tolist()
+    def __init__(self, ground_truth: UInt8[np.ndarray, "height width"]) -> None:
+        present: list[int] = np.unique(ground_truth).tolist()
         self.labels = tuple(label for label in present if label != IGNORE)
-        self.size = (truth.shape[0], truth.shape[1])
+        self.size = (ground_truth.shape[0], ground_truth.shape[1])
         rows = np.full(
             256, len(self.labels), dtype=np.int64
         )  # pixels to ignore: a row of their own
         rows[list(self.labels)] = np.arange(len(self.labels))
-        self._rows = rows[truth]
+        self._rows = rows[ground_truth]
 
     def count(self, labels: Int64[Tensor, "settings height width"], columns: int) -> np.ndarray:
         """Count pixels by true label and by predicted column, 0 to `columns - 1`.
@@ -55,7 +55,7 @@ class TrueLabels:
 
 @torch.inference_mode()
 def count_image(
-    attention: AttentionMaps, capture: Capture, truth: TrueLabels
+    attention: AttentionMaps, capture: Capture, ground_truth: TrueLabels
 ) -> dict[str, Int64[np.ndarray, "rows columns"]]:
     """Segment one image under all settings that share its capture, and compare with the truth.
 
@@ -64,7 +64,7 @@ def count_image(
     Args:
         attention: of this image alone, with a column for each of its categories and no other.
         capture: the settings.
-        truth: the image's.
+        ground_truth: the image's.
 
     Returns:
         By the settings' name, pixels by true label (`truth.labels`) and by what was found:
@@ -77,9 +77,9 @@ def count_image(
         refined = refine_on_the_way(attention.cross, spread, branch.products)
         maps = torch.cat([refined[number] for number in branch.products])
         grid = min_max(resize(maps, height=attention.side, width=attention.side))
-        counts |= _count(grid, tuple(branch.products.values()), truth)
+        counts |= _count(grid, tuple(branch.products.values()), ground_truth)
     for settings, rules in capture.adaptive:
-        counts |= _count(category_maps(attention, settings).scores, (rules,), truth)
+        counts |= _count(category_maps(attention, settings).scores, (rules,), ground_truth)
     return counts
 
 
@@ -129,11 +129,11 @@ class _Reducer:
 def _count(
     grid: Float[Tensor, "settings categories side side"],
     wanted: Sequence[Rules],
-    truth: TrueLabels,
+    ground_truth: TrueLabels,
 ) -> dict[str, Int64[np.ndarray, "rows columns"]]:
     """Enlarge maps, label their pixels by the rules wanted of each, and count them."""
     found: dict[str, np.ndarray] = {}
-    height, width = truth.size
+    height, width = ground_truth.size
     categories = grid.shape[1]
     together = max(1, _AT_ONCE // (max(1, categories) * height * width))
     for start in range(0, len(grid), together):
@@ -142,7 +142,7 @@ def _count(
         for rule in {rule: None for rules in rules_of for rule in rules}:
             rows = [row for row, rules in enumerate(rules_of) if rule in rules]
             labels = _label(scores if len(rows) == len(scores) else scores[rows], rule, categories)
-            for row, counts in zip(rows, truth.count(labels, categories + 2), strict=True):
+            for row, counts in zip(rows, ground_truth.count(labels, categories + 2), strict=True):
                 found |= dict.fromkeys(rules_of[row][rule], counts)
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from iseg_cli.attention.extractor import Extractor
+from iseg_cli.attention.extractor import MapExtractor
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.config import Settings
 from iseg_cli.errors import PromptError, SettingsError
@@ -18,7 +18,7 @@ from iseg_cli.execution.iteration import batches, map_ahead
 from iseg_cli.image_labels import LabelSource
 from iseg_cli.ops.maps import AttentionMaps
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.crop import crop_truth, middle_square
+from iseg_cli.readers.crop import crop_ground_truth, middle_square
 from iseg_cli.readers.images import load_image
 from iseg_cli.segmentation.batches import NO_NUMBERS
 from iseg_cli.segmentation.segmenter import fit_input, label_values
@@ -43,7 +43,7 @@ class _Prepared:
     image_id: str
     categories: tuple[Category, ...]
     pixels: UInt8[np.ndarray, "side side 3"]
-    truth: TrueLabels
+    ground_truth: TrueLabels
 
 
 class SettingsScorer:
@@ -116,18 +116,18 @@ class SettingsScorer:
         try:
             image = load_image(self._reader.sample(image_id).image_path)
             pixels, _ = fit_input(image, self._settings, self._model.image_size)
-            truth = self._reader.truth(image_id)
-            seen = truth.labels
+            ground_truth = self._reader.ground_truth(image_id)
+            seen = ground_truth.labels
             if self._settings.input == "center-crop":
-                seen = middle_square(truth.labels)
-                truth = crop_truth(truth, self._model.image_size)
+                seen = middle_square(ground_truth.labels)
+                ground_truth = crop_ground_truth(ground_truth, self._model.image_size)
             if self._source is None:
                 categories = self._reader.label_set.select(np.unique(seen).tolist())
             else:
                 categories = self._source(self._reader.sample(image_id))
         except IMAGE_FAULTS as error:
             return Failed(image_id, reason_of(error))
-        return _Prepared(image_id, categories, pixels, TrueLabels(truth.labels))
+        return _Prepared(image_id, categories, pixels, TrueLabels(ground_truth.labels))
 
     def _usable(
         self,
@@ -170,7 +170,7 @@ class SettingsScorer:
                 for item, maps in zip(batch, own, strict=True)
                 if not (maps.cross.sum() + maps.self_attention.sum()).isfinite()
             }
-            truths = [item.truth for item in batch]
+            truths = [item.ground_truth for item in batch]
             with _one_thread_each():
                 counted = counters.map(count_image, own, [capture] * len(batch), truths)
                 for mine, counts in zip(found, counted, strict=True):
@@ -184,21 +184,21 @@ class SettingsScorer:
 
     def _nothing(self, item: _Prepared) -> ImageCounts:
         """Return the counts of an image without categories: all of it is background."""
-        size = torch.zeros(1, *item.truth.size, dtype=torch.int64)
-        counts = item.truth.count(size, 2)
+        size = torch.zeros(1, *item.ground_truth.size, dtype=torch.int64)
+        counts = item.ground_truth.count(size, 2)
         return self._image_counts(item, np.repeat(counts, len(self.names), axis=0))
 
     def _image_counts(self, item: _Prepared, counts: np.ndarray) -> ImageCounts:
         values = label_values(item.categories, self._reader.label_set)
         found = (*values[: len(item.categories) + 1].tolist(), IGNORE)
-        return ImageCounts(item.image_id, item.truth.labels, found, self.names, counts)
+        return ImageCounts(item.image_id, item.ground_truth.labels, found, self.names, counts)
 
 
 def _open_extractor(
     model: DiffusionModel, settings: Settings, reader: Reader, batch_size: int
-) -> Extractor:
+) -> MapExtractor:
     words = settings.prompt.background_words
-    return Extractor(
+    return MapExtractor(
         model,
         settings,
         background_words=reader.label_set.background_words if words is None else words,

@@ -13,7 +13,7 @@ from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
 from iseg_cli.evaluation.protocol import count_kinds
 from iseg_cli.evaluation.report import Report
-from iseg_cli.execution.machine import choose_batch_size, open_model, settle
+from iseg_cli.execution.machine import choose_batch_size, configure_threads, open_model
 from iseg_cli.execution.provenance import describe_run
 from iseg_cli.execution.run_setup import fitting_background, label_source, open_reader
 from iseg_cli.generation.generate import default_folder
@@ -58,7 +58,7 @@ def sweep(
     """
     _require_scorable(base)
     reader = open_reader(base)
-    if not reader.has_truth:
+    if not reader.has_ground_truth:
         raise DataError(
             f"split {reader.split} of {reader.name} in {reader.root} has no ground truth to score "
             "settings by; pass --split or --root"
@@ -72,7 +72,7 @@ def sweep(
     image_ids = reader.image_ids[:limit]
     model = open_model(base)
     batch_size = _batch_size(base, model, None if overwrite else out)
-    settle(model, batch_size)
+    configure_threads(model, batch_size)
     info = describe_run(
         base,
         model,

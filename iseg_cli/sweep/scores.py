@@ -39,7 +39,7 @@ class Totals:
             self._images[place].add(image.image_id)
         block = image.counts[list(rows)]
         # Not +=, which would lose counts where two columns are one (both undecided).
-        np.add.at(self._counts, np.ix_(places, image.truth, columns), block)
+        np.add.at(self._counts, np.ix_(places, image.ground_truth, columns), block)
 
     def missing(self, image_ids: Collection[str]) -> dict[tuple[str, ...], list[str]]:
         """Return the images that lack some settings, in their order, by the settings they lack."""

@@ -14,7 +14,7 @@ from iseg_cli.types import Category, LabelSet, name_key
 
 
 @dataclass(frozen=True)
-class Order:
+class ImageSpec:
     """One image to draw.
 
     Attributes:
@@ -32,7 +32,7 @@ class Order:
 
 def plan(
     label_set: LabelSet, synthesis: SynthesisSettings, *, per_category: int, seed: int
-) -> tuple[Order, ...]:
+) -> tuple[ImageSpec, ...]:
     """Return the orders of a dataset, category by category.
 
     An order depends on its name, the categories and the settings, not on how many there are: a
@@ -53,7 +53,7 @@ def plan(
     if len(set(stems)) != len(stems):
         twice = next(stem for stem in stems if stems.count(stem) > 1)
         raise SettingsError(f"two categories would both have images {twice}_0000; rename one")
-    orders = []
+    specs = []
     for category, stem in zip(label_set.categories, stems, strict=True):
         others = [other for other in label_set.categories if other != category]
         for number in range(per_category):
@@ -62,8 +62,8 @@ def plan(
             choice = random.Random(own_seed)
             company = choice.sample(others, choice.randint(least, greatest) - 1)
             template = synthesis.templates[number % len(synthesis.templates)]
-            orders.append(Order(image_id, (category, *company), template, own_seed))
-    return tuple(orders)
+            specs.append(ImageSpec(image_id, (category, *company), template, own_seed))
+    return tuple(specs)
 
 
 def label_set_for(names: Sequence[str], known: LabelSet) -> LabelSet:

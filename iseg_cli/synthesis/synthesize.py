@@ -12,7 +12,7 @@ from iseg_cli.config import Settings, declared
 from iseg_cli.config.schema import FilterSettings
 from iseg_cli.errors import SettingsError
 from iseg_cli.execution.iteration import batches
-from iseg_cli.execution.machine import choose_batch_size, open_model, settle
+from iseg_cli.execution.machine import choose_batch_size, configure_threads, open_model
 from iseg_cli.execution.provenance import describe_run
 from iseg_cli.generation.generate import resolve_settings
 from iseg_cli.readers.registry import dataset_info
@@ -24,8 +24,8 @@ from iseg_cli.storage import (
     encode_mask,
     encode_picture,
 )
-from iseg_cli.synthesis.image_specs import Order, label_set_for, plan
-from iseg_cli.synthesis.synthesizer import Painter, Picture
+from iseg_cli.synthesis.image_specs import ImageSpec, label_set_for, plan
+from iseg_cli.synthesis.synthesizer import Synthesizer, SyntheticImage
 from iseg_cli.types import LabelSet
 
 PRESETS = {"tiny": "emoji-voc-synthesize"}
@@ -80,33 +80,33 @@ def synthesize(
             "fusion with CLIP needs images that are there already; leave it to iseg generate"
         )
     label_set = label_set_for(_names(settings), _known(settings))
-    orders = plan(label_set, settings.synthesis, per_category=per_category, seed=settings.seed)
+    specs = plan(label_set, settings.synthesis, per_category=per_category, seed=settings.seed)
     model = open_model(settings, decoder=True)
     batch_size = choose_batch_size(settings, model, None if overwrite else out)
-    settle(model, batch_size)
-    painter = Painter(model, settings, label_set, batch_size=batch_size)
-    for order in orders:
-        painter.prompt(order)  # one that is too long is told before hours are spent
+    configure_threads(model, batch_size)
+    synthesizer = Synthesizer(model, settings, label_set, batch_size=batch_size)
+    for spec in specs:
+        synthesizer.prompt(spec)  # one that is too long is told before hours are spent
     run = describe_run(
         settings,
         model,
         None,
         label_source="prompts",
         batch_size=batch_size,
-        images=len(orders),
+        images=len(specs),
         categories=label_set.categories,
     )
     with SyntheticFolder.start(out, run, overwrite=overwrite) as folder:
         finished = folder.finished()
-        todo = [order for order in orders if order.image_id not in finished]
-        failed = _draw(painter, folder, todo, of=len(orders))
-        folder.finish([order.image_id for order in orders])
+        todo = [spec for spec in specs if spec.image_id not in finished]
+        failed = _draw(synthesizer, folder, todo, of=len(specs))
+        folder.finish([spec.image_id for spec in specs])
         dropped = _implausible(folder, settings.filter)
         folder.publish(label_set, dropped=dropped)
     return Summary(
         folder=out,
-        asked=len(orders),
-        resumed=len(orders) - len(todo),
+        asked=len(specs),
+        resumed=len(specs) - len(todo),
         written=len(todo) - len(failed),
         failed=failed,
         dropped=dropped,
@@ -163,52 +163,55 @@ def _known(settings: Settings) -> LabelSet:
 
 
 def _draw(
-    painter: Painter, folder: SyntheticFolder, todo: Sequence[Order], *, of: int
+    synthesizer: Synthesizer, folder: SyntheticFolder, todo: Sequence[ImageSpec], *, of: int
 ) -> dict[str, str]:
     """Draw and write the images, batch by batch; return what is wrong with those that failed."""
     failed: dict[str, str] = {}
     bar: tqdm[NoReturn] = tqdm(total=of, initial=of - len(todo), unit="image", disable=None)
     with bar:
-        for batch in batches(todo, painter.batch_size):
-            for order, picture in zip(batch, _paint(painter, batch), strict=True):
+        for batch in batches(todo, synthesizer.batch_size):
+            for spec, picture in zip(batch, _paint(synthesizer, batch), strict=True):
                 if not picture.finite:
-                    failed[order.image_id] = OVERFLOW
+                    failed[spec.image_id] = OVERFLOW
                     bar.set_postfix(failed=len(failed), refresh=False)
-                _write(folder, painter, order, picture)
+                _write(folder, synthesizer, spec, picture)
                 bar.update()
     return failed
 
 
-def _paint(painter: Painter, batch: Sequence[Order]) -> list[Picture]:
+def _paint(synthesizer: Synthesizer, batch: Sequence[ImageSpec]) -> list[SyntheticImage]:
     try:
-        return painter.paint(batch)
+        return synthesizer.synthesize_batch(batch)
     except torch.OutOfMemoryError:
         raise SettingsError(
-            f"{painter.batch_size} images do not fit into the memory of {painter.model.device}; "
+            f"{synthesizer.batch_size} images do not fit into the memory of {synthesizer.model.device}; "
             "pass a smaller --batch-size (finished images stay, with --overwrite they are made "
             "again)"
         ) from None
 
 
-def _write(folder: SyntheticFolder, painter: Painter, order: Order, picture: Picture) -> None:
-    names = tuple(category.name for category in order.categories)
+def _write(
+    folder: SyntheticFolder, synthesizer: Synthesizer, spec: ImageSpec, picture: SyntheticImage
+) -> None:
+    names = tuple(category.name for category in spec.categories)
     if not picture.finite:
-        record = ImageRecord(order.image_id, None, names, "failed", OVERFLOW)
+        record = ImageRecord(spec.image_id, None, names, "failed", OVERFLOW)
         folder.write_drawn(record, None, None)
         return
     drawing = Drawing(
         prompt=picture.prompt,
-        seed=order.seed,
+        seed=spec.seed,
         areas=tuple(round(area, 6) for area in picture.areas),
         confidences=tuple(round(confidence, 6) for confidence in picture.confidences),
     )
     folder.write_drawn(
-        ImageRecord(order.image_id, picture.mask.size, names, "done", drawing=drawing),
+        ImageRecord(spec.image_id, picture.mask.size, names, "done", drawing=drawing),
         encode_picture(
-            picture.image, kind=painter.settings.synthesis.image_format, quality=JPEG_QUALITY
+            picture.image, kind=synthesizer.settings.synthesis.image_format, quality=JPEG_QUALITY
         ),
         encode_mask(
-            picture.mask, None if painter.settings.png == "grey" else painter.label_set.palette
+            picture.mask,
+            None if synthesizer.settings.png == "grey" else synthesizer.label_set.palette,
         ),
     )
 

@@ -12,14 +12,14 @@ from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.backbones.prompts import Prompt, fill_template
 from iseg_cli.config import Settings
 from iseg_cli.ops.plausibility import area_shares, mean_margins
-from iseg_cli.segmentation.category_maps import category_maps, labels
+from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 from iseg_cli.segmentation.segmenter import label_values
-from iseg_cli.synthesis.image_specs import Order
+from iseg_cli.synthesis.image_specs import ImageSpec
 from iseg_cli.types import LabelSet, Mask
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class SyntheticImage:
     """One image as it was drawn.
 
     Attributes:
@@ -39,7 +39,7 @@ class Picture:
     confidences: tuple[float, ...]
 
 
-class Painter:
+class Synthesizer:
     """Draws images and segments them from the attention that drew them."""
 
     def __init__(
@@ -49,38 +49,38 @@ class Painter:
         self.batch_size = batch_size
         self._sampler = Sampler(model, settings, batch_size=batch_size)
 
-    def prompt(self, order: Order) -> Prompt:
+    def prompt(self, spec: ImageSpec) -> Prompt:
         """Return the prompt of an order; PromptError where the text encoder cannot hold it."""
         return fill_template(
-            order.template,
-            order.categories,
+            spec.template,
+            spec.categories,
             self.model.tokenizer,
             max_tokens=self.model.max_tokens,
         )
 
     @torch.inference_mode()
-    def paint(self, orders: Sequence[Order]) -> list[Picture]:
+    def synthesize_batch(self, specs: Sequence[ImageSpec]) -> list[SyntheticImage]:
         """Draw at most `batch_size` images and their masks.
 
         Raises:
             SettingsError: settings that ask for layers or heads that the model does not have.
             PromptError: a prompt that the text encoder cannot hold.
         """
-        prompts = [self.prompt(order) for order in orders]
-        drawn = self._sampler.draw(prompts, [order.seed for order in orders])
+        prompts = [self.prompt(spec) for spec in specs]
+        drawn = self._sampler.draw(prompts, [spec.seed for spec in specs])
         maps = category_maps(drawn.attention, self.settings)
-        sizes = [(self.model.image_size, self.model.image_size)] * len(orders)
-        assigned = labels(maps, drawn.attention.valid, sizes, self.settings)
+        sizes = [(self.model.image_size, self.model.image_size)] * len(specs)
+        assigned = assign_labels(maps, drawn.attention.valid, sizes, self.settings)
         pictures = []
-        for index, (order, (label, scores)) in enumerate(zip(orders, assigned, strict=True)):
+        for index, (spec, (label, scores)) in enumerate(zip(specs, assigned, strict=True)):
             rule = self.settings.assign
             margins = mean_margins(
                 scores[None], label[None], background=rule.background, threshold=rule.threshold
             )
-            areas = area_shares(label[None], categories=len(order.categories))
-            values = label_values(order.categories, self.label_set)
+            areas = area_shares(label[None], categories=len(spec.categories))
+            values = label_values(spec.categories, self.label_set)
             pictures.append(
-                Picture(
+                SyntheticImage(
                     image=drawn.images[index],
                     finite=drawn.finite[index],
                     mask=Mask(values[label.cpu().numpy()]),

@@ -70,7 +70,7 @@ def tag(
     settings: Settings,
     *,
     out: Path,
-    truth: str | None = None,
+    ground_truth: str | None = None,
     limit: int | None = None,
     overwrite: bool = False,
 ) -> Tagging:
@@ -81,7 +81,7 @@ def tag(
     Args:
         settings: the dataset, CLIP and how to use the machine.
         out: the file of labels, ending in `.json`.
-        truth: what to compare with, as `--labels` takes it; None for masks where there are some.
+        ground_truth: what to compare with, as `--labels` takes it; None for masks where there are some.
         limit: only so many images, the first of the split.
         overwrite: replace what is there.
 
@@ -89,7 +89,7 @@ def tag(
         IsegError: a dataset, model, setting or file that cannot be used.
     """
     reader = open_reader(settings)
-    expected = _truth(truth, reader)
+    expected = _ground_truth(ground_truth, reader)
     image_ids = reader.image_ids[:limit]
     batch_size = _batch_size(settings)
     tagger = open_tagger(settings, reader.label_set, batch_size=batch_size)
@@ -145,29 +145,29 @@ def default_file(settings: Settings) -> Path:
     return Path("labels", f"{settings.dataset}-{split}.json")
 
 
-def _truth(spec: str | None, reader: Reader) -> labels.LabelSource | None:
+def _ground_truth(spec: str | None, reader: Reader) -> labels.LabelSource | None:
     """Return where the true labels come from; None where nothing says them."""
-    if spec is None and not reader.has_truth:
+    if spec is None and not reader.has_ground_truth:
         return None
     return labels.choose(
         spec or "masks",
         label_set=reader.label_set,
         images=reader,
-        truth=reader.truth if reader.has_truth else None,
+        ground_truth=reader.ground_truth if reader.has_ground_truth else None,
         annotated=reader.annotated,
         annotation_notes=reader.annotation_notes,
     )
 
 
 def _expected(
-    truth: labels.LabelSource, reader: Reader, image_ids: Sequence[str], workers: int
+    ground_truth: labels.LabelSource, reader: Reader, image_ids: Sequence[str], workers: int
 ) -> tuple[dict[str, tuple[Category, ...]], dict[str, str]]:
     """Return the true labels of images, in their order, and why those of others are unknown."""
     wrong: dict[str, str] = {}
 
     def look_up(image_id: str) -> tuple[Category, ...] | None:
         try:
-            return truth(reader.sample(image_id))
+            return ground_truth(reader.sample(image_id))
         except IMAGE_FAULTS as error:
             wrong[image_id] = f"its labels cannot be scored: {reason_of(error)}"
             return None

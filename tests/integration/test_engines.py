@@ -23,7 +23,7 @@ from iseg_cli.config.resources import embedded_dataset
 from iseg_cli.generation.engines import ray_worker
 from iseg_cli.generation.engines.ray_worker import Assignment, Worker, survey
 from iseg_cli.generation.generate import resolve_settings
-from iseg_cli.generation.job import Deliver, Extras
+from iseg_cli.generation.job import Extras, OnRecord
 from iseg_cli.generation.plan import RunPlan, open_job
 from iseg_cli.storage import ImageRecord
 
@@ -145,12 +145,12 @@ def dying_after_an_image(mark: Path) -> type[Worker]:
             super().__init__(*arguments)
             make = self._job.run
 
-            def run(image_ids: Sequence[str], deliver: Deliver) -> None:
+            def run(image_ids: Sequence[str], on_record: OnRecord) -> None:
                 def delivered(record: ImageRecord) -> None:
                     with suppress(FileExistsError):
                         mark.open("x").close()
                         os.kill(os.getpid(), signal.SIGKILL)
-                    deliver(record)
+                    on_record(record)
 
                 make(image_ids, delivered)
 

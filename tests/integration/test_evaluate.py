@@ -175,9 +175,9 @@ def test_the_categories_of_a_folder_come_from_its_run_or_the_user(tmp_path, root
             folder.write(ImageRecord(image_id, labels.shape, (), "done"), png(labels))
     with pytest.raises(DataError, match="no ground truth"):
         evaluate(tmp_path / "run")
-    report = evaluate(tmp_path / "run", truth=tmp_path / "run")
+    report = evaluate(tmp_path / "run", ground_truth=tmp_path / "run")
     assert (report.names, report.miou) == (("background", "cat", "dog"), 1)
-    named = evaluate(tmp_path / "run", truth=tmp_path / "run", categories=["x", "y"])
+    named = evaluate(tmp_path / "run", ground_truth=tmp_path / "run", categories=["x", "y"])
     assert named.names == ("background", "x", "y")
 
 
@@ -476,8 +476,10 @@ def test_a_folder_is_told_which_option_it_lacks(tmp_path):
     with pytest.raises(DataError, match=r"compare with; pass --truth FOLDER$"):
         evaluate(tmp_path / "masks", categories=["dog"], **given)
     with pytest.raises(SettingsError, match=r"pass --categories .* or --label-set NAME"):
-        evaluate(tmp_path / "masks", truth=tmp_path / "truth", **given)
-    report = evaluate(tmp_path / "masks", truth=tmp_path / "truth", categories=["dog"], **given)
+        evaluate(tmp_path / "masks", ground_truth=tmp_path / "truth", **given)
+    report = evaluate(
+        tmp_path / "masks", ground_truth=tmp_path / "truth", categories=["dog"], **given
+    )
     assert report.miou == 1
 
 

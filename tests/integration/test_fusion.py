@@ -14,7 +14,7 @@ from test_generate import emoji_root, masks
 from test_pipeline import label_set
 
 from iseg_cli import Segmenter
-from iseg_cli.attention.extractor import Extractor
+from iseg_cli.attention.extractor import MapExtractor
 from iseg_cli.cli import main
 from iseg_cli.clip import loading
 from iseg_cli.clip.dense import DenseClip
@@ -40,7 +40,7 @@ def build(model, clip, batch_size=1, /, **sections):
 
 def by_hand(model, clip, chosen, image, categories, size):
     """Labels and probabilities of one image, from both views of it, in float64."""
-    attention = Extractor(model, chosen, batch_size=1).extract(image[None], [categories])
+    attention = MapExtractor(model, chosen, batch_size=1).extract(image[None], [categories])
     grids = category_maps(attention, chosen).scores[0].double().numpy()
     own = reference.min_max(np.stack([reference.bilinear(grid, *size) for grid in grids]))
     rule = chosen.assign.background

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from faults import Fault, has_lines, interrupted, run
 from safetensors.torch import load_file, save_file
 
-from iseg_cli.attention.extractor import Extractor
+from iseg_cli.attention.extractor import MapExtractor
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings
@@ -68,13 +68,13 @@ def swept(tmp_path_factory):
 def captured(monkeypatch):
     """The numbers of images that the model is shown, batch by batch."""
     shown = []
-    extract = Extractor.extract
+    extract = MapExtractor.extract
 
     def listen(self, images, categories):
         shown.append(len(images))
         return extract(self, images, categories)
 
-    monkeypatch.setattr(Extractor, "extract", listen)
+    monkeypatch.setattr(MapExtractor, "extract", listen)
     return shown
 
 
@@ -96,7 +96,7 @@ def test_the_same_counts_as_generate_and_evaluate(tmp_path: Path) -> None:
         expected = ConfusionMatrix(21)
         for image_id in reader.image_ids[:IMAGES]:
             mask = read_mask(out / f"{image_id}.png").labels
-            expected.update(mask, reader.truth(image_id).labels)
+            expected.update(mask, reader.ground_truth(image_id).labels)
         assert np.array_equal(counts[name].counts, expected.counts)
 
 
@@ -257,7 +257,7 @@ def test_what_a_reader_raises_or_refuses_is_an_images_failure(tmp_path, monkeypa
     listed = root / "ImageSets" / "Segmentation" / "val.txt"
     first, second, *_ = listed.read_text().split()
     listed.write_text(f"{first}\n{second}\n../outside\n")
-    read_truth = EmojiVocReader.truth
+    read_truth = EmojiVocReader.ground_truth
 
     def odd(reader, image_id):
         if image_id == second:

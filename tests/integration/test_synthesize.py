@@ -20,7 +20,7 @@ from iseg_cli.readers.registry import open_dataset
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.storage import Drawing, ImageRecord
 from iseg_cli.synthesis.synthesize import implausible, resolve_synthesis
-from iseg_cli.synthesis.synthesizer import Painter
+from iseg_cli.synthesis.synthesizer import Synthesizer
 
 IDS = [f"{name}_{number:04}" for name in ("cat", "dog") for number in range(3)]
 FAST = ("--config", "emoji-voc-synthesize", "--set", "synthesis.steps=2")
@@ -145,10 +145,10 @@ def test_the_reader_of_voc_reads_it_back(once: Path) -> None:
     assert reader.image_ids == tuple(IDS)
     assert reader.label_set.names == {0: "background", 8: "cat", 12: "dog"}
     assert reader.label_set.by_name("cat") == load_label_set("voc").by_name("cat")
-    assert reader.has_truth
+    assert reader.has_ground_truth
     for image_id in IDS:
         mask = labels_of(once / "SegmentationClass" / f"{image_id}.png")
-        assert np.array_equal(reader.truth(image_id).labels, mask)
+        assert np.array_equal(reader.ground_truth(image_id).labels, mask)
         assert reader.sample(image_id).image_path == once / "JPEGImages" / f"{image_id}.jpg"
 
 
@@ -169,12 +169,12 @@ def test_an_image_is_what_the_painter_paints_alone(
         decoder=True,
     )
     reader = open_dataset("voc", root=out, split="train")
-    painter = Painter(model, settings, reader.label_set, batch_size=2)
+    synthesizer = Synthesizer(model, settings, reader.label_set, batch_size=2)
     record = records(out)["dog_0001"]
-    [picture] = painter.paint([_order(record, reader.label_set, settings)])
+    [picture] = synthesizer.synthesize_batch([_order(record, reader.label_set, settings)])
     image = cv2.imread(str(out / "JPEGImages" / "dog_0001.png"))[..., ::-1]
     assert np.array_equal(image, picture.image)
-    assert np.array_equal(reader.truth("dog_0001").labels, picture.mask.labels)
+    assert np.array_equal(reader.ground_truth("dog_0001").labels, picture.mask.labels)
     assert picture.prompt == record["drawing"]["prompt"]
     jpeg = cv2.imread(str(once / "JPEGImages" / "dog_0001.jpg"))[..., ::-1]
     assert not np.array_equal(jpeg, image)
@@ -182,11 +182,11 @@ def test_an_image_is_what_the_painter_paints_alone(
 
 
 def _order(record: dict, label_set, settings):
-    from iseg_cli.synthesis.image_specs import Order
+    from iseg_cli.synthesis.image_specs import ImageSpec
 
     named = tuple(label_set.by_name(name) for name in record["categories"])
     template = settings.synthesis.templates[0]
-    return Order(record["image_id"], named, template, record["drawing"]["seed"])
+    return ImageSpec(record["image_id"], named, template, record["drawing"]["seed"])
 
 
 def test_run_again_it_resumes(copy: Path, once: Path, command: tuple[object, ...]) -> None:
@@ -209,16 +209,16 @@ def test_stopped_it_goes_on_where_it_was(
     once: Path, tmp_path: Path, command: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "synthetic"
-    paint, calls = Painter.paint, []
+    synthesize_batch, calls = Synthesizer.synthesize_batch, []
 
-    def stopped(self, orders):
-        calls.append(len(orders))
+    def stopped(self, specs):
+        calls.append(len(specs))
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return paint(self, orders)
+        return synthesize_batch(self, specs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Painter, "paint", stopped)
+        patch.setattr(Synthesizer, "paint", stopped)
         result = iseg(*command, "--out", out)
     assert result.exit_code == 130
     assert "the same command resumes" in result.output
@@ -328,17 +328,17 @@ def test_pictures_that_overflow_are_reported_and_tried_again(
     once: Path, tmp_path: Path, command: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "synthetic"
-    decode = Painter.paint
+    decode = Synthesizer.synthesize_batch
 
-    def overflowing(self, orders):
-        pictures = decode(self, orders)
-        for order, picture in zip(orders, pictures, strict=True):
-            if order.image_id == "cat_0002":
+    def overflowing(self, specs):
+        pictures = decode(self, specs)
+        for spec, picture in zip(specs, pictures, strict=True):
+            if spec.image_id == "cat_0002":
                 object.__setattr__(picture, "finite", False)
         return pictures
 
     with monkeypatch.context() as patch:
-        patch.setattr(Painter, "paint", overflowing)
+        patch.setattr(Synthesizer, "paint", overflowing)
         result = iseg(*command, "--out", out)
     assert result.exit_code == 1
     assert "failed: cat_0002: " in result.output
@@ -360,16 +360,18 @@ def test_categories_of_ones_own(tmp_path: Path, random_model_folder: Path) -> No
     assert result.exit_code == 0, result.output
     reader = open_dataset("voc", root=out, split="train")
     assert reader.label_set.names == {0: "background", 1: "corgi", 2: "cat"}
-    assert set(np.unique(reader.truth("corgi_0000").labels)) == {0, 1}
-    assert set(np.unique(reader.truth("cat_0000").labels)) == {0, 2}
+    assert set(np.unique(reader.ground_truth("corgi_0000").labels)) == {0, 1}
+    assert set(np.unique(reader.ground_truth("cat_0000").labels)) == {0, 2}
     folder = open_dataset(
         "folder",
         root=out / "JPEGImages",
         categories=("corgi", "cat"),
-        truth=out / "SegmentationClass",
+        ground_truth=out / "SegmentationClass",
     )
     assert folder.image_ids == ("cat_0000", "corgi_0000")
-    assert np.array_equal(folder.truth("corgi_0000").labels, reader.truth("corgi_0000").labels)
+    assert np.array_equal(
+        folder.ground_truth("corgi_0000").labels, reader.ground_truth("corgi_0000").labels
+    )
 
 
 @pytest.mark.parametrize("source", ["prompts:prompts.json", "file:labels.json"])

@@ -125,7 +125,7 @@ def test_lists_of_images(folder: Path, data: bytes) -> None:
         assert image_id.strip()
         try:
             reader.sample(image_id)
-            reader.truth(image_id)
+            reader.ground_truth(image_id)
         except IsegError:
             continue
     try:

@@ -9,11 +9,11 @@ from click.testing import CliRunner, Result
 from layouts import SIZE, halves, make_cityscapes, make_folder, write_image, write_mask
 from PIL import Image
 
-from iseg_cli.attention.self_extractor import SelfExtractor
+from iseg_cli.attention.self_extractor import SelfMapExtractor
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings, validate
 from iseg_cli.config.resources import embedded_dataset
-from iseg_cli.readers.crop import crop_truth, middle_square
+from iseg_cli.readers.crop import crop_ground_truth, middle_square
 from iseg_cli.readers.images import load_image
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.segmentation.segment_labels import MOST, segment_label_set
@@ -110,7 +110,7 @@ def test_masks_are_the_segments_of_the_middle_squares(run: Path, cityscapes: Pat
     settings = load_settings("cityscapes", overrides={"diffseg.threshold": 0.1})
     paths = [cityscapes / f"leftImg8bit/val/{i}_leftImg8bit.png" for i in image_ids(run)]
     squares = np.stack([fit_image(middle_square(load_image(path)), SIDE) for path in paths])
-    maps = SelfExtractor(load_model("tiny"), settings, batch_size=2).extract(squares)
+    maps = SelfMapExtractor(load_model("tiny"), settings, batch_size=2).extract(squares)
     found = find_segments(maps, [(SIDE, SIDE)] * 2, settings)
     for image_id, segments in zip(image_ids(run), found, strict=True):
         np.testing.assert_array_equal(
@@ -143,7 +143,7 @@ def by_hand(run: Path, cityscapes: Path) -> list[tuple[np.ndarray, np.ndarray]]:
         for category in table.categories:
             truth[ids == category.source_ids[0]] = category.id
         pairs.append(
-            (read_mask(run / f"{image_id}.png").labels, crop_truth(Mask(truth), SIDE).labels)
+            (read_mask(run / f"{image_id}.png").labels, crop_ground_truth(Mask(truth), SIDE).labels)
         )
     return pairs
 

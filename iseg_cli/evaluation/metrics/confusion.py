@@ -43,14 +43,14 @@ class ConfusionMatrix:
         return np.column_stack((self.counts, self.undecided))
 
     def update(
-        self, prediction: Integer[np.ndarray, "*shape"], truth: Integer[np.ndarray, "*shape"]
+        self, prediction: Integer[np.ndarray, "*shape"], ground_truth: Integer[np.ndarray, "*shape"]
     ) -> None:
         """Count the pixels of one image, or of any number of them.
 
         DataError where the shapes differ or a label is neither a class nor the ignore label.
         """
         pairs = count_pairs(
-            truth,
+            ground_truth,
             prediction,
             rows=self.num_classes,
             columns=self.num_classes,
@@ -95,7 +95,7 @@ class ConfusionMatrix:
 
 
 def count_pairs(
-    truth: Integer[np.ndarray, "*shape"],
+    ground_truth: Integer[np.ndarray, "*shape"],
     prediction: Integer[np.ndarray, "*shape"],
     *,
     rows: int,
@@ -107,16 +107,16 @@ def count_pairs(
     DataError where the shapes differ, truth is not in 0 to `rows - 1` or a prediction not in
     0 to `columns - 1`; the ignore label is allowed in both.
     """
-    truth, prediction = np.asarray(truth), np.asarray(prediction)
-    if truth.shape != prediction.shape:
+    ground_truth, prediction = np.asarray(ground_truth), np.asarray(prediction)
+    if ground_truth.shape != prediction.shape:
         raise DataError(
-            f"the prediction's size {prediction.shape} is not the ground truth's {truth.shape}"
+            f"the prediction's size {prediction.shape} is not the ground truth's {ground_truth.shape}"
         )
     # Masks hold areas: a row of equal pixels is looked at once, and counts as often as it is long.
-    truth, prediction = truth.ravel(), prediction.ravel()
-    starts = run_starts(truth, prediction)
-    lengths = np.diff(starts, append=truth.size)
-    row, column = truth[starts], prediction[starts]
+    ground_truth, prediction = ground_truth.ravel(), prediction.ravel()
+    starts = run_starts(ground_truth, prediction)
+    lengths = np.diff(starts, append=ground_truth.size)
+    row, column = ground_truth[starts], prediction[starts]
     counted = row != ignore_index
     row, column, lengths = row[counted], column[counted], lengths[counted]
     undecided = column == ignore_index

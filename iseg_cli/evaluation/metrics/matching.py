@@ -18,7 +18,7 @@ NUM_SEGMENTS = 255
 
 def count_overlaps(
     prediction: Integer[np.ndarray, "*shape"],
-    truth: Integer[np.ndarray, "*shape"],
+    ground_truth: Integer[np.ndarray, "*shape"],
     *,
     num_classes: int,
     ignore_index: int = 255,
@@ -29,9 +29,9 @@ def count_overlaps(
     DataError as for `ConfusionMatrix.update`.
     """
     counted = count_pairs(
-        truth, prediction, rows=num_classes, columns=NUM_SEGMENTS, ignore_index=ignore_index
+        ground_truth, prediction, rows=num_classes, columns=NUM_SEGMENTS, ignore_index=ignore_index
     )
-    ignored = np.asarray(prediction)[np.asarray(truth) == ignore_index]
+    ignored = np.asarray(prediction)[np.asarray(ground_truth) == ignore_index]
     left_out = count_pairs(
         np.zeros_like(ignored),
         ignored,

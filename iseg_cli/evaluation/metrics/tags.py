@@ -15,14 +15,14 @@ class TagReport:
 
     Attributes:
         names: the classes.
-        truth: which classes are in each image.
+        ground_truth: which classes are in each image.
         labels: which were found there.
         scores: by which they were found: the greater, the surer.
         protocol: what else the figures depend on: split, where truth came from, model, settings.
     """
 
     names: tuple[str, ...]
-    truth: Bool[np.ndarray, "images classes"]
+    ground_truth: Bool[np.ndarray, "images classes"]
     labels: Bool[np.ndarray, "images classes"]
     scores: Float[np.ndarray, "images classes"]
     protocol: Mapping[str, Any]
@@ -35,13 +35,15 @@ class TagReport:
     @property
     def recall(self) -> Float64[np.ndarray, " classes"]:
         """The share of the images with a class where it was found; nan for a class never there."""
-        return _divide(self._right(), self.truth.sum(axis=0))
+        return _divide(self._right(), self.ground_truth.sum(axis=0))
 
     @property
     def average_precision(self) -> Float64[np.ndarray, " classes"]:
         """Each class's average precision; nan for a class never there."""
-        columns = zip(self.truth.T, self.scores.T, strict=True)
-        return np.array([average_precision(truth, scores) for truth, scores in columns])
+        columns = zip(self.ground_truth.T, self.scores.T, strict=True)
+        return np.array(
+            [average_precision(ground_truth, scores) for ground_truth, scores in columns]
+        )
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return all figures as fractions in [0, 1], null where there is none.
@@ -50,17 +52,17 @@ class TagReport:
         the truth, one that was never found having a precision of 0, and its F1 that of the means.
         """
         precision, recall, average = self.precision, self.recall, self.average_precision
-        there = self.truth.any(axis=0)
-        counts = np.stack([self._right(), self.labels.sum(axis=0), self.truth.sum(axis=0)])
+        there = self.ground_truth.any(axis=0)
+        counts = np.stack([self._right(), self.labels.sum(axis=0), self.ground_truth.sum(axis=0)])
         right, found, true = counts.sum(axis=1)
         return {
             "map": _number(_mean(average[there])),
             "micro": _figures(_ratio(right, found), _ratio(right, true)),
             "macro": _figures(_mean(np.nan_to_num(precision)[there]), _mean(recall[there])),
-            "images": len(self.truth),
+            "images": len(self.ground_truth),
             "classes": {
                 name: {
-                    "images": int(self.truth[:, c].sum()),
+                    "images": int(self.ground_truth[:, c].sum()),
                     **_figures(precision[c], recall[c]),
                     "average_precision": _number(average[c]),
                 }
@@ -70,12 +72,12 @@ class TagReport:
         }
 
     def _right(self) -> Int64[np.ndarray, " classes"]:
-        right: Int64[np.ndarray, " classes"] = (self.labels & self.truth).sum(axis=0)
+        right: Int64[np.ndarray, " classes"] = (self.labels & self.ground_truth).sum(axis=0)
         return right
 
 
 def average_precision(
-    truth: Bool[np.ndarray, " images"], scores: Float[np.ndarray, " images"]
+    ground_truth: Bool[np.ndarray, " images"], scores: Float[np.ndarray, " images"]
 ) -> float:
     """Return the mean precision over the true images, each taken where its score puts it.
 
@@ -83,11 +85,11 @@ def average_precision(
     the recall that it gains: the area under the curve of precision over recall, not interpolated.
     nan if no image is true.
     """
-    if not truth.any():
+    if not ground_truth.any():
         return math.nan
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
-    right = np.cumsum(truth[order])
+    right = np.cumsum(ground_truth[order])
     ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # the last of each step
     gained = np.diff(right[ends], prepend=0) / right[-1]
     return float(np.sum(gained * right[ends] / (ends + 1)))

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from iseg_cli.errors import SettingsError
-from iseg_cli.generation.engines.base import Crew, Engine
+from iseg_cli.generation.engines.base import Engine, WorkerPool
 from iseg_cli.generation.engines.local import LocalEngine
 
 __all__ = ["Crew", "Engine", "LocalEngine", "choose_engine"]

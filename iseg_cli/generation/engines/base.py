@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from iseg_cli.generation.job import Deliver
+from iseg_cli.generation.job import OnRecord
 from iseg_cli.generation.plan import RunPlan
 from iseg_cli.readers.base import Reader
 from iseg_cli.storage import RunInfo
 
 
-class Crew(Protocol):
+class WorkerPool(Protocol):
     """One or more processes that are ready to make the masks of a plan."""
 
     @property
     def info(self) -> RunInfo:
         """What decides the masks that they make."""
 
-    def work(self, image_ids: Sequence[str], deliver: Deliver) -> None:
+    def work(self, image_ids: Sequence[str], on_record: OnRecord) -> None:
         """Make the files of the images and deliver every image's record, in any order.
 
         An image that cannot be segmented is delivered as failed.
@@ -30,7 +30,7 @@ class Crew(Protocol):
 class Engine(Protocol):
     """A way to do the work of a run."""
 
-    def open(self, plan: RunPlan, reader: Reader) -> AbstractContextManager[Crew]:
+    def open(self, plan: RunPlan, reader: Reader) -> AbstractContextManager[WorkerPool]:
         """Make a crew ready, and send it home at the end of the block.
 
         Args:

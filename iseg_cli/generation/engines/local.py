@@ -4,29 +4,29 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from iseg_cli.generation.engines.base import Crew
-from iseg_cli.generation.job import Deliver, Job
+from iseg_cli.generation.engines.base import WorkerPool
+from iseg_cli.generation.job import Job, OnRecord
 from iseg_cli.generation.plan import RunPlan, open_job
 from iseg_cli.readers.base import Reader
 from iseg_cli.storage import RunInfo
 
 
 @dataclass(frozen=True, eq=False)
-class _Alone:
+class LocalPool:
     """This process as the whole crew."""
 
     job: Job
     info: RunInfo
 
-    def work(self, image_ids: Sequence[str], deliver: Deliver) -> None:
+    def work(self, image_ids: Sequence[str], on_record: OnRecord) -> None:
         with self.job.layout.naming_removal():
-            self.job.run(image_ids, deliver)
+            self.job.run(image_ids, on_record)
 
 
 class LocalEngine:
     """Works in this process: `--engine local`."""
 
     @contextmanager
-    def open(self, plan: RunPlan, reader: Reader) -> Iterator[Crew]:
+    def open(self, plan: RunPlan, reader: Reader) -> Iterator[WorkerPool]:
         """Load the model here; see `Engine`."""
-        yield _Alone(*open_job(plan, reader))
+        yield LocalPool(*open_job(plan, reader))

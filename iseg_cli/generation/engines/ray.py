@@ -22,9 +22,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from iseg_cli.errors import IsegError, SettingsError
 from iseg_cli.execution.iteration import batches
-from iseg_cli.generation.engines.base import Crew
+from iseg_cli.generation.engines.base import WorkerPool
 from iseg_cli.generation.engines.ray_worker import ERROR, LINE, TASK, Assignment, Worker, survey
-from iseg_cli.generation.job import Deliver
+from iseg_cli.generation.job import OnRecord
 from iseg_cli.generation.plan import RunPlan, open_job
 from iseg_cli.readers.base import Reader
 from iseg_cli.storage import ImageRecord, RunInfo
@@ -46,7 +46,7 @@ class RayEngine:
         self._workers, self._address = workers, address
 
     @contextmanager
-    def open(self, plan: RunPlan, reader: Reader) -> Iterator[Crew]:
+    def open(self, plan: RunPlan, reader: Reader) -> Iterator[WorkerPool]:
         """Join or start Ray and find out what its processes would make; see `Engine`.
 
         On a CPU that can be told from here; a GPU may only be where the workers are.
@@ -82,7 +82,7 @@ class _Pool:
     workers: int
     needs: dict[str, int]
 
-    def work(self, image_ids: Sequence[str], deliver: Deliver) -> None:
+    def work(self, image_ids: Sequence[str], on_record: OnRecord) -> None:
         if not image_ids:
             return
         size = _task_size(len(image_ids), int(self.info.batch_size), self.workers)
@@ -99,7 +99,7 @@ class _Pool:
             for row in rows.iter_rows():
                 if row[ERROR]:
                     raise IsegError(row[ERROR])
-                deliver(ImageRecord.from_json(json.loads(row[LINE])))
+                on_record(ImageRecord.from_json(json.loads(row[LINE])))
 
 
 class _Attempts:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from iseg_cli.errors import IsegError, PredictionsError
 from iseg_cli.files.pillow import set_up_pillow
-from iseg_cli.generation.job import Deliver
+from iseg_cli.generation.job import OnRecord
 from iseg_cli.generation.plan import RunPlan, open_job
 from iseg_cli.storage import ImageRecord, RunInfo
 from iseg_cli.storage.journal import record_line
@@ -98,18 +98,18 @@ class Worker:
             return {LINE: lines, ERROR: [""] * len(lines)}
         return {LINE: [*lines, ""], ERROR: [*([""] * len(lines)), self._failure]}
 
-    def _make(self, image_ids: Sequence[str], deliver: Deliver) -> None:
+    def _make(self, image_ids: Sequence[str], on_record: OnRecord) -> None:
         """Make the files of a task's images, unless it has cost too many workers."""
         if self._begin(image_ids[0]) <= MOST_ATTEMPTS:
             with self._job.layout.naming_removal():
-                self._job.run(image_ids, deliver)
+                self._job.run(image_ids, on_record)
             return
         for image_id in image_ids:
             reason = (
                 f"{MOST_ATTEMPTS} workers in turn died (killed, or out of memory) while they "
                 "worked on it and its neighbours; run again, with --engine local to see why"
             )
-            self._job.fail(image_id, reason, deliver)
+            self._job.fail(image_id, reason, on_record)
 
 
 def _check(info: RunInfo, expected: RunInfo, out: Path) -> None:

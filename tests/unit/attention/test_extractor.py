@@ -7,12 +7,12 @@ import reference
 import torch
 from listening import listen, softmax
 
-from iseg_cli.attention.extractor import Extractor
+from iseg_cli.attention.extractor import MapExtractor
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.config import validate
 from iseg_cli.config.schema import CROSS_LAYERS, SELF_LAYER
 from iseg_cli.errors import PromptError, SettingsError
-from iseg_cli.segmentation.category_maps import category_maps, labels
+from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 from iseg_cli.types import Category
 
 SIDE = 16
@@ -39,7 +39,7 @@ def settings(**sections):
 
 
 def extractor(model, batch_size=1, words=(), **sections):
-    return Extractor(model, settings(**sections), background_words=words, batch_size=batch_size)
+    return MapExtractor(model, settings(**sections), background_words=words, batch_size=batch_size)
 
 
 def by_hand(model, image, prompt, *, seed=1101, timestep=100, gamma=1.6, self_layer=SELF_LAYER):
@@ -130,7 +130,7 @@ def test_maps_lie_on_the_grid_of_the_layer_that_refines_them(random_model, layer
     found = category_maps(maps, chosen)
     np.testing.assert_allclose(found.scores[0], scores, atol=2e-3)
     # Then they are enlarged to the image, whatever its size.
-    [(labels_, _)] = labels(found, maps.valid, [(11, 23)], chosen)
+    [(labels_, _)] = assign_labels(found, maps.valid, [(11, 23)], chosen)
     assert tuple(labels_.shape) == (11, 23)
 
 

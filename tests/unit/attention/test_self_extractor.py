@@ -8,7 +8,7 @@ from conftest import random_unet
 from listening import listen, softmax
 
 from iseg_cli.attention.self_capture import RefiningLayer, capture_self
-from iseg_cli.attention.self_extractor import SelfExtractor
+from iseg_cli.attention.self_extractor import SelfMapExtractor
 from iseg_cli.config import validate
 from iseg_cli.config.schema import SELF_LAYER
 from iseg_cli.errors import SettingsError
@@ -153,7 +153,7 @@ def by_hand(model, image, timestep, *, seed=1101, noise=True):
 )
 def test_maps_of_one_image(random_model, options):
     [image] = images(1)
-    maps = SelfExtractor(random_model, settings(**options)).extract(image[None])
+    maps = SelfMapExtractor(random_model, settings(**options)).extract(image[None])
     steps = options.get("steps", (300, 100))
     passed = {name: options[name] for name in ("noise", "seed") if name in options}
     merged, _ = by_hand(random_model, image, steps[0], **passed)
@@ -175,7 +175,7 @@ def test_both_come_from_one_forward_at_one_timestep(random_model):
         ):
             forwards.clear()
             chosen = settings(steps=steps, mode=mode)
-            maps = SelfExtractor(random_model, chosen).extract(images(1))
+            maps = SelfMapExtractor(random_model, chosen).extract(images(1))
             assert len(forwards) == expected
             assert (maps.refining is None) == (mode == "none")
     finally:
@@ -183,7 +183,7 @@ def test_both_come_from_one_forward_at_one_timestep(random_model):
 
 
 def test_neighbours_and_filling_change_no_bit(random_model):
-    extractor = SelfExtractor(random_model, settings(), batch_size=3)
+    extractor = SelfMapExtractor(random_model, settings(), batch_size=3)
     pictures = images(4)
     alone = [extractor.extract(picture[None]) for picture in pictures]
     for rows in ([0, 1, 2], [2, 0], [3, 3, 1]):
@@ -198,4 +198,4 @@ def test_neighbours_and_filling_change_no_bit(random_model):
 def test_timesteps_that_the_model_lacks_are_refused(random_model, steps):
     name = "diffseg" if steps[0] == 1000 else "capture"
     with pytest.raises(SettingsError, match=rf"{name}\.timestep is 1000, .* 0 to 999"):
-        SelfExtractor(random_model, settings(steps=steps))
+        SelfMapExtractor(random_model, settings(steps=steps))

@@ -7,8 +7,8 @@ from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from iseg_cli.attention.capture import AttentionCapture, CapturePlan
-from iseg_cli.attention.extractor import Extractor
-from iseg_cli.attention.truncation import Place, last_place, truncate
+from iseg_cli.attention.extractor import MapExtractor
+from iseg_cli.attention.truncation import AttentionSite, last_site, truncate
 from iseg_cli.benchmark.architecture import UNET
 from iseg_cli.config import validate
 from iseg_cli.config.schema import CROSS_LAYERS, SELF_LAYER
@@ -113,18 +113,18 @@ def test_an_early_end_runs_nothing_further_down(unet, inputs):
 
 def test_places_are_passed_in_this_order():
     places = [
-        Place("down_blocks.0.attentions.1", "attn2"),
-        Place("down_blocks.2.attentions.0", "attn1"),
-        Place("mid_block.attentions.0", "attn1"),
-        Place("mid_block.attentions.0", "attn2"),
-        Place("up_blocks.1.attentions.2", "attn2"),
-        Place("up_blocks.3.attentions.0", "attn2"),
-        Place("up_blocks.3.attentions.1", "attn1"),
+        AttentionSite("down_blocks.0.attentions.1", "attn2"),
+        AttentionSite("down_blocks.2.attentions.0", "attn1"),
+        AttentionSite("mid_block.attentions.0", "attn1"),
+        AttentionSite("mid_block.attentions.0", "attn2"),
+        AttentionSite("up_blocks.1.attentions.2", "attn2"),
+        AttentionSite("up_blocks.3.attentions.0", "attn2"),
+        AttentionSite("up_blocks.3.attentions.1", "attn1"),
     ]
     shuffled = [places[index] for index in (4, 0, 6, 2, 5, 1, 3)]
-    assert sorted(shuffled, key=Place.order) == places
-    assert last_place(places[::-1]) == places[-1]
-    assert PLAN.last == Place(SELF_LAYER, "attn1")
+    assert sorted(shuffled, key=AttentionSite.order) == places
+    assert last_site(places[::-1]) == places[-1]
+    assert PLAN.last == AttentionSite(SELF_LAYER, "attn1")
 
 
 def test_what_sd21_saves_at_its_true_size():
@@ -167,7 +167,7 @@ def test_a_compiled_forward_is_one_graph_and_reads_the_same(unet, inputs):
 def test_the_setting_compiles_what_is_run_and_nothing_else(random_model, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
-    extractor = Extractor(random_model, validate({"compile": True}))
+    extractor = MapExtractor(random_model, validate({"compile": True}))
     assert len(compiled) == 2
     assert random_model.vae.encoder in compiled
     assert random_model.unet not in compiled

@@ -42,12 +42,12 @@ def test_rows_are_what_the_encoder_makes_of_each_text(random_model):
 @torch.inference_mode()
 def test_announced_texts_are_embedded_when_the_first_text_is_missing(listening):
     embed = TextEmbedder(listening)
-    embed.announce(["a dog", "a cat", "a dog"])
+    embed.prefetch_texts(["a dog", "a cat", "a dog"])
     assert listening.text_encoder.calls == []
     embed(["a car"])
     assert listening.text_encoder.calls == [(1, 77)] * 3  # each alone
     embed(["a cat", "a dog", "a car"])
-    embed.announce(["a cat"])
+    embed.prefetch_texts(["a cat"])
     embed(["a dog"])
     assert len(listening.text_encoder.calls) == 3
 

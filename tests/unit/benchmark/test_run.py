@@ -167,7 +167,7 @@ def agreement(settings, *, model, images, batch_size):
         batch_size=batch_size,
     )
     chosen = reader.image_ids[:images]
-    truths = [reader.truth(image_id).labels for image_id in chosen]
+    truths = [reader.ground_truth(image_id).labels for image_id in chosen]
     named = [reader.label_set.select(np.unique(truth).tolist()) for truth in truths]
     sizes = [(90, 120)] * len(truths)
     rng = np.random.default_rng(0)
@@ -242,7 +242,7 @@ def test_the_plain_path_notices_another_head():
     other = load_settings("emoji-voc", overrides={"capture.self_heads": (0,)})
     reader = open_dataset("emoji-voc", split="val")
     sample = reader.sample(reader.image_ids[0])
-    named = reader.label_set.select(np.unique(reader.truth(sample.image_id).labels).tolist())
+    named = reader.label_set.select(np.unique(reader.ground_truth(sample.image_id).labels).tolist())
     pixels, size = fit_input(load_image(sample.image_path), settings, 128)
     masks = [
         PlainSegmenter(load_model("tiny"), own, reader.label_set).segment(pixels, named, size)

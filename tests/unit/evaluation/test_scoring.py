@@ -223,9 +223,9 @@ def test_a_part_weighs_the_same_whatever_the_size_of_the_dataset(tmp_path):
         sizes.append(len(pickle.dumps(part)))
         received = pickle.loads(pickle.dumps(part))  # noqa: S301, our own bytes
         assert received.image_ids == reader.image_ids[:PART]
-        assert received.truth(part.image_ids[3]).labels.sum() == 24
+        assert received.ground_truth(part.image_ids[3]).labels.sum() == 24
         with pytest.raises(DataError, match="has no image"):
-            received.truth(f"COCO_train2014_{images - 1:012}x")
+            received.ground_truth(f"COCO_train2014_{images - 1:012}x")
     assert abs(sizes[0] - sizes[1]) < 100  # but for the lengths of paths
     assert sizes[0] < 50_000
 

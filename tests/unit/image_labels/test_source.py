@@ -200,10 +200,10 @@ def no_truth(image_id: str) -> Mask:
 
 def test_choosing_a_source(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", {"1": ["dog"]})
-    assert choose("masks", label_set=PETS, images=NUMBERED, truth=no_truth).name == "masks"
+    assert choose("masks", label_set=PETS, images=NUMBERED, ground_truth=no_truth).name == "masks"
     annotated = {"1": (CAT,)}.__getitem__
     source = choose(
-        "annotations", label_set=PETS, images=NUMBERED, truth=no_truth, annotated=annotated
+        "annotations", label_set=PETS, images=NUMBERED, ground_truth=no_truth, annotated=annotated
     )
     assert (source.name, source(sample("1"))) == ("annotations", (CAT,))
     assert choose(f"file:{path}", label_set=PETS, images=NUMBERED)(sample("1")) == (DOG,)

@@ -31,14 +31,14 @@ def test_ids_are_city_and_frame_sorted(root: Path) -> None:
 
 def test_truth_is_train_ids(root: Path) -> None:
     reader = CityscapesReader(root, split="val")
-    np.testing.assert_array_equal(reader.truth(FRANKFURT).labels, halves(0, 13))  # road, car
-    np.testing.assert_array_equal(reader.truth(MUNSTER).labels, halves(255, 255))
+    np.testing.assert_array_equal(reader.ground_truth(FRANKFURT).labels, halves(0, 13))  # road, car
+    np.testing.assert_array_equal(reader.ground_truth(MUNSTER).labels, halves(255, 255))
 
 
 def test_truth_is_27_classes_when_asked_for(root: Path) -> None:
     reader = CityscapesReader(root, split="val", label_set="cityscapes-27")
-    np.testing.assert_array_equal(reader.truth(FRANKFURT).labels, halves(0, 19))
-    np.testing.assert_array_equal(reader.truth(MUNSTER).labels, halves(255, 11))
+    np.testing.assert_array_equal(reader.ground_truth(FRANKFURT).labels, halves(0, 19))
+    np.testing.assert_array_equal(reader.ground_truth(MUNSTER).labels, halves(255, 11))
 
 
 @pytest.mark.parametrize("label_set", ["cityscapes", "cityscapes-27"])
@@ -48,7 +48,7 @@ def test_every_label_id_goes_where_cityscapes_sends_it(root: Path, label_set: st
     write_mask(path, every, palette=None)
     write_image(root / "leftImg8bit" / "val" / f"{FRANKFURT}_leftImg8bit.png", size=every.shape)
     reader = CityscapesReader(root, split="val", label_set=label_set)
-    labels = reader.truth(FRANKFURT).labels[0].tolist()
+    labels = reader.ground_truth(FRANKFURT).labels[0].tolist()
     if label_set == "cityscapes":
         assert labels == [id2label[i].trainId for i in range(34)] + [255]
     else:
@@ -58,19 +58,19 @@ def test_every_label_id_goes_where_cityscapes_sends_it(root: Path, label_set: st
 @pytest.mark.parametrize(
     ("split", "has_truth"), [("train", True), ("val", True), ("test", False), ("train_extra", True)]
 )
-def test_which_splits_have_truth(root: Path, split: str, has_truth: bool) -> None:
-    assert CityscapesReader(root, split=split).has_truth is has_truth
+def test_which_splits_have_truth(root: Path, split: str, has_ground_truth: bool) -> None:
+    assert CityscapesReader(root, split=split).has_ground_truth is has_ground_truth
 
 
 def test_the_extra_split_has_coarse_truth(root: Path) -> None:
     reader = CityscapesReader(root, split="train_extra")
-    np.testing.assert_array_equal(reader.truth(reader.image_ids[0]).labels, halves(0, 255))
+    np.testing.assert_array_equal(reader.ground_truth(reader.image_ids[0]).labels, halves(0, 255))
 
 
 def test_the_test_split_has_no_truth(root: Path) -> None:
     reader = CityscapesReader(root, split="test")
     with pytest.raises(DataError, match="keeps the truth of its test split"):
-        reader.truth(reader.image_ids[0])
+        reader.ground_truth(reader.image_ids[0])
 
 
 def only_train_ids(root: Path) -> None:
@@ -89,10 +89,10 @@ def only_train_ids(root: Path) -> None:
 def test_train_ids_alone_are_truth_of_the_19_classes(root: Path) -> None:
     only_train_ids(root)
     reader = CityscapesReader(root, split="val")
-    np.testing.assert_array_equal(reader.truth(FRANKFURT).labels, halves(0, 13))
-    np.testing.assert_array_equal(reader.truth(MUNSTER).labels, halves(255, 255))
+    np.testing.assert_array_equal(reader.ground_truth(FRANKFURT).labels, halves(0, 13))
+    np.testing.assert_array_equal(reader.ground_truth(MUNSTER).labels, halves(255, 255))
     coarse = CityscapesReader(root, split="train_extra")
-    np.testing.assert_array_equal(coarse.truth(coarse.image_ids[0]).labels, halves(0, 255))
+    np.testing.assert_array_equal(coarse.ground_truth(coarse.image_ids[0]).labels, halves(0, 255))
 
 
 def test_label_ids_go_before_train_ids(root: Path) -> None:
@@ -100,7 +100,7 @@ def test_label_ids_go_before_train_ids(root: Path) -> None:
         other = path.with_name(path.name.replace("labelIds", "labelTrainIds"))
         write_mask(other, halves(5, 5), palette=None)
     reader = CityscapesReader(root, split="val")
-    np.testing.assert_array_equal(reader.truth(FRANKFURT).labels, halves(0, 13))
+    np.testing.assert_array_equal(reader.ground_truth(FRANKFURT).labels, halves(0, 13))
 
 
 @pytest.mark.parametrize("split", ["val", "train_extra"])
@@ -108,7 +108,7 @@ def test_27_classes_need_label_ids(root: Path, split: str) -> None:
     only_train_ids(root)
     reader = CityscapesReader(root, split=split, label_set="cityscapes-27")
     with pytest.raises(DataError, match=r"_labelIds\.png, which label set cityscapes-27") as raised:
-        reader.truth(reader.image_ids[0])
+        reader.ground_truth(reader.image_ids[0])
     assert "--label-set cityscapes to score the 19 classes of" in str(raised.value)
     assert "labelTrainIds.png" in str(raised.value)
 
@@ -118,7 +118,7 @@ def test_a_train_id_beyond_18_is_named(root: Path) -> None:
     path = root / "gtFine" / "val" / f"{FRANKFURT}_gtFine_labelTrainIds.png"
     write_mask(path, halves(0, 19), palette=None)
     with pytest.raises(DataError, match=r"labelTrainIds\.png has label 19"):
-        CityscapesReader(root, split="val").truth(FRANKFURT)
+        CityscapesReader(root, split="val").ground_truth(FRANKFURT)
 
 
 # --- faults --------------------------------------------------------------------------------------
@@ -147,23 +147,23 @@ def test_a_missing_mask_is_named(root: Path) -> None:
     (root / "gtFine" / "val" / f"{FRANKFURT}_gtFine_labelIds.png").unlink()
     both = r"no mask .*000294_gtFine_labelIds\.png and no .*000294_gtFine_labelTrainIds\.png"
     with pytest.raises(DataError, match=both):
-        CityscapesReader(root, split="val").truth(FRANKFURT)
+        CityscapesReader(root, split="val").ground_truth(FRANKFURT)
     with pytest.raises(DataError, match=r"labelIds\.png, which label set cityscapes-27 needs; add"):
-        CityscapesReader(root, split="val", label_set="cityscapes-27").truth(FRANKFURT)
+        CityscapesReader(root, split="val", label_set="cityscapes-27").ground_truth(FRANKFURT)
 
 
 def test_a_label_id_beyond_33_is_named(root: Path) -> None:
     path = root / "gtFine" / "val" / f"{FRANKFURT}_gtFine_labelIds.png"
     write_mask(path, halves(7, 34), palette=None)
     with pytest.raises(DataError, match=r"labelIds\.png has label id 34"):
-        CityscapesReader(root, split="val").truth(FRANKFURT)
+        CityscapesReader(root, split="val").ground_truth(FRANKFURT)
 
 
 def test_a_mask_of_another_size_is_named(root: Path) -> None:
     path = root / "gtFine" / "val" / f"{FRANKFURT}_gtFine_labelIds.png"
     write_mask(path, halves(7, 8, SIZE[::-1]), palette=None)
     with pytest.raises(DataError, match=r"labelIds\.png is 6 wide and 8 high.*leftImg8bit\.png"):
-        CityscapesReader(root, split="val").truth(FRANKFURT)
+        CityscapesReader(root, split="val").ground_truth(FRANKFURT)
 
 
 def test_there_are_no_annotations(root: Path) -> None:

@@ -34,7 +34,7 @@ def test_ids_are_the_files_names(root: Path) -> None:
     assert (len(reader), reader.name, reader.split) == (3, "coco", "train2014")
     assert reader.sample(IDS[0]).image_path == root / "train2014" / f"{IDS[0]}.jpg"
     assert reader.sample(IDS[0]).image_path.is_file()
-    assert reader.has_truth
+    assert reader.has_ground_truth
 
 
 def test_train_means_2014(root: Path) -> None:
@@ -50,32 +50,34 @@ def test_2017_and_images_folder(tmp_path: Path, inside_images: bool) -> None:
 
 
 def test_nothing_is_printed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    CocoReader(root, split="train2014").truth(IDS[0])
+    CocoReader(root, split="train2014").ground_truth(IDS[0])
     assert capsys.readouterr() == ("", "")
 
 
 def test_truth_may_be_read_in_several_threads(root: Path) -> None:
     reader = CocoReader(root, split="train")
-    expected = [reader.truth(image_id).labels for image_id in IDS]
+    expected = [reader.ground_truth(image_id).labels for image_id in IDS]
     with ThreadPoolExecutor(4) as pool:
-        for number, mask in enumerate(pool.map(reader.truth, IDS * 30)):
+        for number, mask in enumerate(pool.map(reader.ground_truth, IDS * 30)):
             np.testing.assert_array_equal(mask.labels, expected[number % len(IDS)])
 
 
 def test_the_largest_object_is_painted_first(root: Path) -> None:
     expected = halves(14, 0)  # a bench: 15 of 91, 14 of 80
     expected[:2, :2] = 1
-    np.testing.assert_array_equal(CocoReader(root, split="train").truth(IDS[0]).labels, expected)
+    np.testing.assert_array_equal(
+        CocoReader(root, split="train").ground_truth(IDS[0]).labels, expected
+    )
 
 
 def test_a_crowd_is_ignored_but_for_what_is_painted_on_it(root: Path) -> None:
-    truth = CocoReader(root, split="train").truth(IDS[1])
+    truth = CocoReader(root, split="train").ground_truth(IDS[1])
     np.testing.assert_array_equal(truth.labels, halves(255, 80))
 
 
 def test_an_image_without_annotations_is_background(root: Path) -> None:
     reader = CocoReader(root, split="train")
-    np.testing.assert_array_equal(reader.truth(IDS[2]).labels, halves(0, 0))
+    np.testing.assert_array_equal(reader.ground_truth(IDS[2]).labels, halves(0, 0))
     assert reader.annotated(IDS[2]) == ()
 
 
@@ -96,9 +98,9 @@ def test_annotated_are_the_objects_that_are_no_crowd(root: Path) -> None:
 def test_a_folder_of_masks_goes_before_the_annotations(root: Path, folder: str, stem: str) -> None:
     write_mask(root / folder / f"{stem}.png", halves(3, 255), palette="coco")
     reader = CocoReader(root, split="train")
-    np.testing.assert_array_equal(reader.truth(IDS[0]).labels, halves(3, 255))
+    np.testing.assert_array_equal(reader.ground_truth(IDS[0]).labels, halves(3, 255))
     with pytest.raises(DataError, match=rf"there is no mask .*{IDS[1]}\.png"):
-        reader.truth(IDS[1])  # never the one for some images and the other for the rest
+        reader.ground_truth(IDS[1])  # never the one for some images and the other for the rest
 
 
 def test_masks_alone_will_do(root: Path) -> None:
@@ -106,7 +108,7 @@ def test_masks_alone_will_do(root: Path) -> None:
     write_mask(root / "coco_seg_anno" / "000000000025.png", halves(80, 0))
     reader = CocoReader(root, split="train")
     assert reader.image_ids == IDS
-    np.testing.assert_array_equal(reader.truth(IDS[1]).labels, halves(80, 0))
+    np.testing.assert_array_equal(reader.ground_truth(IDS[1]).labels, halves(80, 0))
     with pytest.raises(DataError, match=r"there is no .*instances_train2014\.json"):
         reader.annotated(IDS[1])
 
@@ -177,10 +179,10 @@ def test_an_image_of_another_size_is_named(root: Path) -> None:
     records = json.loads(path.read_text("utf-8"))["images"]
     change(root, images=[{**record, "height": 7} for record in records])
     with pytest.raises(DataError, match=rf"is 8 wide and 7 high, but its image .*{IDS[2]}\.jpg"):
-        CocoReader(root, split="train").truth(IDS[2])
+        CocoReader(root, split="train").ground_truth(IDS[2])
 
 
 def test_a_mask_beyond_80_is_named(root: Path) -> None:
     write_mask(root / "coco_seg_anno" / "000000000009.png", halves(90, 0, SIZE))
     with pytest.raises(DataError, match=r"000000000009\.png has label 90, which label set coco la"):
-        CocoReader(root, split="train").truth(IDS[0])
+        CocoReader(root, split="train").ground_truth(IDS[0])

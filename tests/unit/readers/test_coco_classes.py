@@ -103,7 +103,7 @@ def test_without_categories_ids_are_cocos_and_it_is_told(tmp_path: Path) -> None
     reader = opened(root, categories=None)
     expected = halves(14, 0)
     expected[:2, :2] = 1
-    np.testing.assert_array_equal(reader.truth("000000000009").labels, expected)
+    np.testing.assert_array_equal(reader.ground_truth("000000000009").labels, expected)
     (note,) = reader.notes
     assert note.endswith("has no categories, so its category ids were read as COCO's own")
     assert reader.source_ids is not None
@@ -117,7 +117,7 @@ def test_real_categories_leave_masks_as_they_are(tmp_path: Path) -> None:
     reader = CocoReader(root, split="val2017")
     expected = halves(14, 0)
     expected[:2, :2] = 1
-    np.testing.assert_array_equal(reader.truth("000000000009").labels, expected)
+    np.testing.assert_array_equal(reader.ground_truth("000000000009").labels, expected)
     assert reader.notes == ()
 
 
@@ -161,7 +161,7 @@ def test_truth_and_labels_are_of_the_own_table(tmp_path: Path) -> None:
         {**coco_object(2, 9, 0, box(4, 0, 4, 6), area=24), "category_id": "b"},
     ]
     reader = read_own(tmp_path, records, objects)
-    np.testing.assert_array_equal(reader.truth("000000000009").labels, halves(1, 2))
+    np.testing.assert_array_equal(reader.ground_truth("000000000009").labels, halves(1, 2))
     assert [c.name for c in reader.annotated("000000000009")] == ["crack", "rust"]
     assert reader.annotated("000000000025") == ()
 
@@ -173,7 +173,7 @@ def test_background_that_is_painted_is_background(tmp_path: Path) -> None:
         coco_object(2, 9, 0, box(4, 0, 4, 6), area=24),
     ]
     reader = read_own(tmp_path, records, objects)
-    np.testing.assert_array_equal(reader.truth("000000000009").labels, halves(1, 0))
+    np.testing.assert_array_equal(reader.ground_truth("000000000009").labels, halves(1, 0))
     assert [c.name for c in reader.annotated("000000000009")] == ["crack"]
 
 

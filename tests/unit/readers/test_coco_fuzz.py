@@ -101,7 +101,7 @@ def read_all(root: Path, label_set: str) -> None:
     for image_id in reader.image_ids:
         assert isinstance(part.image_path(image_id), Path)
         try:
-            truth = part.truth(image_id)
+            truth = part.ground_truth(image_id)
             assert set(truth.present()) <= {*reader.label_set.names, 255}
         except DataError as error:
             assert_sentence(error)

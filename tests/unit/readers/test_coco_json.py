@@ -39,7 +39,7 @@ def bench(**fields: object) -> dict[str, Any]:
 
 
 def labels_of(reader: CocoReader, image_id: str = IDS[0]) -> np.ndarray:
-    return reader.truth(image_id).labels
+    return reader.ground_truth(image_id).labels
 
 
 # --- numbers -------------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ def test_no_usable_image_is_an_error(root: Path) -> None:
 
 def test_only_images_are_no_truth(root: Path) -> None:
     reader = opened(root, annotations=None)
-    assert not reader.has_truth
+    assert not reader.has_ground_truth
     with pytest.raises(DataError, match=r"instances_val2017\.json has no annotations"):
         reader.annotated(IDS[0])
 
@@ -501,4 +501,4 @@ def test_a_part_knows_the_same_of_its_images(root: Path) -> None:
     assert part.annotated(IDS[0]) == reader.annotated(IDS[0])
     assert part.image_path(IDS[0]) == reader.image_path(IDS[0])
     with pytest.raises(DataError, match=f"no image '{IDS[1]}'"):
-        part.truth(IDS[1])
+        part.ground_truth(IDS[1])

@@ -84,9 +84,9 @@ def test_val_is_the_curated_list_and_val2017_every_image(root: Path) -> None:
 
 def test_truth_is_in_27_classes(root: Path) -> None:
     reader = CocoStuffReader(root, split="val2017")
-    np.testing.assert_array_equal(reader.truth("000000000139").labels, halves(9, 23))
-    np.testing.assert_array_equal(reader.truth("000000000285").labels, halves(7, 255))
-    np.testing.assert_array_equal(reader.truth("000000000632").labels, halves(3, 17))
+    np.testing.assert_array_equal(reader.ground_truth("000000000139").labels, halves(9, 23))
+    np.testing.assert_array_equal(reader.ground_truth("000000000285").labels, halves(7, 255))
+    np.testing.assert_array_equal(reader.ground_truth("000000000632").labels, halves(3, 17))
 
 
 def test_train_has_lists_of_its_own(tmp_path: Path) -> None:
@@ -117,16 +117,16 @@ def test_other_layouts(root: Path, images: str, masks: str, listed: str) -> None
     reader = CocoStuffReader(root)
     assert reader.image_ids == COCOSTUFF_CURATED
     assert reader.sample("000000000139").image_path.is_file()
-    np.testing.assert_array_equal(reader.truth("000000000139").labels, halves(9, 23))
+    np.testing.assert_array_equal(reader.ground_truth("000000000139").labels, halves(9, 23))
 
 
 def test_images_may_come_without_masks(root: Path) -> None:
-    assert CocoStuffReader(root).has_truth
+    assert CocoStuffReader(root).has_ground_truth
     (root / "stuffthingmaps").rename(root / "elsewhere")
     reader = CocoStuffReader(root)
-    assert not reader.has_truth
+    assert not reader.has_ground_truth
     with pytest.raises(DataError, match=r"no stuffthingmaps .*see docs/datasets\.md"):
-        reader.truth("000000000139")
+        reader.ground_truth("000000000139")
 
 
 # --- faults --------------------------------------------------------------------------------------
@@ -159,10 +159,10 @@ def test_a_value_beyond_181_is_named(root: Path) -> None:
     with pytest.raises(
         DataError, match=r"139\.png has label id 182; those of cocostuff27 end at 181"
     ):
-        CocoStuffReader(root).truth("000000000139")
+        CocoStuffReader(root).ground_truth("000000000139")
 
 
 def test_a_missing_mask_is_named(root: Path) -> None:
     (root / "stuffthingmaps" / "val2017" / "000000000139.png").unlink()
     with pytest.raises(DataError, match=r"no mask .*000000000139\.png"):
-        CocoStuffReader(root).truth("000000000139")
+        CocoStuffReader(root).ground_truth("000000000139")

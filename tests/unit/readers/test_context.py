@@ -28,15 +28,15 @@ def test_ids_come_from_the_lists_of_context(root: Path) -> None:
 def test_59_classes_ignore_what_is_none_of_them(root: Path) -> None:
     reader = ContextReader(root)
     assert reader.label_set.name == "context-59"
-    np.testing.assert_array_equal(reader.truth("2008_000002").labels, halves(55, 20))
-    np.testing.assert_array_equal(reader.truth("2008_000003").labels, halves(255, 37))
+    np.testing.assert_array_equal(reader.ground_truth("2008_000002").labels, halves(55, 20))
+    np.testing.assert_array_equal(reader.ground_truth("2008_000003").labels, halves(255, 37))
 
 
 def test_60_classes_count_it_as_background(root: Path) -> None:
     reader = ContextReader(root, label_set="context-60")
-    np.testing.assert_array_equal(reader.truth("2008_000003").labels, halves(0, 37))
+    np.testing.assert_array_equal(reader.ground_truth("2008_000003").labels, halves(0, 37))
     write_mask(root / "SegmentationClassContext" / "2008_000003.png", halves(0, 255), palette=None)
-    np.testing.assert_array_equal(reader.truth("2008_000003").labels, halves(0, 255))
+    np.testing.assert_array_equal(reader.ground_truth("2008_000003").labels, halves(0, 255))
 
 
 def test_both_tables_have_the_same_classes_in_the_order_of_their_names() -> None:
@@ -59,13 +59,13 @@ def test_both_tables_have_the_same_classes_in_the_order_of_their_names() -> None
 
 
 def test_images_may_come_without_masks(root: Path) -> None:
-    assert ContextReader(root).has_truth
+    assert ContextReader(root).has_ground_truth
     for path in (root / "SegmentationClassContext").iterdir():
         path.unlink()
     with pytest.raises(DataError, match=r"no mask .*2008_000002\.png"):
-        ContextReader(root).truth("2008_000002")
+        ContextReader(root).ground_truth("2008_000002")
     (root / "SegmentationClassContext").rmdir()
-    assert not ContextReader(root).has_truth
+    assert not ContextReader(root).has_ground_truth
 
 
 # --- faults --------------------------------------------------------------------------------------
@@ -88,14 +88,14 @@ def test_an_unknown_split_or_label_set_is_an_error_with_a_suggestion(root: Path)
 def test_a_label_beyond_59_is_named(root: Path) -> None:
     write_mask(root / "SegmentationClassContext" / "2008_000002.png", halves(1, 60), palette=None)
     with pytest.raises(DataError, match=r"2008_000002\.png has label id 60; .* context end at 59"):
-        ContextReader(root).truth("2008_000002")
+        ContextReader(root).ground_truth("2008_000002")
 
 
 def test_a_mask_of_another_size_is_named(root: Path) -> None:
     path = root / "SegmentationClassContext" / "2008_000002.png"
     write_mask(path, halves(1, 2, SIZE[::-1]), palette=None)
     with pytest.raises(DataError, match=r"2008_000002\.png is 6 wide and 8 high"):
-        ContextReader(root).truth("2008_000002")
+        ContextReader(root).ground_truth("2008_000002")
 
 
 def test_annotations_are_those_of_voc_and_not_taken(root: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from iseg_cli.readers.crop import crop_truth, middle_square
+from iseg_cli.readers.crop import crop_ground_truth, middle_square
 from iseg_cli.types import Mask
 
 
@@ -28,11 +28,11 @@ def test_colours_stay_together():
 
 def test_truth_is_cropped_and_resized_by_hand():
     labels = np.array([[9, 1, 2, 9], [9, 3, 4, 9]], dtype=np.uint8)
-    assert crop_truth(Mask(labels), 2).labels.tolist() == [[1, 2], [3, 4]]
-    assert crop_truth(Mask(labels), 3).labels.tolist() == [[1, 2, 2], [3, 4, 4], [3, 4, 4]]
+    assert crop_ground_truth(Mask(labels), 2).labels.tolist() == [[1, 2], [3, 4]]
+    assert crop_ground_truth(Mask(labels), 3).labels.tolist() == [[1, 2, 2], [3, 4, 4], [3, 4, 4]]
     line = np.arange(9, dtype=np.uint8)[None].repeat(9, 0)
-    assert crop_truth(Mask(line), 3).labels[0].tolist() == [1, 4, 7]
-    assert crop_truth(Mask(line), 2).labels[0].tolist() == [2, 6]
+    assert crop_ground_truth(Mask(line), 3).labels[0].tolist() == [1, 4, 7]
+    assert crop_ground_truth(Mask(line), 2).labels[0].tolist() == [2, 6]
 
 
 @pytest.mark.parametrize("size", [(1024, 2048), (480, 640), (427, 640), (640, 375), (513, 511)])
@@ -40,13 +40,13 @@ def test_truth_is_what_nearest_neighbours_are(size):
     labels = np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8)
     square = torch.tensor(middle_square(labels))[None, None]
     expected = interpolate(square, size=(512, 512), mode="nearest-exact")[0, 0]
-    np.testing.assert_array_equal(crop_truth(Mask(labels), 512).labels, expected)
+    np.testing.assert_array_equal(crop_ground_truth(Mask(labels), 512).labels, expected)
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 60))
 def test_no_label_is_made_up_and_both_ends_are_alike(height, width, side):
     labels = (np.arange(height * width) % 256).astype(np.uint8).reshape(height, width)
-    cropped = crop_truth(Mask(labels), side).labels
+    cropped = crop_ground_truth(Mask(labels), side).labels
     assert cropped.shape == (side, side)
     assert set(np.unique(cropped)) <= set(np.unique(middle_square(labels)))
     if side == min(height, width):

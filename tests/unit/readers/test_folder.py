@@ -60,16 +60,16 @@ def test_a_folder_of_masks_is_the_truth(tmp_path: Path) -> None:
     root = make_folder(tmp_path)
     write_mask(tmp_path / "masks" / "a.png", halves(0, 1))
     write_mask(tmp_path / "masks" / "deep" / "b.png", halves(1, 255))
-    reader = FolderReader(root, categories=["cat"], truth=tmp_path / "masks")
-    assert reader.has_truth
-    np.testing.assert_array_equal(reader.truth("a").labels, halves(0, 1))
-    np.testing.assert_array_equal(reader.truth("deep/b").labels, halves(1, 255))
+    reader = FolderReader(root, categories=["cat"], ground_truth=tmp_path / "masks")
+    assert reader.has_ground_truth
+    np.testing.assert_array_equal(reader.ground_truth("a").labels, halves(0, 1))
+    np.testing.assert_array_equal(reader.ground_truth("deep/b").labels, halves(1, 255))
 
 
 def test_masks_within_the_folder_are_no_images(tmp_path: Path) -> None:
     root = make_folder(tmp_path, ["a.jpg"])
     write_mask(root / "masks" / "a.png", halves(0, 1))
-    reader = FolderReader(root, categories=["cat"], truth=root / "masks")
+    reader = FolderReader(root, categories=["cat"], ground_truth=root / "masks")
     assert reader.image_ids == ("a",)
 
 
@@ -91,8 +91,8 @@ def test_truth_is_found_by_a_name_in_the_other_unicode_form(tmp_path: Path) -> N
     composed, decomposed = (normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
     root = make_folder(tmp_path, [f"{decomposed}.jpg"])
     write_mask(tmp_path / "masks" / f"{composed}.png", halves(0, 1))
-    reader = FolderReader(root, categories=["cat"], truth=tmp_path / "masks")
-    np.testing.assert_array_equal(reader.truth(decomposed).labels, halves(0, 1))
+    reader = FolderReader(root, categories=["cat"], ground_truth=tmp_path / "masks")
+    np.testing.assert_array_equal(reader.ground_truth(decomposed).labels, halves(0, 1))
 
 
 def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_folder_of_masks_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetNotFoundError, match=r"no folder .*nowhere with the masks"):
-        FolderReader(make_folder(tmp_path), truth=tmp_path / "nowhere")
+        FolderReader(make_folder(tmp_path), ground_truth=tmp_path / "nowhere")
 
 
 def test_truth_without_masks_is_an_error(tmp_path: Path) -> None:
     reader = FolderReader(make_folder(tmp_path))
-    assert not reader.has_truth
+    assert not reader.has_ground_truth
     with pytest.raises(DataError, match="came without a folder of masks"):
-        reader.truth("a")
+        reader.ground_truth("a")
 
 
 @pytest.mark.parametrize(

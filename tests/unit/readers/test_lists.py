@@ -141,9 +141,9 @@ def test_images_and_masks_have_endings_of_any_kind(tmp_path: Path, ending: str) 
     mask.rename(mask.with_suffix(".PNG"))
     reader = VocReader(root, split="train")
     assert reader.sample("2007_000032").image_path == image
-    assert reader.truth("2007_000032").labels[0, 0] == 1
+    assert reader.ground_truth("2007_000032").labels[0, 0] == 1
     assert reader.part(["2007_000032"]).sample("2007_000032").image_path == image
-    assert reader.part(["2007_000032"]).truth("2007_000032").labels[0, 0] == 1
+    assert reader.part(["2007_000032"]).ground_truth("2007_000032").labels[0, 0] == 1
 
 
 def test_a_part_knows_the_files_of_its_images_alone(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_context_reads_lists_and_files_alike(tmp_path: Path) -> None:
     assert reader.image_ids == ("2007_000032", "gone")
     assert reader.sample("2007_000032").image_path == image.with_suffix(".JPG")
     part = reader.part(["2007_000032"])
-    assert part.truth("2007_000032").labels[0].tolist() == [1] * 4 + [15] * 4
+    assert part.ground_truth("2007_000032").labels[0].tolist() == [1] * 4 + [15] * 4
     with pytest.raises(DataError, match=r"val\.txt lists gone, but .*JPEGImages has no such image"):
         reader.sample("gone")
 

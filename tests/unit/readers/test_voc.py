@@ -38,7 +38,7 @@ def test_a_split_is_its_list_in_its_order(root: Path, split: str) -> None:
     assert len(reader) == len(VOC_SPLITS[split])
     assert (reader.name, reader.root, reader.split) == ("voc", root, split)
     assert reader.label_set.name == "voc"
-    assert reader.has_truth
+    assert reader.has_ground_truth
 
 
 def test_a_sample_has_a_path_and_no_truth(root: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_sample_has_a_path_and_no_truth(root: Path) -> None:
 def test_truth_is_the_palettes_indices(root: Path) -> None:
     reader = VocReader(root, split="trainval")
     for image_id, labels in VOC_MASKS.items():
-        np.testing.assert_array_equal(reader.truth(image_id).labels, labels)
+        np.testing.assert_array_equal(reader.ground_truth(image_id).labels, labels)
 
 
 def test_annotated_are_the_objects_not_their_parts(root: Path) -> None:
@@ -71,10 +71,10 @@ AUGMENTED = {"2008_000002": halves(5, 0), "2007_000033": halves(3, 3), "2007_000
 def test_train_aug_without_a_list_is_every_mask_but_val(tmp_path: Path) -> None:
     reader = VocReader(make_voc(tmp_path, augmented=AUGMENTED), split="train_aug")
     assert reader.image_ids == ("2007_000032", "2008_000002")
-    np.testing.assert_array_equal(reader.truth("2008_000002").labels, halves(5, 0))
+    np.testing.assert_array_equal(reader.ground_truth("2008_000002").labels, halves(5, 0))
     # Where both folders have a mask, the augmented split takes the augmented one, train VOC's.
-    assert reader.truth("2007_000032").labels[0, 0] == 2
-    assert VocReader(reader.root, split="train").truth("2007_000032").labels[0, 0] == 1
+    assert reader.ground_truth("2007_000032").labels[0, 0] == 2
+    assert VocReader(reader.root, split="train").ground_truth("2007_000032").labels[0, 0] == 1
 
 
 @pytest.mark.parametrize("stem", ["train_aug", "trainaug"])
@@ -88,7 +88,9 @@ def test_train_aug_with_a_list_is_the_list(tmp_path: Path, stem: str) -> None:
     reader = VocReader(root, split="train_aug")
     assert reader.image_ids == ("2008_000002", "2007_000039")
     # No augmented mask of that name: VOC's own.
-    np.testing.assert_array_equal(reader.truth("2007_000039").labels, VOC_MASKS["2007_000039"])
+    np.testing.assert_array_equal(
+        reader.ground_truth("2007_000039").labels, VOC_MASKS["2007_000039"]
+    )
 
 
 def test_train_aug_without_masks_or_list_says_what_it_needs(root: Path) -> None:
@@ -99,16 +101,16 @@ def test_train_aug_without_masks_or_list_says_what_it_needs(root: Path) -> None:
 def test_only_augmented_masks_will_do(tmp_path: Path) -> None:
     root = make_voc(tmp_path, masks={}, augmented=AUGMENTED, splits={"train": ["2008_000002"]})
     reader = VocReader(root, split="train")
-    assert reader.has_truth
-    np.testing.assert_array_equal(reader.truth("2008_000002").labels, halves(5, 0))
+    assert reader.has_ground_truth
+    np.testing.assert_array_equal(reader.ground_truth("2008_000002").labels, halves(5, 0))
 
 
 def test_a_split_without_masks_has_no_truth(root: Path) -> None:
     (root / "ImageSets" / "Segmentation" / "test.txt").write_text("2008_000006\n", "utf-8")
     reader = VocReader(root, split="test")
-    assert not reader.has_truth
+    assert not reader.has_ground_truth
     with pytest.raises(DataError, match=r"no mask .*SegmentationClass.2008_000006\.png"):
-        reader.truth("2008_000006")
+        reader.ground_truth("2008_000006")
 
 
 def test_an_image_may_be_a_png(root: Path) -> None:
@@ -165,7 +167,7 @@ def test_an_id_that_leads_out_of_the_folder_is_refused(root: Path, image_id: str
 
 def test_an_unknown_image_is_named(root: Path) -> None:
     reader = VocReader(root, split="train")
-    for method in (reader.sample, reader.truth, reader.annotated):
+    for method in (reader.sample, reader.ground_truth, reader.annotated):
         with pytest.raises(DataError, match="split train of voc has no image '2007_000033'"):
             method("2007_000033")
 
@@ -173,18 +175,18 @@ def test_an_unknown_image_is_named(root: Path) -> None:
 def test_a_mask_of_another_size_is_named_with_its_image(root: Path) -> None:
     write_mask(root / "SegmentationClass" / "2007_000032.png", halves(1, 2, (8, 6)))
     with pytest.raises(DataError, match=r"000032\.png is 6 wide and 8 high.*000032\.jpg is 8 wide"):
-        VocReader(root, split="train").truth("2007_000032")
+        VocReader(root, split="train").ground_truth("2007_000032")
 
 
 def test_truth_needs_no_image(root: Path) -> None:
     (root / "JPEGImages" / "2007_000032.jpg").unlink()
-    assert VocReader(root, split="train").truth("2007_000032").size == SIZE
+    assert VocReader(root, split="train").ground_truth("2007_000032").size == SIZE
 
 
 def test_a_label_outside_the_table_is_named(root: Path) -> None:
     write_mask(root / "SegmentationClass" / "2007_000032.png", halves(1, 21))
     with pytest.raises(DataError, match=r"000032\.png has label 21, which label set voc lacks"):
-        VocReader(root, split="train").truth("2007_000032")
+        VocReader(root, split="train").ground_truth("2007_000032")
 
 
 def test_a_mask_of_colours_is_read_by_them(root: Path) -> None:
@@ -192,12 +194,14 @@ def test_a_mask_of_colours_is_read_by_them(root: Path) -> None:
     path = root / "SegmentationClass" / "2007_000032.png"
     Image.fromarray(load_label_set("voc").palette[labels]).save(path)
     reader = VocReader(root, split="train")
-    np.testing.assert_array_equal(reader.truth("2007_000032").labels, labels)
+    np.testing.assert_array_equal(reader.ground_truth("2007_000032").labels, labels)
     assert reader.read_by_color == {path}
-    np.testing.assert_array_equal(reader.part(["2007_000032"]).truth("2007_000032").labels, labels)
+    np.testing.assert_array_equal(
+        reader.part(["2007_000032"]).ground_truth("2007_000032").labels, labels
+    )
     Image.new("RGB", SIZE[::-1], (1, 2, 3)).save(path)
     with pytest.raises(DataError, match=r"000032\.png has 48 pixels of the colour \(1, 2, 3\)"):
-        VocReader(root, split="train").truth("2007_000032")
+        VocReader(root, split="train").ground_truth("2007_000032")
 
 
 @pytest.mark.parametrize("folder", [".", "SegmentationClass"])
@@ -208,7 +212,7 @@ def test_a_labelmap_says_what_the_colours_are(root: Path, folder: str) -> None:
     Image.fromarray(rgb).save(root / "SegmentationClass" / "2007_000032.png")
     expected = np.zeros(SIZE, np.uint8)
     expected[2:4, 1:5] = 12
-    truth = VocReader(root, split="train").truth("2007_000032")
+    truth = VocReader(root, split="train").ground_truth("2007_000032")
     np.testing.assert_array_equal(truth.labels, expected)
 
 
@@ -242,5 +246,5 @@ def test_the_embedded_dataset_is_whole(split: str) -> None:
     assert reader.label_set.name == "emoji-voc"
     for image_id in reader.image_ids:
         assert reader.sample(image_id).image_path.is_file()
-        labels = np.unique(reader.truth(image_id).labels).tolist()
+        labels = np.unique(reader.ground_truth(image_id).labels).tolist()
         assert reader.label_set.select(labels) == reader.annotated(image_id)

@@ -5,7 +5,7 @@ import torch
 
 from iseg_cli.config import validate
 from iseg_cli.ops.maps import AttentionMaps, CategoryMaps
-from iseg_cli.segmentation.category_maps import category_maps, labels
+from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 
 SIDE = 8
 PIXELS = SIDE * SIDE
@@ -123,12 +123,12 @@ def test_images_without_categories(mode):
     attention = batch_of([0, 0], [0, 1])
     maps = category_maps(attention, settings(mode))
     assert maps.scores.shape == (2, 0, SIDE, SIDE)
-    for label, scores in labels(maps, attention.valid, [SIZE, (5, 4)], settings(mode)):
+    for label, scores in assign_labels(maps, attention.valid, [SIZE, (5, 4)], settings(mode)):
         assert not label.any()
         assert scores.shape[0] == 0
     assert [
         tuple(label.shape)
-        for label, _ in labels(maps, attention.valid, [SIZE, (5, 4)], settings(mode))
+        for label, _ in assign_labels(maps, attention.valid, [SIZE, (5, 4)], settings(mode))
     ] == [SIZE, (5, 4)]
 
 
@@ -155,7 +155,7 @@ def test_labels_have_the_original_size(rule, arguments, size):
     for row, count in enumerate(counts):
         scores[row, :count] = torch.tensor(blobs(count, row))
     sizes = [size, size[::-1]]
-    chosen = labels(CategoryMaps(scores), valid, sizes, settings("none", assign=rule))
+    chosen = assign_labels(CategoryMaps(scores), valid, sizes, settings("none", assign=rule))
     for row, (label, own) in enumerate(chosen):
         maps = scores[row, : counts[row]].double().numpy()
         resized = reference.min_max(
@@ -172,7 +172,7 @@ def test_padding_never_wins_where_nothing_is_background():
     scores = -torch.ones(1, 2, SIDE, SIDE)
     scores[0, 0] = torch.tensor(blobs(1, 0)[0])
     scores[0, 1] = 1
-    [(label, _)] = labels(
+    [(label, _)] = assign_labels(
         CategoryMaps(scores),
         torch.tensor([[True, False]]),
         [SIZE],
@@ -186,8 +186,8 @@ def test_scores_between_the_bounds_are_ignored():
     valid = torch.ones(1, 2, dtype=torch.bool)
     plain = settings("none")
     banded = settings("none", assign={"ignore_low": 0.1, "ignore_high": 0.5})
-    [(before, own)] = labels(CategoryMaps(scores), valid, [SIZE], plain)
-    [(after, _)] = labels(CategoryMaps(scores), valid, [SIZE], banded)
+    [(before, own)] = assign_labels(CategoryMaps(scores), valid, [SIZE], plain)
+    [(after, _)] = assign_labels(CategoryMaps(scores), valid, [SIZE], banded)
     background = (1 - own.amax(dim=0).double().numpy()) ** 2
     between = (background > 0.1) & (background < 0.5)
     assert 0 < between.mean() < 1

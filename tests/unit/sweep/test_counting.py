@@ -9,7 +9,7 @@ from iseg_cli.evaluation.metrics.confusion import count_pairs
 from iseg_cli.ops.ent_self import reduce_entropy
 from iseg_cli.ops.maps import AttentionMaps
 from iseg_cli.ops.refine import refine
-from iseg_cli.segmentation.category_maps import category_maps, labels
+from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 from iseg_cli.storage.sweeps import ImageCounts
 from iseg_cli.sweep import counting
 from iseg_cli.sweep.counting import TrueLabels, count_image, refine_on_the_way
@@ -72,7 +72,7 @@ def variants():
 def alone(attention, settings, target):
     """Pixels by true and found label, of the segmenter's own labels, counted by the metrics."""
     categories = attention.cross.shape[2]
-    ((label, _),) = labels(
+    ((label, _),) = assign_labels(
         category_maps(attention, settings), attention.valid, [target.shape], settings
     )
     rows = [r for r in np.unique(target) if r != 255]
@@ -118,7 +118,7 @@ def test_counts_by_hand():
     ]
 
 
-def counted(image_id, settings, counts, truth=(0, 2), found=(0, 2, 255)):
+def counted(image_id, settings, counts, ground_truth=(0, 2), found=(0, 2, 255)):
     return ImageCounts(image_id, truth, found, settings, np.array(counts, dtype=np.int64))
 
 
@@ -135,6 +135,6 @@ def test_totals_add_each_image_once_under_each_setting():
 
 def test_without_a_background_two_columns_are_undecided():
     totals = Totals(["a"], 3)
-    totals.add(counted("one", ("a",), [[[5, 1, 3]]], truth=(1,), found=(255, 2, 255)))
+    totals.add(counted("one", ("a",), [[[5, 1, 3]]], ground_truth=(1,), found=(255, 2, 255)))
     assert totals.matrix("a").counts.tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
     assert totals.matrix("a").undecided.tolist() == [0, 8, 0]

@@ -22,44 +22,44 @@ def ordered(names="cat dog bird", per_category=7, seed=1101, **settings):
 
 
 def test_every_category_gets_its_images_in_the_order_of_the_labels():
-    orders = ordered("dog cat", 2)
-    assert [order.image_id for order in orders] == ["cat_0000", "cat_0001", "dog_0000", "dog_0001"]
-    assert [[c.name for c in order.categories] for order in orders] == [["cat"]] * 2 + [["dog"]] * 2
+    specs = ordered("dog cat", 2)
+    assert [spec.image_id for spec in specs] == ["cat_0000", "cat_0001", "dog_0000", "dog_0001"]
+    assert [[c.name for c in spec.categories] for spec in specs] == [["cat"]] * 2 + [["dog"]] * 2
 
 
 def test_templates_are_taken_in_turn():
-    orders = ordered("cat dog", 4)
-    assert [order.template for order in orders] == [*TEMPLATES, TEMPLATES[0]] * 2
+    specs = ordered("cat dog", 4)
+    assert [spec.template for spec in specs] == [*TEMPLATES, TEMPLATES[0]] * 2
 
 
 def test_every_image_has_a_seed_of_its_own():
-    orders = ordered(per_category=50)
-    seeds = [order.seed for order in orders]
+    specs = ordered(per_category=50)
+    seeds = [spec.seed for spec in specs]
     assert len(set(seeds)) == 150
     assert all(0 <= seed < 2**32 for seed in seeds)
-    assert seeds == [order.seed for order in ordered(per_category=50)]
-    assert not set(seeds) & {order.seed for order in ordered(per_category=50, seed=1102)}
+    assert seeds == [spec.seed for spec in ordered(per_category=50)]
+    assert not set(seeds) & {spec.seed for spec in ordered(per_category=50, seed=1102)}
 
 
 def test_a_larger_dataset_begins_with_the_images_of_a_smaller_one():
-    small = {order.image_id: order for order in ordered(per_category=3, objects=(1, 3))}
-    large = {order.image_id: order for order in ordered(per_category=9, objects=(1, 3))}
+    small = {spec.image_id: spec for spec in ordered(per_category=3, objects=(1, 3))}
+    large = {spec.image_id: spec for spec in ordered(per_category=9, objects=(1, 3))}
     assert len(large) == 27
     assert small.items() <= large.items()
 
 
 @pytest.mark.parametrize("objects", [(1, 1), (2, 2), (1, 3)])
 def test_company_is_drawn_from_the_other_categories(objects):
-    orders = ordered(per_category=40, objects=objects)
+    specs = ordered(per_category=40, objects=objects)
     counts = set()
-    for order in orders:
-        names = [category.name for category in order.categories]
+    for spec in specs:
+        names = [category.name for category in spec.categories]
         assert len(set(names)) == len(names)
-        assert names[0] == order.image_id.split("_")[0]
+        assert names[0] == spec.image_id.split("_")[0]
         counts.add(len(names))
     assert counts == set(range(objects[0], objects[1] + 1))
     if objects[1] > 1:
-        company = {c.name for order in orders for c in order.categories[1:]}
+        company = {c.name for spec in specs for c in spec.categories[1:]}
         assert company == {"cat", "dog", "bird"}
 
 
@@ -69,10 +69,10 @@ def test_more_objects_than_categories_are_refused():
 
 
 def test_names_become_file_names():
-    orders = plan(
+    specs = plan(
         label_set_for(["red panda/fox", "???"], VOC), SynthesisSettings(), per_category=1, seed=0
     )
-    assert [order.image_id for order in orders] == ["red-panda-fox_0000", "category-2_0000"]
+    assert [spec.image_id for spec in specs] == ["red-panda-fox_0000", "category-2_0000"]
     with pytest.raises(SettingsError, match="would both have images a-b_0000"):
         plan(label_set_for(["a b", "a-b"], VOC), SynthesisSettings(), per_category=1, seed=0)
 

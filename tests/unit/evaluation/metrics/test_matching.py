@@ -227,7 +227,7 @@ def test_real_masks_score_as_in_diffseg(real_masks, matching):
     tables = []
     for image_id in reader.image_ids[:16]:
         segments = read_mask(real_masks / f"{image_id}.png").labels
-        tables.append(oracle.table(segments, reader.truth(image_id).labels))
+        tables.append(oracle.table(segments, reader.ground_truth(image_id).labels))
     for table in tables if matching == "image" else [sum_of(tables)]:
         oracle.add(table)
     report = evaluate(real_masks, matching=matching)
