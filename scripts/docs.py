@@ -38,7 +38,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Written by `make docs` from `iseg_cli/config/loading.py`. A preset in `configs/` says what",
+        "Written by `make docs` from `iseg_cli/config`. A preset in `configs/` says what",
         "differs for a dataset; `--config FILE` and `--set NAME=VALUE` have the last word.",
         "`run.json` in every folder of predictions holds all of them as they were used.",
         "",

@@ -29,7 +29,7 @@ PROMPT = ("a photograph of {}",)
 PLAIN = ("background", "wall", "sky", "ground", "pattern")
 SCALES = ((1.0,), (1.5,), (1.0, 1.5), (1.0, 1.25, 1.5), (1.0, 1.25, 1.75), (1.0, 1.25, 1.5, 1.75))
 WEIGHTS = ((0.5, 0.5), (0.3, 0.7), (0.7, 0.3), (0.8, 0.2), (0.4, 0.8), (0.0, 1.0))
-START: Changes = {"model": "tiny-clip", "templates": PROMPT, "likely": 0.1}
+START: Changes = {"model": "tiny-clip", "templates": PROMPT, "candidate_threshold": 0.1}
 ROUNDS: list[list[Changes]] = [
     [
         {"last_block": kept, "refine": refine, "reidentify": look}
@@ -37,8 +37,8 @@ ROUNDS: list[list[Changes]] = [
     ],
     [{"scales": scales} for scales in SCALES],
     [{"background_prompts": words} for words in (None, PLAIN, ("background",), ())],
-    [{"votes": votes} for votes in (None, 0, 2, 3, 4)],
-    [{"likely": share} for share in (0.1, 0.2, 0.3, 0.5)],
+    [{"min_agreeing_blocks": votes} for votes in (None, 0, 2, 3, 4)],
+    [{"candidate_threshold": share} for share in (0.1, 0.2, 0.3, 0.5)],
     [{"patch_weight": patch, "crop_weight": crop} for patch, crop in WEIGHTS],
     [{"templates": sentences} for sentences in (PROMPT, (*PROMPT, "a photo of a {}.", "{}"), None)],
 ]

@@ -1,1 +1,1 @@
-"""Model families: files, loading, latents, noise, texts; with `attention`, all that knows diffusers."""
+"""Model families: files, loading, latents, noise and texts."""

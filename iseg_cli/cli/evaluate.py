@@ -43,6 +43,7 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
 @options.categories("Names for the labels 1, 2 ... with commas between them; for --dataset folder.")
 @click.option(
     "--truth",
+    "ground_truth",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of ground truth <image_id>.png; for --dataset folder.",
 )

@@ -41,6 +41,7 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 @options.categories("What to look for, with commas; for a folder of images.")
 @click.option(
     "--truth",
+    "ground_truth",
     metavar="SOURCE",
     help="True labels to score against: masks, annotations or file:PATH.  [default: masks, if any]",
 )

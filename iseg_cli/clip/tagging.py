@@ -59,7 +59,8 @@ class Tagger:
         texts = TextEmbedder(clip, settings.templates)
         self._texts = texts.embed([*words, *self.background])
         self._blocks = _averaged_blocks(settings, clip.blocks)
-        self._votes = max(1, clip.blocks // 3) if settings.votes is None else settings.votes
+        wanted = settings.min_agreeing_blocks
+        self._votes = max(1, clip.blocks // 3) if wanted is None else wanted
 
     def fit(self, image: Picture) -> Shown:
         """Resize an image to what CLIP is shown: whole patches, bicubically."""
@@ -134,7 +135,7 @@ class Tagger:
         maps = self._patch_scores(pixels, rows)[:count]
         scores = maps[..., :named].amax(dim=1)
         if self.settings.reidentify:
-            looked = tagclip.candidates(maps, named=named, share=self.settings.likely)
+            looked = tagclip.candidates(maps, named=named, share=self.settings.candidate_threshold)
             again = self._look_again(pixels, maps[..., :named], looked, rows)
             scores = tagclip.combine(
                 scores,

@@ -80,8 +80,8 @@ class Settings(Section):
         description="wsss: image-level labels are given; open-vocabulary: CLIP finds them; "
         "unsupervised: there are none",
     )
-    input: Literal["whole", "center-crop"] = Field(
-        "whole",
+    crop: Literal["none", "center"] = Field(
+        "none",
         description="what of an image is segmented: all of it, or its middle square, the mask then "
         "having the model's image size",
     )

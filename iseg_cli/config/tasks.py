@@ -68,18 +68,20 @@ class ClipSettings(Section):
         None,
         description="blocks whose attention is averaged; null: the last third but for the last one",
     )
-    votes: int | None = Field(
+    min_agreeing_blocks: int | None = Field(
         None,
         ge=0,
         description="blocks that must find a pair of patches close; null: a third of them",
     )
-    reidentify: bool = Field(True, description="look at each likely class again, in its own crop")
-    likely: float = Field(
+    reidentify: bool = Field(
+        True, description="look at each candidate class again, in its own crop"
+    )
+    candidate_threshold: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="a likely class lies over this share of the way from the least to the greatest "
-        "patch score of the image",
+        description="a candidate class lies over this share of the way from the least to the "
+        "greatest patch score of the image",
     )
     patch_weight: float = Field(
         0.5, ge=0, description="weight of the patches' score of a class that is looked at again"

@@ -63,5 +63,5 @@ def describe_run(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         versions={"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
         categories=None if categories is None else tuple(c.name for c in categories),
-        crop_side=model.image_size if reader and settings.input == "center-crop" else None,
+        crop_side=model.image_size if reader and settings.crop == "center" else None,
     )

@@ -120,7 +120,7 @@ def fitting_background(settings: Settings, label_set: LabelSet) -> Settings:
 
 def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
     """Return what maps an image's id to the truth of what the model sees of it."""
-    if settings.input == "whole":
+    if settings.crop == "none":
         return reader.ground_truth
     return lambda image_id: Mask(middle_square(reader.ground_truth(image_id).labels))
 

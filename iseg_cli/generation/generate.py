@@ -46,14 +46,15 @@ class Summary:
 
 
 class RecordWriter:
-    """Enters what became of images in the folder's records, the bar and the list of failures."""
+    """Writes what became of images to the folder's records, the progress bar and the failures."""
 
     def __init__(self, folder: PredictionFolder, bar: "tqdm[NoReturn]") -> None:
         self.failed: dict[str, str] = {}
         self._folder, self._bar = folder, bar
         self._lock = threading.Lock()
 
-    def enter(self, record: ImageRecord) -> None:
+    def write(self, record: ImageRecord) -> None:
+        """Write the record of one image; any thread may call this."""
         self._folder.record(record)
         with self._lock:
             if record.error is not None:
@@ -117,10 +118,10 @@ def generate(
             bar: tqdm[NoReturn] = tqdm(
                 total=len(mine), initial=len(mine) - len(todo), unit="image", disable=None
             )
-            ledger = RecordWriter(folder, bar)
+            record_writer = RecordWriter(folder, bar)
             try:
                 with bar:
-                    crew.work(todo, ledger.enter)
+                    crew.work(todo, record_writer.write)
             except BatchMemoryError as error:
                 if not is_free or error.batch_size == 1:
                     raise
@@ -142,8 +143,8 @@ def generate(
                 if written_rle.left_out:
                     notes += (_left_out_of_rle(extras.rle, written_rle.left_out),)
                 notes += _notes_on_rle(extras.rle, written_rle)
-        written = len(mine) - resumed - len(ledger.failed)
-        failed = ledger.failed | reader.refused
+        written = len(mine) - resumed - len(record_writer.failed)
+        failed = record_writer.failed | reader.refused
         notes += truth_notes(settings, reader)
         return Summary(out, len(mine) + len(refused), resumed, written, failed, notes, smaller)
 

@@ -142,7 +142,7 @@ class Job:
             sample = self.reader.sample(image_id)
             image, orientation = decode_image(sample.image_path)
             categories = () if isinstance(self.source, Tagger) else self.source(sample)
-            if settings.input == "center-crop":
+            if settings.crop == "center":
                 image = middle_square(image)  # CLIP sees no more of it either
             pixels, size = fit_input(image, settings, self.segmenter.model.image_size)
         except IMAGE_FAULTS as error:

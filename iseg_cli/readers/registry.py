@@ -45,7 +45,7 @@ def open_dataset(
         extras = {
             "categories": tuple(categories or ()),
             "label_set": label_set,
-            "truth": ground_truth,
+            "ground_truth": ground_truth,
         }
     elif categories is not None or ground_truth is not None:
         raise SettingsError(

@@ -109,7 +109,7 @@ class Segmenter:
             categories: what is in it, in words; the c-th gets label c, counted from 1.
 
         Returns:
-            A mask of the image's size (with `input: center-crop` of the model's); 0 is background.
+            A mask of the image's size (with `crop: center` of the model's); 0 is background.
 
         Raises:
             ImageError: the file is no image that can be decoded, or the array no RGB image.
@@ -225,7 +225,7 @@ def fit_input(
     image: UInt8[np.ndarray, "height width 3"], settings: Settings, side: int
 ) -> tuple[UInt8[np.ndarray, "side side 3"], tuple[int, int]]:
     """Return what the model sees of an image at its square size, and its mask's (height, width)."""
-    if settings.input == "center-crop":
+    if settings.crop == "center":
         return fit_image(middle_square(image), side, resize=settings.resize), (side, side)
     return fit_image(image, side, resize=settings.resize), (image.shape[0], image.shape[1])
 

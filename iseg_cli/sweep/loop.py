@@ -118,7 +118,7 @@ class SettingsScorer:
             pixels, _ = fit_input(image, self._settings, self._model.image_size)
             ground_truth = self._reader.ground_truth(image_id)
             seen = ground_truth.labels
-            if self._settings.input == "center-crop":
+            if self._settings.crop == "center":
                 seen = middle_square(ground_truth.labels)
                 ground_truth = crop_ground_truth(ground_truth, self._model.image_size)
             if self._source is None:

@@ -184,9 +184,9 @@ def _paint(synthesizer: Synthesizer, batch: Sequence[ImageSpec]) -> list[Synthet
         return synthesizer.synthesize_batch(batch)
     except torch.OutOfMemoryError:
         raise SettingsError(
-            f"{synthesizer.batch_size} images do not fit into the memory of {synthesizer.model.device}; "
-            "pass a smaller --batch-size (finished images stay, with --overwrite they are made "
-            "again)"
+            f"{synthesizer.batch_size} images do not fit into the memory of "
+            f"{synthesizer.model.device}; pass a smaller --batch-size (finished images stay, with "
+            "--overwrite they are made again)"
         ) from None
 
 

@@ -81,7 +81,8 @@ def tag(
     Args:
         settings: the dataset, CLIP and how to use the machine.
         out: the file of labels, ending in `.json`.
-        ground_truth: what to compare with, as `--labels` takes it; None for masks where there are some.
+        ground_truth: what to compare with, as `--labels` takes it; None for masks where there are
+            some.
         limit: only so many images, the first of the split.
         overwrite: replace what is there.
 

@@ -9,9 +9,9 @@ import pytest
 import reference
 import torch
 from click.testing import CliRunner, Result
-from test_dense import scenes
-from test_generate import emoji_root, masks
-from test_pipeline import label_set
+from dense_scenes import scenes
+from emoji_runs import emoji_root, masks
+from label_sets import label_set
 
 from iseg_cli import Segmenter
 from iseg_cli.attention.extractor import MapExtractor

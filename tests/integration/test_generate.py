@@ -11,14 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from emoji_runs import emoji_root, iseg, masks
 from faults import Fault, has_lines, interrupted, run
 from PIL import Image
 from pycocotools.coco import COCO
 from safetensors.torch import load_file, save_file
 
 from iseg_cli import Segmenter
-from iseg_cli.cli import main
 from iseg_cli.config.resources import TINY_MODEL, embedded_dataset
 from iseg_cli.errors import ModelNotFoundError
 from iseg_cli.execution.machine import whole_image_threads
@@ -27,27 +26,6 @@ from iseg_cli.storage import read_mask, read_scores
 BATCH = "4"
 TWO_THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
 """Two threads for PyTorch, which leave the cores alone while they wait for each other."""
-
-
-def iseg(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def masks(folder: Path) -> dict[str, bytes]:
-    return {path.stem: path.read_bytes() for path in folder.glob("*.png")}
-
-
-def emoji_root(folder: Path, image_ids: list[str]) -> Path:
-    """Make a root of VOC's layout with some scenes of emoji-voc, its split `val` in this order."""
-    source = embedded_dataset()
-    for name, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
-        (folder / name).mkdir(parents=True)
-        for image_id in image_ids:
-            shutil.copy(source / name / f"{image_id}.{suffix}", folder / name)
-    lists = folder / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
-    (lists / "val.txt").write_text("\n".join(image_ids) + "\n")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ CHILD = """
 import json, resource, sys, time
 from pathlib import Path
 from iseg_cli.config import load_settings
-from iseg_cli.diffusion import reading
+from iseg_cli.attention import forward as reading
 from iseg_cli.generation.generate import generate
 
 captured = []

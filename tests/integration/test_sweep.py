@@ -264,7 +264,7 @@ def test_what_a_reader_raises_or_refuses_is_an_images_failure(tmp_path, monkeypa
             raise PermissionError(13, "Permission denied", "mask.png")
         return read_truth(reader, image_id)
 
-    monkeypatch.setattr(EmojiVocReader, "truth", odd)
+    monkeypatch.setattr(EmojiVocReader, "ground_truth", odd)
     result = sweep(tmp_path / "run", "refine.iterations=1", root=root)
     assert result.exit_code == 1
     assert f"failed: {second}: mask.png cannot be read (Permission denied)" in result.stderr

@@ -218,7 +218,7 @@ def test_stopped_it_goes_on_where_it_was(
         return synthesize_batch(self, specs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Synthesizer, "paint", stopped)
+        patch.setattr(Synthesizer, "synthesize_batch", stopped)
         result = iseg(*command, "--out", out)
     assert result.exit_code == 130
     assert "the same command resumes" in result.output
@@ -338,7 +338,7 @@ def test_pictures_that_overflow_are_reported_and_tried_again(
         return pictures
 
     with monkeypatch.context() as patch:
-        patch.setattr(Synthesizer, "paint", overflowing)
+        patch.setattr(Synthesizer, "synthesize_batch", overflowing)
         result = iseg(*command, "--out", out)
     assert result.exit_code == 1
     assert "failed: cat_0002: " in result.output

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from emoji_runs import emoji_root, masks
 from PIL import Image
 from sklearn.metrics import average_precision_score
-from test_generate import emoji_root, masks
 
 from iseg_cli.cli import main
 from iseg_cli.clip.tagging import Tagger
@@ -40,7 +40,8 @@ def clip_options(random_clip_folder: Path) -> list[str]:
         *("--set", 'clip.templates=["a photograph of {}"]', "--batch-size", BATCH),
         # The defaults in place of what suits the embedded CLIP.
         *("--set", "clip.scales=[1.0]", "--set", "clip.last_block=whole"),
-        *("--set", "clip.likely=0.5", "--set", "clip.threshold=0.5", "--set", "clip.min_score=0"),
+        *("--set", "clip.candidate_threshold=0.5", "--set", "clip.threshold=0.5"),
+        *("--set", "clip.min_score=0"),
     ]
 
 

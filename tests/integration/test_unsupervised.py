@@ -262,7 +262,7 @@ def test_middle_squares_for_given_labels(cityscapes: Path, tmp_path: Path) -> No
         result = iseg(
             "generate", "--dataset=cityscapes", "--task=wsss", "--root", cityscapes, "--limit=1",
             "--out", tmp_path / "run", *TINY, "--set=capture.self_heads=null",
-            "--set=input=center-crop",
+            "--set=crop=center",
         )  # fmt: skip
         assert result.exit_code == 0, result.output
         [record] = [json.loads(i) for i in (tmp_path / "run/images.jsonl").read_text().splitlines()]

@@ -110,7 +110,8 @@ def count_pairs(
     ground_truth, prediction = np.asarray(ground_truth), np.asarray(prediction)
     if ground_truth.shape != prediction.shape:
         raise DataError(
-            f"the prediction's size {prediction.shape} is not the ground truth's {ground_truth.shape}"
+            f"the prediction's size {prediction.shape} is not the ground truth's "
+            f"{ground_truth.shape}"
         )
     # Masks hold areas: a row of equal pixels is looked at once, and counts as often as it is long.
     ground_truth, prediction = ground_truth.ravel(), prediction.ravel()

@@ -6,7 +6,7 @@ from iseg_cli.errors import SettingsError
 from iseg_cli.generation.engines.base import Engine, WorkerPool
 from iseg_cli.generation.engines.local import LocalEngine
 
-__all__ = ["Crew", "Engine", "LocalEngine", "choose_engine"]
+__all__ = ["Engine", "LocalEngine", "WorkerPool", "choose_engine"]
 
 
 def choose_engine(

@@ -13,12 +13,13 @@ from iseg_cli.storage import RunInfo
 
 @dataclass(frozen=True, eq=False)
 class LocalPool:
-    """This process as the whole crew."""
+    """One process, this one, that makes the masks of a plan; see `WorkerPool`."""
 
     job: Job
     info: RunInfo
 
     def work(self, image_ids: Sequence[str], on_record: OnRecord) -> None:
+        """Make the files of the images here."""
         with self.job.layout.naming_removal():
             self.job.run(image_ids, on_record)
 

@@ -87,7 +87,7 @@ def test_options_become_settings(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("bar", "code"), [(1.99, 0), (2.0, 0), (2.01, 1)])
 def test_a_ratio_under_the_bar_ends_with_1(tmp_path, monkeypatch, bar, code):
-    from test_benchmark import made_up
+    from made_up_benchmark import made_up
 
     found = report.Report(made_up())
     monkeypatch.setattr(report, "measure", lambda *_, **__: found)

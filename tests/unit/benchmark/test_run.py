@@ -2,21 +2,21 @@
 
 import json
 import os
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from made_up_benchmark import made_up
 
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.benchmark import architecture, plot, report
-from iseg_cli.benchmark.limits import Arithmetic, count_arithmetic, matrix_product_rate
+from iseg_cli.benchmark.limits import count_arithmetic, matrix_product_rate
 from iseg_cli.benchmark.loops import _rate, equal_pixels, run_generate, run_plain
 from iseg_cli.benchmark.plain_ops import cluster_by_distance, reduce_entropy_plainly
 from iseg_cli.benchmark.reference import PlainSegmenter
-from iseg_cli.benchmark.result import BatchResult, Loop, MaskSpeed, Setup, Stages, masks_to_dict
+from iseg_cli.benchmark.result import BatchResult, Loop, masks_to_dict
 from iseg_cli.benchmark.text import masks_as_text
 from iseg_cli.config import load_settings
 from iseg_cli.config.schema import SELF_LAYER
@@ -326,21 +326,6 @@ def test_equal_pixels_are_counted_over_the_masks_that_both_have(tmp_path):
     write(tmp_path / "other" / "deep" / "b.png", [[7, 7, 7, 7]])
     write(tmp_path / "other" / "c.png", [[9]])
     assert equal_pixels(tmp_path / "one", tmp_path / "other") == 7 / 8
-
-
-def made_up(**changes):
-    setup = Setup(
-        "tiny", "emoji-voc", 128, "cpu", "a CPU", "float32", 2, 3, {"seed": 1}, {"torch": "2.13"}
-    )
-    stages = Stages(0.001, 0.002, 0.05, 0.01, 0.003, 0.004)
-    batches = (
-        BatchResult(1, Loop(8, 10.0, 2**30), stages, 1.0),
-        BatchResult(8, Loop(8, 16.0, 2**31), stages, 0.99999),
-        BatchResult(16, Loop(8, 15.0, 2**32), None, 0.99998),
-    )
-    arithmetic = Arithmetic(vae=10**9, unet=3 * 10**9, unet_needed=2 * 10**9)
-    speed = MaskSpeed(setup, arithmetic, 96e9, batches, Loop(8, 8.0, 2**29))
-    return replace(speed, **changes)
 
 
 def test_figures_that_follow_from_others():

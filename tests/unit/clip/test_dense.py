@@ -1,10 +1,10 @@
 """CLIP's dense map: the attention against loops in float64, the forward against transformers."""
 
-import cv2
 import numpy as np
 import pytest
 import reference
 import torch
+from dense_scenes import scenes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,15 +18,6 @@ from iseg_cli.ops.self_self import self_self_attention
 TEMPLATES = ("a photograph of {}", "{} and other object")
 WORDS = [["dog", "cat", "bus"], ["potted plant"], ["car", "dog"]]
 SURROUNDINGS = ("grass", "sky")
-
-
-def scenes(count=3, side=40):
-    """Smooth square pictures."""
-    generator = np.random.default_rng(7)
-    coarse = generator.integers(0, 256, (count, 4, 5, 3), dtype=np.uint8)
-    return np.stack(
-        [cv2.resize(one, (side, side), interpolation=cv2.INTER_CUBIC) for one in coarse]
-    )
 
 
 def dense(clip, **changes):

@@ -2,14 +2,14 @@
 
 import math
 
-import cv2
 import numpy as np
 import pytest
 import reference
 import torch
 from PIL import Image
+from tagging_scenes import LABELS, TEMPLATES, scenes, tagger
 
-from iseg_cli.clip.tagging import Tagger, background_prompts
+from iseg_cli.clip.tagging import background_prompts
 from iseg_cli.clip.text import BACKGROUND, TextEmbedder
 from iseg_cli.clip.vision import read_patches, read_whole, to_pixels
 from iseg_cli.config import load_settings, validate
@@ -19,27 +19,6 @@ from iseg_cli.execution.clip import open_clip
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.types import LabelSet
-
-TEMPLATES = ("a photograph of {}", "{} and other object")
-LABELS = label_set_of(["dog", "cat", "bus", "potted plant"])
-SURROUNDINGS = ("grass", "sky", "cat")
-
-
-def scenes(count=3):
-    """Smooth pictures of unequal sizes, so that patches differ and neighbours agree."""
-    generator = np.random.default_rng(11)
-    sizes = [(40, 56), (64, 48), (33, 90)]
-    pictures = []
-    for number in range(count):
-        height, width = sizes[number % 3]
-        coarse = generator.integers(0, 256, (4, 5, 3), dtype=np.uint8)
-        pictures.append(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
-    return pictures
-
-
-def tagger(clip, *, label_set=LABELS, **changes):
-    settings = {"templates": TEMPLATES, "background_prompts": SURROUNDINGS, **changes}
-    return Tagger(clip, ClipSettings(**settings), label_set, batch_size=4)
 
 
 def expected_scores(
@@ -80,7 +59,7 @@ def expected_scores(
 @pytest.mark.parametrize("refine", [True, False])
 @pytest.mark.parametrize("reidentify", [True, False])
 def test_scores_step_by_step(random_clip, refine, reidentify):
-    ours = tagger(random_clip, refine=refine, reidentify=reidentify, likely=0.3)
+    ours = tagger(random_clip, refine=refine, reidentify=reidentify, candidate_threshold=0.3)
     pictures = [ours.fit(picture) for picture in scenes()]
     scores = ours.score(pictures)
     assert scores.shape == (3, 4)
@@ -97,7 +76,8 @@ def test_scores_step_by_step(random_clip, refine, reidentify):
 @pytest.mark.parametrize("weights", [(0.4, 0.8), (0.8, 0.2)])
 def test_the_second_look_has_weights(random_clip, weights):
     """Those of the authors' released code, for VOC and for COCO-Object."""
-    ours = tagger(random_clip, likely=0.3, patch_weight=weights[0], crop_weight=weights[1])
+    own = {"patch_weight": weights[0], "crop_weight": weights[1]}
+    ours = tagger(random_clip, candidate_threshold=0.3, **own)
     for scene in scenes():
         (picture,) = ours.fit(scene)
         expected, looked = expected_scores(
@@ -109,7 +89,7 @@ def test_the_second_look_has_weights(random_clip, weights):
 
 @pytest.mark.parametrize(("blocks", "votes"), [((0, 1), 5), ((3,), 0)])
 def test_blocks_and_votes_are_settings(random_clip, blocks, votes):
-    ours = tagger(random_clip, reidentify=False, attention_blocks=blocks, votes=votes)
+    ours = tagger(random_clip, reidentify=False, attention_blocks=blocks, min_agreeing_blocks=votes)
     (picture,) = ours.fit(scenes(1)[0])
     expected, _ = expected_scores(
         random_clip, picture, refine=True, reidentify=False, blocks=blocks, votes=votes
@@ -119,7 +99,7 @@ def test_blocks_and_votes_are_settings(random_clip, blocks, votes):
 
 @pytest.mark.parametrize("side", [None, 48])
 def test_neighbours_change_nothing(random_clip, side):
-    ours = tagger(random_clip, side=side, likely=0.2)
+    ours = tagger(random_clip, side=side, candidate_threshold=0.2)
     pictures = [ours.fit(picture) for picture in scenes(7)]
     together = ours.score(pictures)
     alone = np.concatenate([ours.score([picture]) for picture in pictures])
@@ -132,7 +112,7 @@ def test_neighbours_change_nothing(random_clip, side):
 @pytest.mark.parametrize("side", [None, 40])
 def test_batches_only_round(random_clip, side):
     """As on a GPU: full batches, the last one filled up."""
-    ours = tagger(random_clip, side=side, likely=0.2)
+    ours = tagger(random_clip, side=side, candidate_threshold=0.2)
     pictures = [ours.fit(picture) for picture in scenes(5)]
     alone = ours.score(pictures)
     ours._together = 3
@@ -144,7 +124,7 @@ def test_batches_only_round(random_clip, side):
 @pytest.mark.parametrize("side", [None, 40])
 def test_scales_are_averaged(random_clip, side):
     def scores(*scales):
-        ours = tagger(random_clip, side=side, scales=scales, likely=0.3)
+        ours = tagger(random_clip, side=side, scales=scales, candidate_threshold=0.3)
         return ours.score([ours.fit(picture) for picture in scenes()])
 
     one, two, three = scores(1), scores(1.5), scores(2)

@@ -5,7 +5,7 @@ import pytest
 import reference
 import torch
 from reference_clip import VisionReference, patch_scores
-from test_tagging import TEMPLATES, scenes, tagger
+from tagging_scenes import TEMPLATES, scenes, tagger
 
 from iseg_cli.clip.text import TextEmbedder
 from iseg_cli.clip.vision import read_patches, to_pixels, vision_blocks
@@ -37,7 +37,7 @@ def test_every_block_as_in_float64(random_clip, vision, squares):
 @pytest.mark.parametrize("votes", [1, 2, 4, 6])
 def test_scores_as_in_float64(random_clip, vision, squares, votes):
     texts = TextEmbedder(random_clip, TEMPLATES).embed(WORDS).double().numpy()
-    ours = tagger(random_clip, side=32, reidentify=False, votes=votes)
+    ours = tagger(random_clip, side=32, reidentify=False, min_agreeing_blocks=votes)
     for scene, pixels in zip(scenes(), squares, strict=True):
         expected = patch_scores(
             vision, pixels[0].double().numpy(), texts, scale=random_clip.scale, averaged=[4],

@@ -89,7 +89,7 @@ def test_how_the_released_code_finds_labels(
     preset: str, values: tuple[float, float, float, float]
 ) -> None:
     clip = load_settings(preset).clip
-    assert (clip.likely, clip.threshold, clip.patch_weight, clip.crop_weight) == values
+    assert (clip.candidate_threshold, clip.threshold, clip.patch_weight, clip.crop_weight) == values
 
 
 def test_a_task_without_a_preset_is_one_sentence() -> None:

@@ -56,7 +56,8 @@ def test_every_label_id_goes_where_cityscapes_sends_it(root: Path, label_set: st
 
 
 @pytest.mark.parametrize(
-    ("split", "has_truth"), [("train", True), ("val", True), ("test", False), ("train_extra", True)]
+    ("split", "has_ground_truth"),
+    [("train", True), ("val", True), ("test", False), ("train_extra", True)],
 )
 def test_which_splits_have_truth(root: Path, split: str, has_ground_truth: bool) -> None:
     assert CityscapesReader(root, split=split).has_ground_truth is has_ground_truth

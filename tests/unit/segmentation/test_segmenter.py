@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 import reference
 import torch
+from label_sets import NAMES, label_set
 from PIL import Image
 
 from iseg_cli import Segmenter
 from iseg_cli.config import load_settings, to_dict, validate
 from iseg_cli.errors import ImageError, ModelNotFoundError, SettingsError
 from iseg_cli.segmentation.segmenter import fit_image, fit_input, label_values
-from iseg_cli.types import Category, LabelSet
+from iseg_cli.types import Category
 
 SIZE = (50, 75)
-NAMES = ["dog", "potted plant", "car"]
 
 
 def picture(size=SIZE, seed=0):
@@ -24,11 +24,6 @@ def picture(size=SIZE, seed=0):
 
 def build(model, batch_size=1, words=(), **sections):
     return Segmenter(model, validate(sections), background_words=words, batch_size=batch_size)
-
-
-def label_set(background=0, ids=(3, 7, 200)):
-    made = tuple(Category(i, name, name) for i, name in zip(ids, NAMES, strict=True))
-    return LabelSet("mine", made, background)
 
 
 @pytest.fixture(scope="module")
@@ -242,9 +237,9 @@ def test_opencvs_resize_does_not_average():
 def test_the_settings_choose_the_resize():
     columns = np.zeros((100, 160, 3), dtype=np.uint8)
     columns[:, ::5] = 250
-    for whole, input_ in ((columns, "whole"), (columns[:, 30:130], "center-crop")):
+    for whole, crop in ((columns, "none"), (columns[:, 30:130], "center")):
         for resize in ("pillow", "opencv"):
-            chosen = validate({"resize": resize, "input": input_})
+            chosen = validate({"resize": resize, "crop": crop})
             fitted, _ = fit_input(columns, chosen, 32)
             assert np.array_equal(fitted, fit_image(whole, 32, resize=resize))
     assert validate({}).resize == "pillow"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from test_diffseg import SIDE, agreement, attention_of, merged_by_hand, scene
+from attention_scenes import SIDE, agreement, attention_of, merged_by_hand, scene
 
 from iseg_cli.config import validate
 from iseg_cli.ops.maps import SelfMaps

@@ -119,7 +119,7 @@ def test_counts_by_hand():
 
 
 def counted(image_id, settings, counts, ground_truth=(0, 2), found=(0, 2, 255)):
-    return ImageCounts(image_id, truth, found, settings, np.array(counts, dtype=np.int64))
+    return ImageCounts(image_id, ground_truth, found, settings, np.array(counts, dtype=np.int64))
 
 
 def test_totals_add_each_image_once_under_each_setting():
