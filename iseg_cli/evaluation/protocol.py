@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iseg_cli.evaluation.asked import AskedMasks
+from iseg_cli.label_images.legend import bits_words
 from iseg_cli.readers.base import Reader
 from iseg_cli.storage import RunInfo
 from iseg_cli.types import IGNORE, LabelSet
@@ -85,15 +86,6 @@ def notes_on_bits(from_bits: Mapping[str, int], label_set: LabelSet) -> list[str
         return []
     verb = "has" if sum(from_bits.values()) == 1 else "have"
     return [f"{_counted(from_bits)} {verb} 1 bit for a pixel: {bits_words(label_set)}"]
-
-
-def bits_words(label_set: LabelSet) -> str:
-    """Return how masks of 1 bit are read, and what to do where that is wrong, in words."""
-    name = label_set.names.get(1, "no class")
-    return (
-        f"white was read as label 1 ({name}); where white means 255 or another class, save the "
-        "masks with 8 bits"
-    )
 
 
 def _counted(counts: Mapping[str, int]) -> str:

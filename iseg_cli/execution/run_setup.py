@@ -7,8 +7,8 @@ from weakref import WeakKeyDictionary
 from iseg_cli import image_labels as labels
 from iseg_cli.config import Settings
 from iseg_cli.errors import IsegError, SettingsError
-from iseg_cli.evaluation.protocol import bits_words
 from iseg_cli.image_labels import LabelSource
+from iseg_cli.label_images.legend import bits_words
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.folder import FolderReader

@@ -112,3 +112,12 @@ def folder_legend(*folders: Path, label_set: LabelSet) -> Legend:
     """
     legend, labelmap = Legend.of(label_set), find_labelmap(*folders)
     return legend if labelmap is None else legend.with_labelmap(labelmap, label_set)
+
+
+def bits_words(label_set: LabelSet) -> str:
+    """Return how masks of 1 bit are read, and what to do where that is wrong, in words."""
+    name = label_set.names.get(1, "no class")
+    return (
+        f"white was read as label 1 ({name}); where white means 255 or another class, save the "
+        "masks with 8 bits"
+    )
