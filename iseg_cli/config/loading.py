@@ -17,6 +17,9 @@ from iseg_cli.config.layers import Layer, given_layers, last_layer, merge, prese
 from iseg_cli.config.schema import Settings
 from iseg_cli.errors import SettingsError, suggestion
 
+BACKBONES = "the backbone's"
+"""The default of a setting whose value belongs to the model."""
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -122,7 +125,7 @@ def describe_settings() -> list[tuple[str, str, str]]:
 
 
 def _default(field: Any) -> str:
-    return "the backbone's" if field.is_required() else str(field.get_default()) or '""'
+    return BACKBONES if field.is_required() else str(field.get_default()) or '""'
 
 
 def _walk(section: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:
