@@ -10,7 +10,8 @@ import click
 
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.config import Settings, load_settings
-from iseg_cli.readers.registry import dataset_info, open_dataset
+from iseg_cli.config.presets import choose_preset
+from iseg_cli.readers.registry import open_dataset
 from iseg_cli.sweep import score_settings
 
 ITERATIONS = (1, 2, 4, 6, 8, 12, 16, 24)
@@ -73,7 +74,7 @@ def run(
     limit: int | None,
 ) -> None:
     """Score raw attention, the parts of the method, N and gamma, in one pass over the images."""
-    rows = variants(dataset_info(dataset).preset("wsss"), files)
+    rows = variants(choose_preset(dataset, "wsss"), files)
     settings = next(iter(rows.values()))
     reader = open_dataset(dataset, root=root, split=split or settings.split)
     loaded = load_model(model or settings.model)

@@ -5,13 +5,14 @@ docs/cli.md: every command's --help. docs/settings.md: every setting with its de
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 
-from iseg_cli.cli import COMMANDS, main
+from iseg_cli.cli import main
 from iseg_cli.config import describe_settings
+from iseg_cli.config.loading import BACKBONES
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 WIDTH = 100
@@ -19,18 +20,34 @@ WIDTH = 100
 
 def cli_page() -> str:
     """Return docs/cli.md: the help of the program and of each command."""
-    parts = ["# Commands\n\nWritten by `make docs` from `iseg --help`.\n"]
     root = click.Context(main, info_name="iseg", terminal_width=WIDTH, max_content_width=WIDTH)
-    parts.append(f"## iseg\n\n```text\n{main.get_help(root)}\n```\n")
-    for name in COMMANDS:
-        command = main.get_command(root, name)
-        if command is None:
-            raise click.UsageError(f"there is no command {name}")
-        context = click.Context(
-            command, info_name=name, parent=root, terminal_width=WIDTH, max_content_width=WIDTH
-        )
-        parts.append(f"## iseg {name}\n\n```text\n{command.get_help(context)}\n```\n")
+    parts = ["# Commands\n\nWritten by `make docs` from `iseg --help`.\n"]
+    parts += [_help(context) for context in _contexts(root)]
     return "\n".join(parts)
+
+
+def _contexts(context: click.Context) -> Iterator[click.Context]:
+    """Yield the context of a command and those of its commands."""
+    yield context
+    command = context.command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            if below is None:
+                raise click.UsageError(f"there is no command {name}")
+            yield from _contexts(
+                click.Context(
+                    below,
+                    info_name=name,
+                    parent=context,
+                    terminal_width=WIDTH,
+                    max_content_width=WIDTH,
+                )
+            )
+
+
+def _help(context: click.Context) -> str:
+    return f"## {context.command_path}\n\n```text\n{context.command.get_help(context)}\n```\n"
 
 
 def settings_page() -> str:
@@ -38,16 +55,22 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Written by `make docs` from `iseg_cli/config`. A preset in `configs/` says what",
-        "differs for a dataset; `--config FILE` and `--set NAME=VALUE` have the last word.",
-        "`run.json` in every folder of predictions holds all of them as they were used.",
+        "Written by `make docs` from `iseg_cli/config`. The order of precedence, lowest first: the",
+        "default, the backbone (`configs/backbones/`: what is read of a model), the preset",
+        "(`configs/`: the dataset and its task), `--config FILE`, options, `--set NAME=VALUE`.",
+        "`iseg config show --dataset NAME` prints every value and where it comes from.",
+        "`run.json` in an output folder holds the values of its run.",
         "",
         "| setting | default | meaning |",
         "|---|---|---|",
     ]
     for name, default, meaning in describe_settings():
-        lines.append(f"| `{name}` | `{default}` | {meaning.replace('|', chr(92) + '|')} |")
+        lines.append(f"| `{name}` | {_default(default)} | {meaning.replace('|', chr(92) + '|')} |")
     return "\n".join(lines) + "\n"
+
+
+def _default(text: str) -> str:
+    return text if text == BACKBONES else f"`{text}`"
 
 
 def write(pages: Mapping[Path, str]) -> None:

@@ -1,5 +1,6 @@
-"""Brings a model from the Hugging Face hub, or finds it where it was brought before."""
+"""Downloads a model from the Hugging Face hub, or finds one that was downloaded before."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,11 @@ class Layout:
     def small(self) -> tuple[str, ...]:
         """The patterns of all files but the weights."""
         return (*(pattern for one in self.needed for pattern in one.split("|")), *self.useful)
+
+
+def is_hub_id(name: str) -> bool:
+    """Tell whether a name has the form of a hub id, `owner/name` or `owner/name@revision`."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+)?", name) is not None
 
 
 def find_snapshot(

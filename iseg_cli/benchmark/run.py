@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -13,16 +14,17 @@ from typing import Any
 import torch
 
 from iseg_cli.backbones.loading import choose_device, choose_dtype
+from iseg_cli.backbones.matching import find_backbone
 from iseg_cli.benchmark.architecture import write_sd21_architecture
 from iseg_cli.benchmark.limits import Arithmetic, count_arithmetic, matrix_product_rate
 from iseg_cli.benchmark.loops import equal_pixels, forget_compiled, run_generate, run_plain
 from iseg_cli.benchmark.result import BatchResult, Loop, MaskSpeed, Setup, Stages
 from iseg_cli.benchmark.stages import time_stages
 from iseg_cli.config import Settings, to_dict
+from iseg_cli.config.resolve import resolve_settings
 from iseg_cli.errors import SettingsError
 from iseg_cli.execution.machine import open_model, whole_image_threads
 from iseg_cli.execution.run_setup import fitting_background, label_source, open_reader
-from iseg_cli.generation.generate import resolve_settings
 from iseg_cli.segmentation.segmenter import Segmenter
 
 ARCHITECTURE = "sd2.1-architecture"
@@ -71,7 +73,9 @@ def benchmark_settings(
         options["model"] = ARCHITECTURE if device.type == "cuda" else "tiny"
     if options["dataset"] == "emoji-voc" and options.get("model") not in (None, "tiny"):
         configs = configs or ("voc",)
-    return resolve_settings(configs, assignments, options, tell=tell)
+    return resolve_settings(
+        configs, assignments, options, find_backbone=partial(find_backbone, tell=tell)
+    )
 
 
 def measure_masks(plan: Plan, *, tell: Callable[[str], None]) -> MaskSpeed:

@@ -14,7 +14,7 @@ from iseg_cli.cli.messages import printable
 from iseg_cli.errors import IsegError
 from iseg_cli.files.pillow import set_up_pillow
 
-COMMANDS = ("generate", "evaluate", "sweep", "tag", "synthesize", "benchmark", "info")
+COMMANDS = ("generate", "evaluate", "sweep", "tag", "synthesize", "benchmark", "config", "info")
 """The commands in the order of the help: each a function in a module, both of its name."""
 
 EPILOG = """\b

@@ -126,9 +126,11 @@ def generate(
     The masks, 8-bit palette or grey PNGs of the images' sizes, come with run.json (what made them)
     and images.jsonl (a line per image).
     """
+    from iseg_cli.config.resolve import default_folder, resolve_settings
     from iseg_cli.generation.engines import choose_engine
-    from iseg_cli.generation.generate import default_folder, generate, resolve_settings
+    from iseg_cli.generation.generate import generate
     from iseg_cli.generation.job import Extras
+    from iseg_cli.readers.registry import dataset_info
 
     settings = resolve_settings(
         configs,
@@ -150,11 +152,12 @@ def generate(
             "runtime.dtype": given["dtype"],
             "runtime.workers": workers if engine == "local" else None,
         },
-        tell=options.note,
+        find_backbone=options.find_backbone,
     )
+    split = dataset_info(settings.dataset).default_split
     summary = generate(
         settings,
-        out=out or default_folder(settings),
+        out=out or default_folder(settings, default_split=split),
         limit=limit,
         overwrite=overwrite,
         extras=Extras(overlays=overlays, scores=scores, rle=rle),

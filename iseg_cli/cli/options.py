@@ -5,11 +5,14 @@ Each is a decorator: `@options.root` adds `--root` to a command.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from iseg_cli.types import split_names
+
+if TYPE_CHECKING:
+    from iseg_cli.config.backbone import Backbone
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,6 +29,13 @@ def number_or_auto(_: click.Context, __: click.Parameter, value: str | None) -> 
 def note(text: str) -> None:
     """Tell the user a sentence on standard error."""
     click.echo(f"note: {text}", err=True)
+
+
+def find_backbone(model: str) -> "Backbone":
+    """Return what is read of a model; tell the user what the model's files say about it."""
+    from iseg_cli.backbones import matching
+
+    return matching.find_backbone(model, tell=note)
 
 
 def category_names(
@@ -68,7 +78,9 @@ configs = click.option(
 assignments = click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting."
 )
-model = click.option("--model", help="tiny, sd2.1-base, a hub id or a folder in diffusers format.")
+model = click.option(
+    "--model", help="A name that iseg info lists, a hub id or a folder in diffusers format."
+)
 vae = click.option(
     "--vae",
     metavar="own|taesd|HUB_ID|FOLDER",

@@ -93,7 +93,7 @@ def sweep(
     cat_cross, capture, cluster and seed need a forward of the model for each value. The folder
     gets sweep.json, sweep.csv, sweep.md, sweep.png, and counts.jsonl, from which it resumes.
     """
-    from iseg_cli.generation.generate import resolve_settings
+    from iseg_cli.config.resolve import resolve_settings
     from iseg_cli.sweep import default_sweep_folder
     from iseg_cli.sweep import sweep as score
     from iseg_cli.sweep.grid import build_grid
@@ -115,7 +115,7 @@ def sweep(
             "runtime.dtype": given["dtype"],
             "runtime.workers": given["workers"],
         },
-        tell=options.note,
+        find_backbone=options.find_backbone,
     )
     folder = out or default_sweep_folder(base)
     result = score(

@@ -97,7 +97,8 @@ def synthesize(
     prompts.json and labels.json (what each image was asked to show), categories.yaml (what the
     labels mean), run.json (what made them) and images.jsonl (seeds, areas, confidences).
     """
-    from iseg_cli.synthesis.synthesize import resolve_synthesis, synthesize
+    from iseg_cli.config.resolve import resolve_synthesis
+    from iseg_cli.synthesis.synthesize import synthesize
 
     settings = resolve_synthesis(
         configs,
@@ -113,7 +114,7 @@ def synthesize(
             "runtime.device": given["device"],
             "runtime.dtype": given["dtype"],
         },
-        tell=options.note,
+        find_backbone=options.find_backbone,
     )
     summary = synthesize(settings, out=out, per_category=per_category, overwrite=overwrite)
     resumed = f", {summary.resumed} were there already" if summary.resumed else ""

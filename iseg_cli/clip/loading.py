@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from transformers import CLIPModel
 
-from iseg_cli.backbones.hub import Layout, find_snapshot
+from iseg_cli.backbones.hub import Layout, find_snapshot, is_hub_id
 from iseg_cli.backbones.vocabulary import load_tokenizer
 from iseg_cli.backbones.weight_files import read_object
 from iseg_cli.backbones.weights import (
     fingerprint,
     first_line,
-    is_hub_id,
     load_part,
     quietly,
     revision_of,

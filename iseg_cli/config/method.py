@@ -10,21 +10,6 @@ from iseg_cli.config.section import Section
 Heads = tuple[Annotated[int, Field(ge=0)], ...]
 Divisor = Annotated[int, Field(ge=1)]
 
-CROSS_LAYERS = (
-    "down_blocks.1.attentions.1",
-    "down_blocks.2.attentions.0",
-    "down_blocks.2.attentions.1",
-    "up_blocks.1.attentions.0",
-    "up_blocks.1.attentions.1",
-    "up_blocks.1.attentions.2",
-    "up_blocks.2.attentions.0",
-    "up_blocks.2.attentions.1",
-)
-"""The layers at L/4 and L/2 that the method reads; their heads are counted in this order."""
-
-SELF_LAYER = "up_blocks.3.attentions.1"
-"""The last layer at the full grid L but one: the self-attention that refines the maps."""
-
 
 class PromptSettings(Section):
     """How an image's categories become a text."""
@@ -50,24 +35,38 @@ class CatCrossSettings(Section):
 
 
 class CaptureSettings(Section):
-    """Which attention is read, and how it is averaged."""
+    """Which attention is read, and how it is averaged.
 
-    timestep: int = Field(100, ge=0, description="the noise level of the one UNet forward")
+    A value that nobody gave is the backbone's: `Settings` completes the section.
+    """
+
+    timestep: int = Field(
+        ge=0, description="the noise level of the one UNet forward; null: the backbone's"
+    )
     cross_layers: tuple[str, ...] = Field(
-        CROSS_LAYERS, description="the transformer blocks whose cross-attention is read"
+        description="the transformer blocks whose cross-attention is read; null: the backbone's"
     )
     cross_weights: Mapping[Divisor, Annotated[float, Field(ge=0)]] = Field(
-        {4: 0.7, 2: 0.3},
-        description="weight of the maps of side L/4, L/2 ...; a weight of 0 leaves them out",
-    )
-    cross_heads: Mapping[Divisor, Heads] = Field(
-        {}, description="heads averaged at L/4, L/2 ..., counted over the layers; absent: all"
+        description="weight of the maps of side L/4, L/2 ...; a weight of 0 leaves them out; null: "
+        "the backbone's"
     )
     self_layer: str = Field(
-        SELF_LAYER,
-        description="the transformer block of the self-attention; maps lie on its grid",
+        description="the transformer block of the self-attention; maps lie on its grid; null: the "
+        "backbone's"
     )
-    self_heads: Heads | None = Field(None, description="heads averaged there; null: all")
+    heads: str | None = Field(
+        None,
+        description="the list of heads, published for a dataset and the backbone, that is read; "
+        "null: all heads",
+    )
+    cross_heads: Mapping[Divisor, Heads] = Field(
+        description="heads averaged at L/4, L/2 ..., counted over the layers; a resolution without "
+        "a list: all; not given: those of capture.heads"
+    )
+    self_heads: Heads | None = Field(
+        description="heads averaged in the self-attention; null: all; not given: those of "
+        "capture.heads"
+    )
 
     @model_validator(mode="after")
     def _check_weights(self) -> "CaptureSettings":

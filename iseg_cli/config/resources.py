@@ -23,16 +23,21 @@ def data_folder(name: str) -> Path:
     raise FileNotFoundError(f"this installation of iseg lacks its {name} folder; reinstall it")
 
 
+def preset_names() -> list[str]:
+    """Return the names of all presets, such as `voc` or `paper/voc`, in alphabetical order."""
+    folder = data_folder("configs")
+    paths = [path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml")]
+    return sorted(path.as_posix() for path in paths if path.parts[0] != "backbones")
+
+
 def preset_path(name: str) -> Path:
     """Return the file of a preset such as `voc` or `paper/voc`; SettingsError if there is none."""
-    folder = data_folder("configs")
-    path = folder / f"{name}.yaml"
-    if path.is_file():
-        return path
-    known = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml"))
-    raise SettingsError(
-        f"there is no preset {name!r}{suggestion(name, known)}; there are {', '.join(known)}"
-    )
+    known = preset_names()
+    if name not in known:
+        raise SettingsError(
+            f"there is no preset {name!r}{suggestion(name, known)}; there are {', '.join(known)}"
+        )
+    return data_folder("configs") / f"{name}.yaml"
 
 
 def label_table_path(name: str) -> Path:

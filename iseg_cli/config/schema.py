@@ -1,13 +1,18 @@
 """The tree of settings: frozen and validated; a default exists once, here."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from iseg_cli.config.backbone import (
+    DEFAULT_BACKBONE,
+    fill_capture,
+    named_backbone,
+    read_backbone,
+)
 from iseg_cli.config.method import (
-    CROSS_LAYERS,
-    SELF_LAYER,
     AssignSettings,
     CaptureSettings,
     CatCrossSettings,
@@ -27,8 +32,6 @@ from iseg_cli.config.tasks import (
 from iseg_cli.types import split_names
 
 __all__ = [
-    "CROSS_LAYERS",
-    "SELF_LAYER",
     "AssignSettings",
     "CaptureSettings",
     "CatCrossSettings",
@@ -64,6 +67,10 @@ class RuntimeSettings(Section):
     workers: int = Field(4, ge=1, description="threads that decode images and write masks")
 
 
+def _default_capture() -> CaptureSettings:
+    return CaptureSettings(**fill_capture({}, read_backbone(DEFAULT_BACKBONE)))
+
+
 class Settings(Section):
     """Everything that a run of `iseg generate` depends on."""
 
@@ -93,7 +100,7 @@ class Settings(Section):
     fusion: Literal["none", "clip-entropy"] = Field(
         "none", description="clip-entropy: maps are fused with CLIP's, weighted by entropy"
     )
-    model: str = Field("sd2.1-base", description="tiny, sd2.1-base, a hub id or a folder")
+    model: str = Field(DEFAULT_BACKBONE, description="the name of a backbone, a hub id or a folder")
     vae: str = Field(
         "own",
         description="own: the model's autoencoder; taesd, a hub id or a folder: a tiny one, which "
@@ -110,7 +117,7 @@ class Settings(Section):
     seed: int = Field(1101, ge=0, lt=2**63, description="of the noise, the same for every image")
     prompt: PromptSettings = PromptSettings()
     cat_cross: CatCrossSettings = CatCrossSettings()
-    capture: CaptureSettings = CaptureSettings()
+    capture: CaptureSettings = Field(default_factory=_default_capture)
     cluster: ClusterSettings = ClusterSettings()
     ent_self: EntSelfSettings = EntSelfSettings()
     refine: RefineSettings = RefineSettings()
@@ -121,6 +128,18 @@ class Settings(Section):
     synthesis: SynthesisSettings = SynthesisSettings()
     filter: FilterSettings = FilterSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_capture(cls, values: object) -> object:
+        """Complete the section `capture` with the values of the backbone that the model names."""
+        if not isinstance(values, Mapping):
+            return values
+        given = values.get("capture", {})
+        if not isinstance(given, Mapping):
+            return values
+        backbone = named_backbone(str(values.get("model", DEFAULT_BACKBONE)))
+        return {**values, "capture": fill_capture(given, backbone)}
 
     @field_validator("categories", mode="before")
     @classmethod

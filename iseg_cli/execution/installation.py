@@ -7,10 +7,11 @@ import torch
 
 from iseg_cli.backbones.hub import is_downloaded
 from iseg_cli.backbones.loading import choose_device, choose_dtype
-from iseg_cli.backbones.sources import LAYOUT, SD21_BASE, SD21_BASE_MIRROR
+from iseg_cli.backbones.sources import LAYOUT
 from iseg_cli.clip.loading import CLIP_B16
 from iseg_cli.clip.loading import LAYOUT as CLIP_LAYOUT
-from iseg_cli.config.resources import TINY_CLIP, TINY_MODEL
+from iseg_cli.config.backbone import Backbone, backbone_names, read_backbone
+from iseg_cli.config.resources import TINY_CLIP
 from iseg_cli.errors import DatasetNotFoundError
 from iseg_cli.execution.provenance import VERSIONS
 from iseg_cli.readers.registry import DATASETS, find_root
@@ -40,14 +41,20 @@ def _devices() -> Lines:
 
 
 def _models() -> Lines:
-    downloaded = [repo for repo in (SD21_BASE, SD21_BASE_MIRROR) if is_downloaded(repo, LAYOUT)]
     clip = is_downloaded(CLIP_B16, CLIP_LAYOUT)
     return [
-        ("tiny", f"embedded, {TINY_MODEL}" if (TINY_MODEL / "unet").is_dir() else "missing"),
-        ("sd2.1-base", f"downloaded, {downloaded[0]}" if downloaded else f"not yet, {SD21_BASE}"),
+        *((name, _state(read_backbone(name))) for name in backbone_names()),
         ("tiny-clip", f"embedded, {TINY_CLIP}" if TINY_CLIP.is_dir() else "missing"),
         ("CLIP ViT-B/16", f"{'downloaded' if clip else 'not yet'}, {CLIP_B16}"),
     ]
+
+
+def _state(backbone: Backbone) -> str:
+    """Return where a backbone is: embedded, downloaded, or on the hub."""
+    if backbone.folder is not None:
+        return f"embedded, {backbone.folder}" if backbone.folder.is_dir() else "missing"
+    downloaded = [repository for repository in backbone.hub if is_downloaded(repository, LAYOUT)]
+    return f"downloaded, {downloaded[0]}" if downloaded else f"not yet, {backbone.hub[0]}"
 
 
 def _where(name: str) -> str:

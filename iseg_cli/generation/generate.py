@@ -1,23 +1,20 @@
 """`iseg generate`: masks for a dataset, resumable."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from tqdm import tqdm
 
-from iseg_cli.backbones.families import lora_files
-from iseg_cli.backbones.model_settings import fit_capture, model_layout
-from iseg_cli.config import Settings, declared, given_names, load_settings
+from iseg_cli.config import Settings
 from iseg_cli.errors import BatchMemoryError, SettingsError
 from iseg_cli.execution.machine import earlier_batch_size
 from iseg_cli.execution.run_setup import label_notes, open_reader, truth_notes
 from iseg_cli.generation.engines import Engine, LocalEngine
 from iseg_cli.generation.job import Extras
 from iseg_cli.generation.plan import RunPlan, mask_ids, mask_labels
-from iseg_cli.readers.registry import DATASETS, dataset_info
 from iseg_cli.storage import ImageRecord, PredictionFolder, RleSummary, Shard, write_rle
 
 
@@ -147,69 +144,6 @@ def generate(
         failed = record_writer.failed | reader.refused
         notes += truth_notes(settings, reader)
         return Summary(out, len(mine) + len(refused), resumed, written, failed, notes, smaller)
-
-
-def resolve_settings(
-    configs: Sequence[str],
-    assignments: Sequence[str],
-    options: Mapping[str, Any],
-    *,
-    prefer: str | None = None,
-    tell: Callable[[str], None] = lambda note: None,
-) -> Settings:
-    """Lay configurations, assignments and options over the preset of the dataset and its task.
-
-    What is read of a model is fitted to it where the preset was made for another one; layers and
-    heads that the user gives stay as they are.
-
-    Args:
-        configs: YAML files, laid over the preset in their order; or names of presets, of which the
-            last takes the place of that of the dataset and its task.
-        assignments: `refine.iterations=8` and so on; they have the last word.
-        options: settings by dotted name; None where an option was not given.
-        prefer: the task that is meant where none is named and the dataset has a preset for it.
-        tell: is given a sentence for each thing about the model that a user should know.
-
-    Raises:
-        SettingsError: no dataset was named, it has no preset for the task, or a setting is unknown
-            or out of range.
-    """
-    files = [Path(config) for config in configs if Path(config).is_file()]
-    presets = [config for config in configs if not Path(config).is_file()]
-    if presets:
-        preset = presets[-1]
-    else:
-        named = options.get("dataset") or declared("dataset", files)
-        if named is None:
-            raise SettingsError(f"no dataset was named; pass --dataset ({', '.join(DATASETS)})")
-        info = dataset_info(named)
-        task = options.get("task") or declared("task", files)
-        preset = info.preset(task or (prefer if prefer in info.presets else None))
-    given: dict[str, Any] = {"files": files, "overrides": options, "assignments": assignments}
-    settings, own = load_settings(preset, **given), load_settings(preset)
-    fitted = fit_capture(
-        settings,
-        preset=own,
-        asked=given_names(**given),
-        layout=None if settings.model == own.model else model_layout(settings.model),
-    )
-    for path in lora_files(Path(settings.model)):
-        tell(f"{path} holds LoRA weights, which are not read")
-    if fitted is None:
-        return settings
-    tell(fitted.note)
-    return load_settings(preset, model_values={"capture": fitted.capture}, **given)
-
-
-def default_folder(settings: Settings) -> Path:
-    """Return where masks go if the user does not say: predictions/<dataset>-<split>.
-
-    A task that is not the dataset's usual one stands behind, so that runs do not meet.
-    """
-    info = dataset_info(settings.dataset)
-    parts = [settings.dataset, settings.split or info.default_split]
-    parts += [settings.task] if settings.task != info.default_task else []
-    return Path("predictions", "-".join(parts))
 
 
 def _left_out_of_rle(path: Path, classes: Sequence[str]) -> str:

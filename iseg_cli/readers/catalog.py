@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from iseg_cli.errors import SettingsError, suggestion
+from iseg_cli.config.presets import dataset_presets, require_dataset
 from iseg_cli.readers import cityscapes, coco, coco_object, cocostuff, context, folder, voc
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.coco_classes import FROM_JSON
@@ -22,7 +22,6 @@ class DatasetInfo:
         default_split: the one that is taken when none is asked for.
         label_sets: names of its tables, the default first; none where the user names categories.
         own_label_set: the name of the label set that its own annotations make, where they can.
-        presets: task -> the name of its default settings in configs/; the first task is its usual.
         markers: folders or JSON files of which a root has at least one.
         inside: where a root lies within a folder of datasets.
         embedded: whether it ships with iseg.
@@ -34,7 +33,6 @@ class DatasetInfo:
     splits: tuple[str, ...]
     default_split: str
     label_sets: tuple[str, ...]
-    presets: Mapping[str, str]
     markers: tuple[str, ...]
     inside: tuple[str, ...] = ()
     own_label_set: str | None = None
@@ -46,19 +44,9 @@ class DatasetInfo:
         return f"ISEG_{self.name.upper().replace('-', '_')}_ROOT"
 
     @property
-    def default_task(self) -> str:
-        """The task that is meant when none is named."""
-        return next(iter(self.presets))
-
-    def preset(self, task: str | None = None) -> str:
-        """Return the preset of a task, its usual one if None; SettingsError if it has none."""
-        task = task or self.default_task
-        if task not in self.presets:
-            raise SettingsError(
-                f"{self.name} has no settings for the task {task}{suggestion(task, self.presets)}; "
-                f"it has {', '.join(self.presets)}, and --config takes a preset of another dataset"
-            )
-        return self.presets[task]
+    def presets(self) -> Mapping[str, str]:
+        """Task -> the name of its default settings in configs/; the first task is its usual."""
+        return dataset_presets(self.name)
 
 
 _ALL = (
@@ -69,7 +57,6 @@ _ALL = (
         splits=("train", "train_aug", "trainval", "val"),
         default_split="train",
         label_sets=("voc",),
-        presets={"wsss": "voc", "open-vocabulary": "voc-open-vocabulary"},
         markers=("JPEGImages",),
         inside=("VOCdevkit/VOC2012", "VOC2012"),
     ),
@@ -80,7 +67,6 @@ _ALL = (
         splits=coco.SPLITS,
         default_split="train2014",
         label_sets=("coco",),
-        presets={"wsss": "coco"},
         markers=(
             "annotations",
             "images",
@@ -98,7 +84,6 @@ _ALL = (
         splits=coco_object.SPLITS,
         default_split="val2017",
         label_sets=("coco",),
-        presets={"open-vocabulary": "coco-object"},
         markers=("annotations", "images", *coco_object.SPLITS),
         inside=("coco", "COCO", "coco2017", "coco_stuff164k"),
     ),
@@ -109,7 +94,6 @@ _ALL = (
         splits=cocostuff.SPLITS,
         default_split="val",
         label_sets=("cocostuff27",),
-        presets={"unsupervised": "cocostuff27"},
         markers=("stuffthingmaps", "annotations/val2017", "annotation_val2017", "curated"),
         inside=("cocostuff", "coco_stuff164k", "coco", "COCO", "coco2017"),
     ),
@@ -120,7 +104,6 @@ _ALL = (
         splits=context.SPLITS,
         default_split="val",
         label_sets=context.LABEL_SETS,
-        presets={"open-vocabulary": "context"},
         markers=("ImageSets/SegmentationContext", "SegmentationClassContext"),
         inside=("VOCdevkit/VOC2010", "VOC2010"),
     ),
@@ -131,7 +114,6 @@ _ALL = (
         splits=cityscapes.SPLITS,
         default_split="val",
         label_sets=cityscapes.LABEL_SETS,
-        presets={"unsupervised": "cityscapes", "wsss": "cityscapes-wsss"},
         markers=("leftImg8bit",),
         inside=("cityscapes", "Cityscapes"),
     ),
@@ -142,11 +124,6 @@ _ALL = (
         splits=folder.SPLITS,
         default_split="all",
         label_sets=(),
-        presets={
-            "wsss": "folder",
-            "open-vocabulary": "folder-open-vocabulary",
-            "unsupervised": "folder-unsupervised",
-        },
         markers=("",),
     ),
     DatasetInfo(
@@ -156,11 +133,6 @@ _ALL = (
         splits=("train", "val", "style"),
         default_split="val",
         label_sets=("emoji-voc",),
-        presets={
-            "wsss": "emoji-voc",
-            "open-vocabulary": "emoji-voc-open-vocabulary",
-            "unsupervised": "emoji-voc-unsupervised",
-        },
         markers=("JPEGImages",),
         embedded=True,
     ),
@@ -172,9 +144,4 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType({info.name: info for info
 
 def dataset_info(name: str) -> DatasetInfo:
     """Return a dataset's entry; SettingsError, with the nearest name, for one that is unknown."""
-    if name not in DATASETS:
-        raise SettingsError(
-            f"there is no dataset {name!r}{suggestion(name, DATASETS)}; "
-            f"there are {', '.join(DATASETS)}"
-        )
-    return DATASETS[name]
+    return DATASETS[require_dataset(name)]

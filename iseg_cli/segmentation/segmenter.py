@@ -11,7 +11,7 @@ from PIL import Image
 
 from iseg_cli.attention.extractor import MapExtractor
 from iseg_cli.backbones.loading import DiffusionModel, choose_device, choose_dtype, load_model
-from iseg_cli.backbones.model_settings import usual_settings
+from iseg_cli.backbones.matching import usual_settings
 from iseg_cli.backbones.transfers import HostCopies, to_device
 from iseg_cli.clip.dense import DenseClip
 from iseg_cli.clip.loading import ClipModel, load_clip

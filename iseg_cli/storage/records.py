@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from iseg_cli.config import setting_names
 from iseg_cli.errors import PredictionsError
 from iseg_cli.label_images import Written
 
@@ -184,7 +185,12 @@ class RunInfo:
         return info
 
     def differences(self, other: "RunInfo") -> list[str]:
-        """Name what decides the masks' bytes and differs, as `refine.iterations 10 -> 8`."""
+        """Name what decides the masks' bytes and differs, as `refine.iterations 10 -> 8`.
+
+        Settings of other names, as another version of iseg writes them, are not compared.
+        """
+        if _names(self.settings) ^ _names(other.settings):
+            return ["by a version of iseg whose settings have other names"]
         old, new = dict(_flat(self)), dict(_flat(other))
         absent = "(none)"
         return [
@@ -211,6 +217,18 @@ def _typed(value: Any, kind: Any) -> Any:
     if not isinstance(value, kind):
         raise TypeError(f"{value!r} in place of {kind}")
     return value
+
+
+def _names(values: Mapping[str, Any], above: str = "") -> frozenset[str]:
+    """Return the dotted names of settings, without those that a folder may lack."""
+    names: set[str] = set()
+    for key, value in values.items():
+        name = f"{above}{key}"
+        if name == "png" or name in _SETTINGS_ASIDE:
+            continue
+        is_section = isinstance(value, Mapping) and name not in setting_names()
+        names |= _names(value, f"{name}.") if is_section else {name}
+    return frozenset(names)
 
 
 def _flat(info: RunInfo) -> Iterator[tuple[str, str]]:

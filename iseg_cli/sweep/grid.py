@@ -128,6 +128,11 @@ def _require_variable(name: str) -> None:
             if inside
             else f"unknown setting {name}{suggestion(name, known)}"
         )
+    if name == "capture.heads":
+        raise SettingsError(
+            "a grid cannot vary capture.heads, which only chooses a list of heads; vary "
+            "capture.cross_heads and capture.self_heads"
+        )
     if name.split(".")[0] not in VARIED:
         raise SettingsError(
             f"a grid cannot vary {name}, only settings of {', '.join(VARIED)}; run a sweep for "

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.config import Settings
+from iseg_cli.config.resolve import default_folder
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
 from iseg_cli.evaluation.protocol import count_kinds
@@ -16,9 +17,9 @@ from iseg_cli.evaluation.report import Report
 from iseg_cli.execution.machine import choose_batch_size, configure_threads, open_model
 from iseg_cli.execution.provenance import describe_run
 from iseg_cli.execution.run_setup import fitting_background, label_source, open_reader
-from iseg_cli.generation.generate import default_folder
 from iseg_cli.image_labels import LabelSource
 from iseg_cli.readers.base import Reader
+from iseg_cli.readers.registry import dataset_info
 from iseg_cli.storage.records import RunInfo
 from iseg_cli.storage.sweeps import SweepFolder, earlier_batch_size
 from iseg_cli.sweep.grid import Grid, Point
@@ -208,7 +209,8 @@ def default_sweep_folder(settings: Settings) -> Path:
 
     A task that is not the dataset's usual one stands behind, so that sweeps do not meet.
     """
-    return Path("sweeps", default_folder(settings).name)
+    split = dataset_info(settings.dataset).default_split
+    return Path("sweeps", default_folder(settings, default_split=split).name)
 
 
 def _require_scorable(base: Settings) -> None:

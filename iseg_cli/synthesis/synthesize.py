@@ -1,20 +1,19 @@
 """`iseg synthesize`: images drawn by the model, with masks from the attention that drew them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from tqdm import tqdm
 
-from iseg_cli.config import Settings, declared
+from iseg_cli.config import Settings
 from iseg_cli.config.schema import FilterSettings
 from iseg_cli.errors import SettingsError
 from iseg_cli.execution.iteration import batches
 from iseg_cli.execution.machine import choose_batch_size, configure_threads, open_model
 from iseg_cli.execution.provenance import describe_run
-from iseg_cli.generation.generate import resolve_settings
 from iseg_cli.readers.registry import dataset_info
 from iseg_cli.readers.tables import load_label_set
 from iseg_cli.storage import (
@@ -27,9 +26,6 @@ from iseg_cli.storage import (
 from iseg_cli.synthesis.image_specs import ImageSpec, label_set_for, plan
 from iseg_cli.synthesis.synthesizer import Synthesizer, SyntheticImage
 from iseg_cli.types import LabelSet
-
-PRESETS = {"tiny": "emoji-voc-synthesize"}
-"""The preset of a model; that of any other is `voc-synthesize`."""
 
 JPEG_QUALITY = 95
 """Of images: masks are made from them again, and models are trained on them."""
@@ -111,24 +107,6 @@ def synthesize(
         failed=failed,
         dropped=dropped,
     )
-
-
-def resolve_synthesis(
-    configs: Sequence[str],
-    assignments: Sequence[str],
-    options: Mapping[str, Any],
-    *,
-    tell: Callable[[str], None] = lambda note: None,
-) -> Settings:
-    """Lay configurations, assignments and options over the preset of the model.
-
-    The arguments are those of `resolve_settings`; a preset named among `configs` takes the place of
-    the model's own.
-    """
-    files = [Path(config) for config in configs if Path(config).is_file()]
-    model = options.get("model") or declared("model", files)
-    preset = PRESETS.get(str(model), "voc-synthesize")
-    return resolve_settings((preset, *configs), assignments, options, tell=tell)
 
 
 def implausible(record: ImageRecord, bounds: FilterSettings) -> str | None:

@@ -19,10 +19,10 @@ from faults import LIMIT_S, wait_until
 from PIL import Image
 
 from iseg_cli.cli import main
+from iseg_cli.config.resolve import resolve_settings
 from iseg_cli.config.resources import embedded_dataset
 from iseg_cli.generation.engines import ray_worker
 from iseg_cli.generation.engines.ray_worker import Assignment, Worker, survey
-from iseg_cli.generation.generate import resolve_settings
 from iseg_cli.generation.job import Extras, OnRecord
 from iseg_cli.generation.plan import RunPlan, open_job
 from iseg_cli.storage import ImageRecord

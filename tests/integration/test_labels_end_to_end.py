@@ -9,9 +9,9 @@ from layouts import make_folder, make_voc
 
 from iseg_cli import image_labels as labels
 from iseg_cli.cli import main
+from iseg_cli.config.resolve import resolve_settings
 from iseg_cli.errors import SettingsError
 from iseg_cli.execution.run_setup import open_reader
-from iseg_cli.generation.generate import resolve_settings
 
 TINY = ("--config", "emoji-voc", "--model", "tiny")
 

@@ -7,10 +7,10 @@ import torch
 from conftest import random_unet
 from diffusers import UNet2DConditionModel
 from listening import attention_of, listen, softmax
+from sd21_layers import CROSS_LAYERS, SELF_LAYER
 
 from iseg_cli.attention.capture import CapturePlan, capture_attention, check_captured
 from iseg_cli.benchmark.architecture import UNET
-from iseg_cli.config.schema import CROSS_LAYERS, SELF_LAYER
 from iseg_cli.errors import SettingsError
 
 SIDE = 16

@@ -6,11 +6,11 @@ import pytest
 import reference
 import torch
 from listening import listen, softmax
+from sd21_layers import CROSS_LAYERS, SELF_LAYER
 
 from iseg_cli.attention.extractor import MapExtractor
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.config import validate
-from iseg_cli.config.schema import CROSS_LAYERS, SELF_LAYER
 from iseg_cli.errors import PromptError, SettingsError
 from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 from iseg_cli.types import Category

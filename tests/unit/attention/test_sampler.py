@@ -8,12 +8,12 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from listening import listen, softmax
 from safetensors.torch import load_file, save_file
+from sd21_layers import CROSS_LAYERS, SELF_LAYER
 
 from iseg_cli.attention.sampler import Sampler, steps_read
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.backbones.prompts import fill_template
 from iseg_cli.config import validate
-from iseg_cli.config.schema import CROSS_LAYERS, SELF_LAYER
 from iseg_cli.errors import ModelNotFoundError, SettingsError
 from iseg_cli.types import Category
 

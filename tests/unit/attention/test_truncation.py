@@ -4,6 +4,7 @@ import pytest
 import torch
 from conftest import random_unet
 from diffusers import UNet2DConditionModel
+from sd21_layers import CROSS_LAYERS, SELF_LAYER
 from torch.utils.flop_counter import FlopCounterMode
 
 from iseg_cli.attention.capture import AttentionCapture, CapturePlan
@@ -11,7 +12,6 @@ from iseg_cli.attention.extractor import MapExtractor
 from iseg_cli.attention.truncation import AttentionSite, last_site, truncate
 from iseg_cli.benchmark.architecture import UNET
 from iseg_cli.config import validate
-from iseg_cli.config.schema import CROSS_LAYERS, SELF_LAYER
 
 SIDE = 16
 PLAN = CapturePlan(CROSS_LAYERS, {4: 0.7, 2: 0.3}, SELF_LAYER)

@@ -19,11 +19,12 @@ from iseg_cli.backbones.families import FAMILIES, SUPPORTED, lora_files
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.backbones.noise_schedule import SUPPORTED as SCHEDULERS
 from iseg_cli.backbones.noise_schedule import load_noise_schedule
-from iseg_cli.backbones.sources import DOWNLOAD, LAYOUT, SD21_BASE, STEMS, unet_config
+from iseg_cli.backbones.sources import LAYOUT, STEMS, download_command, unet_config
 from iseg_cli.backbones.unet_layout import attended_side, attention_layout
 from iseg_cli.backbones.vocabulary import load_tokenizer
 from iseg_cli.backbones.weight_files import choose_weights, find_weights
 from iseg_cli.clip.loading import load_clip
+from iseg_cli.config.backbone import read_backbone
 from iseg_cli.config.resources import TINY_CLIP, TINY_MODEL
 from iseg_cli.errors import IsegError, ModelNotFoundError
 
@@ -697,8 +698,8 @@ def matching(patterns, names=SD21_FILES):
 def test_the_hint_and_the_download_fetch_the_same_files():
     import shlex
 
-    words = shlex.split(DOWNLOAD)
-    assert words[:3] == ["hf", "download", SD21_BASE]
+    words = shlex.split(download_command("owner/name"))
+    assert words[:3] == ["hf", "download", "owner/name"]
     assert words[3::2] == ["--include"] * len(words[4::2])  # one pattern each, as the tool wants
     assert matching(words[4::2]) == NEEDED
     assert matching([*LAYOUT.small, *hub._weights("x/y", LAYOUT, SD21_FILES)]) == NEEDED
@@ -707,9 +708,8 @@ def test_the_hint_and_the_download_fetch_the_same_files():
 def test_the_docs_give_the_same_hint():
     root = Path(__file__).parents[3]
     pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
-    found = [
-        page.name for page in pages if DOWNLOAD.replace(" --", " \\\n  --") in page.read_text()
-    ]
+    command = download_command(read_backbone("sd2.1-base").hub[0]).replace(" --", " \\\n  --")
+    found = [page.name for page in pages if command in page.read_text()]
     assert found == ["models.md"]
 
 

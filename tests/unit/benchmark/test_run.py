@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from made_up_benchmark import made_up
+from sd21_layers import SELF_LAYER
 
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.benchmark import architecture, plot, report
@@ -19,7 +20,6 @@ from iseg_cli.benchmark.reference import PlainSegmenter
 from iseg_cli.benchmark.result import BatchResult, Loop, masks_to_dict
 from iseg_cli.benchmark.text import masks_as_text
 from iseg_cli.config import load_settings
-from iseg_cli.config.schema import SELF_LAYER
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.ops.cluster import cluster_maps
 from iseg_cli.ops.ent_self import reduce_entropy

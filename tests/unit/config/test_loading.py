@@ -12,13 +12,10 @@ from iseg_cli.config import (
     to_dict,
     validate,
 )
-from iseg_cli.config.resources import data_folder
+from iseg_cli.config.resources import preset_names
 from iseg_cli.errors import SettingsError
 
-PRESETS = sorted(
-    path.relative_to(data_folder("configs")).with_suffix("").as_posix()
-    for path in data_folder("configs").rglob("*.yaml")
-)
+PRESETS = preset_names()
 
 
 def load(*assignments, **options):

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from iseg_cli.config import load_settings, to_dict
+from iseg_cli.config.presets import choose_preset, dataset_names, default_task
+from iseg_cli.config.resolve import default_folder, resolve_settings
 from iseg_cli.errors import SettingsError
-from iseg_cli.generation.generate import default_folder, resolve_settings
-from iseg_cli.readers.registry import DATASETS, dataset_info
+from iseg_cli.readers.registry import DATASETS
 
 
 def resolve(*configs: str, **options: object):
@@ -30,7 +31,7 @@ def test_every_preset_is_of_its_dataset_and_task(dataset: str, task: str, preset
 
 
 def test_the_usual_task_is_the_first() -> None:
-    usual = {name: info.default_task for name, info in DATASETS.items()}
+    usual = {name: default_task(name) for name in DATASETS}
     assert usual == {
         "voc": "wsss",
         "coco": "wsss",
@@ -42,7 +43,8 @@ def test_the_usual_task_is_the_first() -> None:
         "emoji-voc": "wsss",
     }
     assert resolve(dataset="context").task == "open-vocabulary"
-    assert dataset_info("voc").preset() == "voc"
+    assert choose_preset("voc") == "voc"
+    assert set(dataset_names()) == set(DATASETS)
 
 
 # Step size, N, gamma, background, chosen heads, clustering.
@@ -130,7 +132,9 @@ def test_a_named_preset_takes_the_place_of_the_datasets_own() -> None:
     ],
 )
 def test_runs_of_different_tasks_do_not_meet(options: dict[str, str], folder: str) -> None:
-    assert default_folder(resolve(**options)) == Path("predictions", folder)
+    settings = resolve(**options)
+    split = DATASETS[settings.dataset].default_split
+    assert default_folder(settings, default_split=split) == Path("predictions", folder)
 
 
 RELEASED = {

@@ -113,7 +113,8 @@ def test_the_usual_preset_is_that_of_voc(random_model_folder):
         {},
         None,
     )
-    usual = voc.capture.model_copy(update={"cross_heads": {}, "self_heads": None})
+    all_heads = {"heads": None, "cross_heads": {}, "self_heads": None}
+    usual = voc.capture.model_copy(update=all_heads)
     assert segmenter.settings == voc.model_copy(
         update={"model": str(random_model_folder), "capture": usual}
     )

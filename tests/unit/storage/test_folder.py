@@ -717,3 +717,21 @@ def test_tags_of_no_image_do_not_block_the_next(tmp_path):
         pass
     with TagFile.start(path, {"model": "clip"}, about={}) as file:
         assert file.scores.keys() == {"a"}
+
+
+def test_a_run_of_another_version_is_refused_in_one_sentence(tmp_path):
+    """Its run.json lacks settings of today, or has settings that are gone."""
+    layout = {"capture": {"timestep": 100, "cross_weights": {"4": 0.7, "2": 0.3}}}
+    today = {"capture": {**layout["capture"], "heads": None}}
+    weights = {"capture": {**today["capture"], "cross_weights": {"1": 1.0}}}
+    with PredictionFolder.start(tmp_path, replace(RUN, settings=layout)) as folder:
+        save(folder, "a", random_mask(0))
+    with pytest.raises(PredictionsError) as raised:
+        PredictionFolder.start(tmp_path, replace(RUN, settings=today))
+    assert str(raised.value) == (
+        f"{tmp_path} was made with other settings (by a version of iseg whose settings have other "
+        "names); pass --overwrite to replace its masks or --out for another folder"
+    )
+    # A mapping of other keys is another value, not another layout.
+    changed = replace(RUN, settings=today).differences(replace(RUN, settings=weights))
+    assert changed[0] == "capture.cross_weights.1 (none) -> 1.0"

@@ -1,8 +1,9 @@
-"""What is read of a model belongs to the model; how it is used to the dataset and its task."""
+"""Which backbone a model is, and what is read of it with the presets of any dataset."""
 
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +13,18 @@ from conftest import write_random_model
 from layouts import make_cityscapes, make_coco, make_folder, make_voc
 from safetensors.numpy import save_file
 
-from iseg_cli.backbones.model_settings import (
-    SD21_LAYOUT,
-    fit_capture,
-    model_layout,
-    usual_settings,
-)
+from iseg_cli.backbones.matching import find_backbone, fit_layers, match_layout, usual_settings
 from iseg_cli.backbones.unet_layout import attention_layout
 from iseg_cli.cli import main
-from iseg_cli.config import Settings, given_names, load_settings, to_dict
+from iseg_cli.config import Settings, load_settings, to_dict
+from iseg_cli.config.backbone import read_backbone
+from iseg_cli.config.resolve import resolve_settings
 from iseg_cli.config.resources import TINY_MODEL
 from iseg_cli.errors import SettingsError
-from iseg_cli.generation.generate import resolve_settings
 from iseg_cli.segmentation.segmenter import Segmenter
 
 SD15 = attention_layout({"attention_head_dim": 8})
+SD21 = read_backbone("sd2.1-base")
 TINY_CAPTURE = load_settings("emoji-voc").capture
 
 
@@ -47,132 +45,106 @@ def sd15(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def resolve(*assignments: str, **options: object) -> tuple[Settings, list[str]]:
     notes: list[str] = []
-    return resolve_settings((), assignments, options, tell=notes.append), notes
+    find = partial(find_backbone, tell=notes.append)
+    return resolve_settings((), assignments, options, find_backbone=find), notes
 
 
-# --- The decision -------------------------------------------------------------------------------
+# --- The backbone of a layout ---------------------------------------------------------------------
 
 
-def fit(preset: str, layout: object, *asked: str, model: str = "x", **sections: object):
-    own = load_settings(preset)
-    settings = load_settings(preset, overrides={"model": model, **sections})
-    return fit_capture(settings, preset=own, asked=asked, layout=layout)
+def test_a_model_is_known_by_its_layers_and_heads() -> None:
+    assert match_layout(SD15) == read_backbone("sd1.5")
+    assert match_layout(attention_layout({"attention_head_dim": [5, 10, 20, 20]})) == SD21
+    assert match_layout(attention_layout({"attention_head_dim": 4})) is None
 
 
-def test_a_preset_for_this_model_stays_as_it_is() -> None:
-    assert fit("voc", SD15, model="sd2.1-base") is None
-    assert fit("emoji-voc", SD15, model="tiny") is None
-    assert fit("voc", None) is None  # what is unknown is left to loading
+def test_heads_that_nobody_knows_are_all_read() -> None:
+    fitted = fit_layers("x", attention_layout({"attention_head_dim": 4}))
+    assert (fitted.name, fitted.capture, fitted.published) == ("x", SD21.capture, {})
 
 
-def test_a_model_of_the_same_layout_keeps_the_heads_that_were_chosen_for_it() -> None:
-    assert fit("voc", SD21_LAYOUT) is None
-    assert fit("coco", SD21_LAYOUT) is None
-
-
-def test_a_model_with_other_heads_is_read_with_all_of_them() -> None:
-    fitted = fit("voc", SD15)
-    assert fitted.capture == {"cross_heads": {}, "self_heads": None}
-    assert "capture.cross_heads, capture.self_heads" in fitted.note
-    assert fit("coco", SD15).capture == {"self_heads": None}
-    assert fit("paper/voc", SD15) is None  # which reads all heads already
-
-
-def test_what_the_user_gives_stays() -> None:
-    assert fit("voc", SD15, "capture.self_heads").capture == {"cross_heads": {}}
-    assert fit("voc", SD15, "capture.self_heads", "capture.cross_heads") is None
+def test_published_heads_stay_where_the_layers_that_are_read_have_them() -> None:
+    layout = dict(attention_layout(SD21.unet))
+    del layout["mid_block.attentions.0"]
+    assert match_layout(layout) is None
+    assert fit_layers("x", layout).published == SD21.published
 
 
 def test_layers_that_a_model_lacks_are_replaced_by_its_own() -> None:
     small = attention_layout(
         {"attention_head_dim": 8, "layers_per_block": 1, "mid_block_type": None}
     )
-    fitted = fit("voc", small)
-    # Of the preset's layers these are there, at both resolutions that it weighs.
-    assert fitted.capture["cross_layers"] == (
+    capture = fit_layers("x", small).capture
+    # The model has layers of the default backbone at both resolutions.
+    assert capture.cross_layers == (
         "down_blocks.2.attentions.0",
         "up_blocks.1.attentions.0",
         "up_blocks.1.attentions.1",
         "up_blocks.2.attentions.0",
         "up_blocks.2.attentions.1",
     )
-    assert "self_layer" not in fitted.capture
-    # One without any layer of the preset at L/2 is read at all that it has there.
+    assert capture.self_layer == SD21.capture.self_layer
+    # A model without any of them at L/2 is read at all of its layers there.
     odd = {name: block for name, block in SD15.items() if "up_blocks" not in name}
     odd = {name: block for name, block in odd.items() if name != "down_blocks.1.attentions.1"}
-    fitted = fit("voc", odd)
-    assert fitted.capture["cross_layers"] == (
+    capture = fit_layers("x", odd).capture
+    assert capture.cross_layers == (
         "down_blocks.1.attentions.0",
         "down_blocks.2.attentions.0",
         "down_blocks.2.attentions.1",
     )
-    assert fitted.capture["self_layer"] == "down_blocks.0.attentions.1"
-
-
-@pytest.mark.parametrize("preset", ["voc", "coco", "folder", "context", "paper/voc", "paper/coco"])
-def test_the_embedded_model_has_a_preset_of_its_own(preset: str) -> None:
-    fitted = fit(preset, model_layout("tiny"), model="tiny")
-    own = TINY_CAPTURE.model_dump()
-    assert fitted.capture == {
-        name: value
-        for name, value in own.items()
-        if value != load_settings(preset).capture.model_dump()[name]
-    }
-    assert {"timestep", "cross_layers", "cross_weights"} <= set(fitted.capture)
-    assert "taken from the preset emoji-voc: capture.timestep" in fitted.note
-
-
-def test_a_copy_of_the_embedded_model_is_known_by_its_layout(tmp_path: Path) -> None:
-    copy = shutil.copytree(TINY_MODEL, tmp_path / "copy")
-    settings, [note] = resolve(dataset="voc", model=str(copy))
-    assert settings.capture == TINY_CAPTURE
-    assert str(copy) in note
-
-
-def test_the_task_decides_which_preset_of_the_embedded_model() -> None:
-    settings, _ = resolve(dataset="cityscapes", model="tiny", task="unsupervised")
-    assert settings.capture == load_settings("emoji-voc-unsupervised").capture
-    assert settings.diffseg == load_settings("cityscapes").diffseg
-
-
-def test_names_that_a_user_gave(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text("capture: {cross_heads: {4: [1]}, timestep: 50}\nseed: 3\n", "utf-8")
-    names = given_names(
-        files=[path],
-        overrides={"model": "tiny", "root": None, "runtime.device": "cpu"},
-        assignments=["refine.iterations=3", "capture.self_heads=null"],
-    )
-    assert names == {
-        *("capture.cross_heads", "capture.timestep", "capture.self_heads", "seed", "model"),
-        *("runtime.device", "refine.iterations"),
-    }
-    assert given_names() == frozenset()
+    assert capture.self_layer == "down_blocks.0.attentions.1"
 
 
 # --- Settings, files and options ----------------------------------------------------------------
 
 
-def test_what_lies_where(tmp_path: Path) -> None:
-    """Preset, then what suits the model, then what the user gives."""
+@pytest.mark.parametrize("dataset", ["voc", "coco", "context", "folder"])
+def test_the_embedded_model_is_read_alike_for_every_dataset(dataset: str) -> None:
+    settings, notes = resolve(dataset=dataset, model="tiny")
+    assert settings.capture == TINY_CAPTURE
+    assert not notes
+
+
+def test_a_copy_of_the_embedded_model_is_known_by_its_layout(tmp_path: Path) -> None:
+    copy = shutil.copytree(TINY_MODEL, tmp_path / "copy")
+    settings, notes = resolve(dataset="voc", model=str(copy))
+    assert settings.capture == TINY_CAPTURE
+    assert not notes
+
+
+def test_the_task_decides_the_noise_level_where_its_preset_names_one() -> None:
+    settings, _ = resolve(dataset="cityscapes", model="tiny", task="unsupervised")
+    assert settings.capture == load_settings("emoji-voc-unsupervised").capture
+    assert settings.diffseg == load_settings("cityscapes").diffseg
+
+
+def test_the_embedded_dataset_with_another_model() -> None:
+    settings, notes = resolve(dataset="emoji-voc", model="sd2.1-base")
+    assert settings.capture == load_settings("paper/voc").capture
+    assert not notes
+
+
+def test_precedence(tmp_path: Path) -> None:
+    """The backbone's values, then the preset's, then those that the user gives."""
     path = tmp_path / "mine.yaml"
     path.write_text("capture: {timestep: 50}\n", "utf-8")
-    notes: list[str] = []
     settings = resolve_settings(
-        [str(path)],
-        ["capture.self_heads=[1]"],
-        {"dataset": "voc", "model": "tiny"},
-        tell=notes.append,
+        [str(path)], ["capture.self_heads=[1]"], {"dataset": "voc", "model": "tiny"}
     )
     expected = {**TINY_CAPTURE.model_dump(), "timestep": 50, "self_heads": (1,)}
     assert settings.capture.model_dump() == expected
     voc = load_settings("voc", overrides={"model": "tiny"})
     rest = {name: value for name, value in to_dict(settings).items() if name != "capture"}
     assert rest == {name: value for name, value in to_dict(voc).items() if name != "capture"}
-    [note] = notes
-    assert "capture.timestep" not in note  # the user's own
-    assert "capture.self_heads" not in note
-    assert "capture.cross_layers" in note
+
+
+def test_heads_that_the_user_gives_stay(sd15: Path) -> None:
+    heads = "capture.cross_heads={4: [1]}"
+    capture = resolve(heads, dataset="voc", model=str(sd15))[0].capture
+    assert (capture.cross_heads, capture.self_heads) == ({4: (1,)}, None)
+    capture = resolve(heads, dataset="voc")[0].capture
+    assert (capture.cross_heads, capture.self_heads) == ({4: (1,)}, (1, 2))
 
 
 def test_the_model_may_stand_in_a_file(tmp_path: Path) -> None:
@@ -194,7 +166,13 @@ def test_lora_in_the_folder_is_said_to_be_left_out(sd15: Path, tmp_path: Path) -
     name = "unet.up_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight"
     save_file({name: np.ones(1, np.float32)}, path)
     _, notes = resolve(dataset="folder", model=str(copy))
-    assert f"{path} holds LoRA weights, which are not read" in notes
+    assert notes == [f"{path} holds LoRA weights, which are not read"]
+
+
+def test_a_model_like_no_backbone_is_told(random_model_folder: Path) -> None:
+    settings, [note] = resolve(dataset="voc", model=str(random_model_folder))
+    assert "all heads of the layers that fit are read" in note
+    assert (settings.capture.heads, settings.capture.cross_heads) == (None, {})
 
 
 # --- Commands -----------------------------------------------------------------------------------
@@ -210,7 +188,7 @@ def test_generate_for_a_folder_with_the_embedded_model(tmp_path: Path) -> None:
     )
     result = iseg(*command)
     assert result.exit_code == 0, result.output
-    assert "note: what is read of tiny is taken from the preset emoji-voc" in result.stderr
+    assert "note:" not in result.stderr
     recorded = run_info(out)["settings"]
     assert recorded["capture"] == to_dict(load_settings("emoji-voc"))["capture"]
     assert recorded["cluster"] == to_dict(load_settings("folder"))["cluster"]
@@ -240,7 +218,7 @@ def test_segments_without_words_with_the_embedded_model(tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = iseg("generate", "--dataset", "cityscapes", "--root", root, "--out", out, *TINY)
     assert result.exit_code == 0, result.output
-    assert "taken from the preset emoji-voc-unsupervised" in result.stderr
+    assert run_info(out)["settings"]["capture"]["timestep"] == 300
     assert iseg("evaluate", out).exit_code == 0
 
 
@@ -251,7 +229,7 @@ def test_sweep_with_the_embedded_model(tmp_path: Path) -> None:
         *("--grid", "refine.iterations=1,3", "--grid", "capture.timestep=50,200", *TINY),
     )
     assert result.exit_code == 0, result.output
-    assert "note: what is read of tiny" in result.stderr
+    assert "what is read" not in result.stderr
 
 
 def test_synthesize_with_settings_of_another_model(tmp_path: Path) -> None:
@@ -260,7 +238,7 @@ def test_synthesize_with_settings_of_another_model(tmp_path: Path) -> None:
         *("--config", "voc-synthesize", "--set", "synthesis.steps=2", *TINY),
     )
     assert result.exit_code == 0, result.output
-    assert "note: what is read of tiny" in result.stderr
+    assert "what is read" not in result.stderr
 
 
 def test_tag_with_the_embedded_clip(tmp_path: Path) -> None:
@@ -281,7 +259,7 @@ def test_benchmark_with_the_embedded_model(tmp_path: Path) -> None:
         *("--device", "cpu"),
     )
     assert result.exit_code == 0, result.output
-    assert "note: what is read of tiny" in result.stderr
+    assert "what is read" not in result.stderr
 
 
 def test_a_folder_of_stable_diffusion_15s_layout(sd15: Path, tmp_path: Path) -> None:
@@ -291,7 +269,7 @@ def test_a_folder_of_stable_diffusion_15s_layout(sd15: Path, tmp_path: Path) -> 
         *("--model", sd15, "--out", out),
     )
     assert result.exit_code == 0, result.output
-    assert "capture.cross_heads, capture.self_heads" in result.stderr
+    assert "note:" not in result.stderr
     capture = run_info(out)["settings"]["capture"]
     assert (capture["cross_heads"], capture["self_heads"]) == ({}, None)
     assert capture["cross_layers"] == to_dict(load_settings("folder"))["capture"]["cross_layers"]
