@@ -25,14 +25,6 @@ def bilinear(grid, height, width):
     return resized
 
 
-def mean_heads(attention, heads):
-    """Average [heads, pixels, tokens] over a list of heads."""
-    total = np.zeros(attention.shape[1:])
-    for head in heads:
-        total += attention[head]
-    return total / len(heads)
-
-
 def fuse_resolutions(maps, weights, side):
     """Weighted sum of [pixels_i, tokens] on a side x side grid, each divided by its sum first."""
     tokens = maps[0].shape[1]

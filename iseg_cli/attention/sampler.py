@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler
 from jaxtyping import UInt8
 from torch import Tensor
 
-from iseg_cli.attention.forward import AttentionExtractor, AttentionOutput
+from iseg_cli.attention.attention_extractor import AttentionExtractor, AttentionOutput
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.backbones.prompts import Prompt
 from iseg_cli.config import Settings
@@ -21,7 +21,7 @@ NOTHING = Prompt("", (), ())
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class SampledImages:
     """Images as the model drew them, and what its attention said meanwhile.
 
     Attributes:
@@ -58,7 +58,7 @@ class Sampler:
         )
 
     @torch.inference_mode()
-    def draw(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Drawn:
+    def draw(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> SampledImages:
         """Draw an image for each prompt, at most `batch_size` of them.
 
         Args:
@@ -82,7 +82,7 @@ class Sampler:
         if total is None:
             raise RuntimeError("no step was read")  # steps_read is never empty
         images, finite = self._decode(latents[:count])
-        return Drawn(images, finite, self._average(total, prompts))
+        return SampledImages(images, finite, self._average(total, prompts))
 
     def _noise(self, seed: int) -> Tensor:
         """Return Float[1 channels side side], the same on every device."""

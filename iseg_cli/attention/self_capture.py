@@ -79,12 +79,12 @@ def capture_self(
     processors: list[tuple[Any, Processor]] = []
     for layer in layers:
         own = refining if layer is chosen else None
-        processors.append((layer, _SelfCapture(captured, side, every_layer, own)))
+        processors.append((layer, _LayerSumProcessor(captured, side, every_layer, own)))
     with attached(processors):
         yield captured
 
 
-class _SelfCapture(Processor):
+class _LayerSumProcessor(Processor):
     def __init__(
         self, captured: CapturedSelf, side: int, is_summed: bool, refining: RefiningLayer | None
     ) -> None:

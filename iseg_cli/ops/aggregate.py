@@ -12,38 +12,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from iseg_cli.errors import SettingsError
-
-
-def mean_heads(
-    attention: Float[Tensor, "batch heads pixels tokens"], *, heads: Sequence[int] | None = None
-) -> Float[Tensor, "batch pixels tokens"]:
-    """Average attention over heads, in float32 or better.
-
-    Serves self-attention as well, whose last axis holds the positions that are attended to.
-
-    Args:
-        attention: softmax over the last axis, the heads of all layers of one resolution in a row.
-        heads: the heads to average, counted from 0; None for all.
-
-    Raises:
-        SettingsError: if no head is chosen, or one that is not there.
-    """
-    count = attention.shape[1]
-    dtype = torch.promote_types(attention.dtype, torch.float32)
-    if heads is None:
-        return attention.mean(dim=1, dtype=dtype)
-    if not heads or not all(0 <= head < count for head in heads):
-        raise SettingsError(
-            f"heads {list(heads)} cannot be averaged: this model has heads 0 to {count - 1} "
-            "there; choose among them or use all heads"
-        )
-    # One sum instead of a copy of the chosen heads: at 64 x 64 each head takes 64 MiB an image.
-    mean = attention[:, heads[0]].to(dtype, copy=True)
-    for head in heads[1:]:
-        mean += attention[:, head]
-    return mean.div_(len(heads))
-
 
 def resize(
     maps: Float[Tensor, "batch pixels categories"], *, height: int, width: int

@@ -6,8 +6,8 @@ from conftest import random_unet
 from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from iseg_cli.attention.capture import AttentionCapture, CapturePlan
-from iseg_cli.attention.extractor import MapExtractor
+from iseg_cli.attention.attention_capture import AttentionCapture, CapturePlan
+from iseg_cli.attention.map_extractor import MapExtractor
 from iseg_cli.attention.truncation import AttentionSite, last_site, truncate
 from iseg_cli.benchmark.architecture import UNET
 from iseg_cli.config import validate

@@ -7,8 +7,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from iseg_cli.benchmark import report, run
-from iseg_cli.benchmark.run import ARCHITECTURE, Plan, benchmark_settings, measure_masks
+from iseg_cli.benchmark import masks, plan, report, rounds
+from iseg_cli.benchmark.mask_speed import Loop
+from iseg_cli.benchmark.masks import measure_masks
+from iseg_cli.benchmark.plan import ARCHITECTURE, BenchmarkPlan, benchmark_settings
 from iseg_cli.benchmark.scoring import OtherSpeed, ScoringResult
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings
@@ -22,7 +24,7 @@ def iseg(*arguments):
 @pytest.fixture
 def quick(monkeypatch):
     """A matrix product that takes no time to speak of."""
-    monkeypatch.setattr(run, "matrix_product_rate", lambda device, dtype, *, side: 1e9)
+    monkeypatch.setattr(masks, "matrix_product_rate", lambda device, dtype, *, side: 1e9)
 
 
 def test_masks_on_a_few_images(tmp_path, quick):
@@ -65,7 +67,7 @@ def test_options_become_settings(tmp_path, monkeypatch):
 
     def measured(plan, *, with_scoring, tell):
         plans.append((plan, with_scoring))
-        return report.Report(None)
+        return report.BenchmarkReport(None)
 
     monkeypatch.setattr(report, "measure", measured)
     result = iseg(
@@ -89,7 +91,7 @@ def test_options_become_settings(tmp_path, monkeypatch):
 def test_a_ratio_under_the_bar_ends_with_1(tmp_path, monkeypatch, bar, code):
     from made_up_benchmark import made_up
 
-    found = report.Report(made_up())
+    found = report.BenchmarkReport(made_up())
     monkeypatch.setattr(report, "measure", lambda *_, **__: found)
     result = iseg(
         "benchmark", "--part=masks", "--model=tiny", f"--out={tmp_path}",
@@ -170,7 +172,7 @@ def test_the_architecture_gets_the_settings_of_the_released_code():
 
 @pytest.mark.parametrize(("device", "model"), [("cuda", ARCHITECTURE), ("cpu", "tiny")])
 def test_what_is_measured_unasked(monkeypatch, device, model):
-    monkeypatch.setattr(run, "choose_device", lambda name: torch.device(device))
+    monkeypatch.setattr(plan, "choose_device", lambda name: torch.device(device))
     assert benchmark_settings((), (), {"model": None}).model == model
 
 
@@ -182,19 +184,19 @@ def rates(monkeypatch, by_size, *, plain=10.0):
         ran.append(batch_size)
         if by_size[batch_size] is None:
             raise SettingsError("8 images do not fit into the memory of cuda")
-        return run.Loop(images, by_size[batch_size], 7)
+        return Loop(images, by_size[batch_size], 7)
 
-    monkeypatch.setattr(run, "run_generate", generate)
-    monkeypatch.setattr(run, "run_plain", lambda *_, images, out: run.Loop(images, plain, 7))
-    monkeypatch.setattr(run, "equal_pixels", lambda one, other: 1.0)
-    monkeypatch.setattr(run, "_time_all_stages", lambda settings, sizes, *_: dict.fromkeys(sizes))
-    monkeypatch.setattr(run, "_count", lambda settings: (SimpleNamespace(needed=1), 128))
+    monkeypatch.setattr(rounds, "run_generate", generate)
+    monkeypatch.setattr(rounds, "run_plain", lambda *_, images, out: Loop(images, plain, 7))
+    monkeypatch.setattr(rounds, "equal_pixels", lambda one, other: 1.0)
+    monkeypatch.setattr(masks, "_time_all_stages", lambda settings, sizes, *_: dict.fromkeys(sizes))
+    monkeypatch.setattr(masks, "_count", lambda settings: (SimpleNamespace(needed=1), 128))
     return ran
 
 
 def plan_of(**changes):
     settings = load_settings("emoji-voc", overrides={"runtime.device": "cpu"})
-    return Plan(settings, images=64, rounds=1, **changes)
+    return BenchmarkPlan(settings, images=64, rounds=1, **changes)
 
 
 def test_batch_sizes_are_tried_until_they_no_longer_pay(monkeypatch, quick):
@@ -241,12 +243,12 @@ def test_the_median_of_the_rounds_counts(monkeypatch, quick):
 
     def generate(settings, *, batch_size, images, out):
         folders.append(out)
-        return run.Loop(images, next(fast), 100 + len(folders))
+        return Loop(images, next(fast), 100 + len(folders))
 
-    monkeypatch.setattr(run, "run_generate", generate)
-    monkeypatch.setattr(run, "run_plain", lambda *_, images, out: run.Loop(images, next(plain), 7))
-    plan = Plan(settings, images=8, batch_sizes=(4,), rounds=3)
-    speed = measure_masks(plan, tell=lambda _: None)
+    monkeypatch.setattr(rounds, "run_generate", generate)
+    monkeypatch.setattr(rounds, "run_plain", lambda *_, images, out: Loop(images, next(plain), 7))
+    chosen = BenchmarkPlan(settings, images=8, batch_sizes=(4,), rounds=3)
+    speed = measure_masks(chosen, tell=lambda _: None)
     assert speed.best.loop.images_per_second == 20.0
     assert speed.plain.images_per_second == 5.0
     assert speed.speedup == 4.0

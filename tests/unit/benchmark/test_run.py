@@ -14,10 +14,10 @@ from iseg_cli.backbones.loading import load_model
 from iseg_cli.benchmark import architecture, plot, report
 from iseg_cli.benchmark.limits import count_arithmetic, matrix_product_rate
 from iseg_cli.benchmark.loops import _rate, equal_pixels, run_generate, run_plain
+from iseg_cli.benchmark.mask_speed import BatchResult, Loop, masks_to_dict
+from iseg_cli.benchmark.masks_text import masks_as_text
 from iseg_cli.benchmark.plain_ops import cluster_by_distance, reduce_entropy_plainly
-from iseg_cli.benchmark.reference import PlainSegmenter
-from iseg_cli.benchmark.result import BatchResult, Loop, masks_to_dict
-from iseg_cli.benchmark.text import masks_as_text
+from iseg_cli.benchmark.plain_segmenter import PlainSegmenter
 from iseg_cli.config import load_settings
 from iseg_cli.config.schema import SELF_LAYER
 from iseg_cli.errors import DataError, SettingsError
@@ -397,7 +397,7 @@ def test_a_share_that_is_not_all_is_not_rounded_to_all():
 
 
 def test_the_plot_is_a_png(tmp_path):
-    lines = report.write(report.Report(made_up()), tmp_path)
+    lines = report.write(report.BenchmarkReport(made_up()), tmp_path)
     assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "benchmark.json").read_text())["masks"]["speedup"] == 2.0
     assert len(lines) == 2
@@ -405,7 +405,7 @@ def test_the_plot_is_a_png(tmp_path):
 
 def test_without_matplotlib_a_sentence_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(plot, "can_plot", lambda: False)
-    lines = report.write(report.Report(made_up()), tmp_path)
+    lines = report.write(report.BenchmarkReport(made_up()), tmp_path)
     assert lines[-1] == plot.MISSING
     assert not (tmp_path / "benchmark.png").exists()
     assert (tmp_path / "benchmark.json").exists()

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from iseg_cli.backbones import hub
 from iseg_cli.clip import loading
 from iseg_cli.clip.loading import CLIP_B16, LAYOUT, load_clip
-from iseg_cli.clip.text import ENSEMBLE, TextEmbedder
+from iseg_cli.clip.text_embedder import ENSEMBLE, ClipTextEmbedder
 from iseg_cli.clip.vision import read_patches, read_whole, to_pixels
 from iseg_cli.errors import ModelNotFoundError, PromptError
 
@@ -150,7 +150,7 @@ def test_the_embedded_clip_is_looked_for_in_the_package(monkeypatch, random_clip
 
 def test_a_class_is_the_mean_of_its_sentences(random_clip):
     templates = ("a photograph of {}", "{} and other object", "{}")
-    ours = TextEmbedder(random_clip, templates).embed(["dog", "potted plant"])
+    ours = ClipTextEmbedder(random_clip, templates).embed(["dog", "potted plant"])
     for row, words in zip(ours, ("dog", "potted plant"), strict=True):
         units = []
         for template in templates:
@@ -164,13 +164,13 @@ def test_a_class_is_the_mean_of_its_sentences(random_clip):
 
 
 def test_no_word_changes_another_ones_bits(random_clip):
-    alone = TextEmbedder(random_clip).embed(["cat"])
-    among = TextEmbedder(random_clip).embed(["a photograph of a dog and a bus", "cat", "dog"])
+    alone = ClipTextEmbedder(random_clip).embed(["cat"])
+    among = ClipTextEmbedder(random_clip).embed(["a photograph of a dog and a bus", "cat", "dog"])
     assert torch.equal(alone[0], among[1])
 
 
 def test_each_word_is_embedded_once(random_clip, monkeypatch):
-    texts = TextEmbedder(random_clip, ["{}"])
+    texts = ClipTextEmbedder(random_clip, ["{}"])
     first = texts.embed(["dog", "cat"])
     monkeypatch.setattr(random_clip.model, "get_text_features", None)
     assert torch.equal(texts.embed(["cat", "dog"]), first[[1, 0]])
@@ -178,7 +178,7 @@ def test_each_word_is_embedded_once(random_clip, monkeypatch):
 
 def test_words_are_never_cut_short(random_clip):
     with pytest.raises(PromptError, match=r"'x{90}' are too long .* 77 tokens"):
-        TextEmbedder(random_clip, ["a {}"]).embed(["dog", "x" * 90])
+        ClipTextEmbedder(random_clip, ["a {}"]).embed(["dog", "x" * 90])
 
 
 def test_the_sentences_of_the_evaluation():

@@ -7,7 +7,7 @@ import torch
 from reference_clip import VisionReference, patch_scores
 from tagging_scenes import TEMPLATES, scenes, tagger
 
-from iseg_cli.clip.text import TextEmbedder
+from iseg_cli.clip.text_embedder import ClipTextEmbedder
 from iseg_cli.clip.vision import read_patches, to_pixels, vision_blocks
 from iseg_cli.ops.tagclip import trusted_attention
 
@@ -36,7 +36,7 @@ def test_every_block_as_in_float64(random_clip, vision, squares):
 
 @pytest.mark.parametrize("votes", [1, 2, 4, 6])
 def test_scores_as_in_float64(random_clip, vision, squares, votes):
-    texts = TextEmbedder(random_clip, TEMPLATES).embed(WORDS).double().numpy()
+    texts = ClipTextEmbedder(random_clip, TEMPLATES).embed(WORDS).double().numpy()
     ours = tagger(random_clip, side=32, reidentify=False, min_agreeing_blocks=votes)
     for scene, pixels in zip(scenes(), squares, strict=True):
         expected = patch_scores(

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from iseg_cli.attention.forward import AttentionExtractor
+from iseg_cli.attention.attention_extractor import AttentionExtractor
 from iseg_cli.backbones.latents import add_noise, check_timestep, draw_noise, encode
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.backbones.prompts import Prompt, build_prompts

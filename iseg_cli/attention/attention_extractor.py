@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iseg_cli.attention.capture import (
+from iseg_cli.attention.attention_capture import (
     AttentionCapture,
     CapturedAttention,
     CapturePlan,

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from iseg_cli.clip.loading import ClipModel
-from iseg_cli.clip.text import BACKGROUND, TextEmbedder
+from iseg_cli.clip.text_embedder import BACKGROUND, ClipTextEmbedder
 from iseg_cli.clip.vision import fill_batch, fit_patches, read_patches, read_whole, to_pixels
 from iseg_cli.config.schema import ClipSettings
 from iseg_cli.errors import SettingsError
@@ -56,7 +56,7 @@ class Tagger:
         self.categories = label_set.categories
         self.background = background_prompts(settings, label_set)
         words = [category.prompt for category in self.categories]
-        texts = TextEmbedder(clip, settings.templates)
+        texts = ClipTextEmbedder(clip, settings.templates)
         self._texts = texts.embed([*words, *self.background])
         self._blocks = _averaged_blocks(settings, clip.blocks)
         wanted = settings.min_agreeing_blocks

@@ -8,7 +8,7 @@ from conftest import random_unet
 from listening import listen, softmax
 
 from iseg_cli.attention.self_capture import RefiningLayer, capture_self
-from iseg_cli.attention.self_extractor import SelfMapExtractor
+from iseg_cli.attention.self_map_extractor import SelfMapExtractor
 from iseg_cli.config import validate
 from iseg_cli.config.schema import SELF_LAYER
 from iseg_cli.errors import SettingsError

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from tagging_scenes import LABELS, TEMPLATES, scenes, tagger
 
-from iseg_cli.clip.tagging import background_prompts
-from iseg_cli.clip.text import BACKGROUND, TextEmbedder
+from iseg_cli.clip.tagger import background_prompts
+from iseg_cli.clip.text_embedder import BACKGROUND, ClipTextEmbedder
 from iseg_cli.clip.vision import read_patches, read_whole, to_pixels
 from iseg_cli.config import load_settings, validate
 from iseg_cli.config.schema import ClipSettings
@@ -28,7 +28,7 @@ def expected_scores(
     rows = picture.shape[0] // 8
     pixels = to_pixels(clip, picture[None])
     words = ["dog", "cat", "bus", "potted plant", "grass", "sky"]  # a class is no background
-    texts = TextEmbedder(clip, TEMPLATES).embed(words).double().numpy()
+    texts = ClipTextEmbedder(clip, TEMPLATES).embed(words).double().numpy()
     reading = read_patches(clip, pixels)
     features = reading.features[0].double().numpy()
     maps = reference.class_probabilities(features, texts, clip.scale)

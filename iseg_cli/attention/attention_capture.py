@@ -106,9 +106,9 @@ class AttentionCapture:
         self._cross: dict[int, tuple[Any, Processor]] = {}
         for name, layer in cross.items():
             is_last = last == AttentionSite(name, "attn2")
-            self._cross[id(layer)] = (layer, _CrossCapture(self, plan, side, is_last=is_last))
+            self._cross[id(layer)] = (layer, _CrossProcessor(self, plan, side, is_last=is_last))
         is_last = last == AttentionSite(plan.self_layer, "attn1")
-        self._self = (own, _SelfCapture(self, plan.self_heads, is_last=is_last))
+        self._self = (own, _SelfProcessor(self, plan.self_heads, is_last=is_last))
         self._others = [
             (layer, Processor())
             for layer in attention_layers(unet, "attn2")
@@ -131,19 +131,6 @@ class AttentionCapture:
             processor.key_scale = key_scale
         with attached(processors):
             yield self.captured
-
-
-@contextmanager
-def capture_attention(
-    unet: Any, plan: CapturePlan, *, side: int, key_scale: Tensor | None = None
-) -> Iterator[CapturedAttention]:
-    """Attach processors to a UNet for one forward; `AttentionCapture` says what is read.
-
-    Raises:
-        SettingsError: a layer or head of the plan that this model does not have.
-    """
-    with AttentionCapture(unet, plan, side=side).attached(key_scale) as captured:
-        yield captured
 
 
 def check_captured(captured: CapturedAttention, plan: CapturePlan, *, side: int) -> None:
@@ -176,7 +163,7 @@ def check_captured(captured: CapturedAttention, plan: CapturePlan, *, side: int)
             )
 
 
-class _CrossCapture(Processor):
+class _CrossProcessor(Processor):
     def __init__(
         self, capture: AttentionCapture, plan: CapturePlan, side: int, *, is_last: bool
     ) -> None:
@@ -205,7 +192,7 @@ class _CrossCapture(Processor):
         captured.heads[grid] = captured.heads.get(grid, 0) + len(heads)
 
 
-class _SelfCapture(Processor):
+class _SelfProcessor(Processor):
     def __init__(
         self, capture: AttentionCapture, heads: Sequence[int] | None, *, is_last: bool
     ) -> None:

@@ -7,7 +7,7 @@ import reference
 import torch
 from listening import listen, softmax
 
-from iseg_cli.attention.extractor import MapExtractor
+from iseg_cli.attention.map_extractor import MapExtractor
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.config import validate
 from iseg_cli.config.schema import CROSS_LAYERS, SELF_LAYER
