@@ -227,7 +227,7 @@ def class_probabilities(features, texts, scale):
     return result
 
 
-def trusted_attention(attention, averaged, votes):
+def trusted_attention(attention, averaged, min_agreeing):
     """TagCLIP's first mask on [blocks, patches, patches]: mean attention where blocks agree."""
     result = np.zeros(attention.shape[1:])
     means = [block.mean() for block in attention]
@@ -236,7 +236,7 @@ def trusted_attention(attention, averaged, votes):
             agreeing = sum(
                 block[row, column] > mean for block, mean in zip(attention, means, strict=True)
             )
-            if agreeing >= votes:
+            if agreeing >= min_agreeing:
                 result[row, column] = np.mean([attention[b, row, column] for b in averaged])
     return result
 

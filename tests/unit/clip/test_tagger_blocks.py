@@ -1,4 +1,4 @@
-"""Which blocks of CLIP vote: all, the last one with the attention that it was trained with."""
+"""Which blocks of CLIP are asked for agreement: all, the last one with the attention that it was trained with."""
 
 import numpy as np
 import pytest
@@ -34,14 +34,14 @@ def test_every_block_as_in_float64(random_clip, vision, squares):
         np.testing.assert_allclose(ours.features[0], points, atol=2e-5)
 
 
-@pytest.mark.parametrize("votes", [1, 2, 4, 6])
-def test_scores_as_in_float64(random_clip, vision, squares, votes):
+@pytest.mark.parametrize("min_agreeing", [1, 2, 4, 6])
+def test_scores_as_in_float64(random_clip, vision, squares, min_agreeing):
     texts = ClipTextEmbedder(random_clip, TEMPLATES).embed(WORDS).double().numpy()
-    ours = tagger(random_clip, side=32, reidentify=False, min_agreeing_blocks=votes)
+    ours = tagger(random_clip, side=32, reidentify=False, min_agreeing_blocks=min_agreeing)
     for scene, pixels in zip(scenes(), squares, strict=True):
         expected = patch_scores(
             vision, pixels[0].double().numpy(), texts, scale=random_clip.scale, averaged=[4],
-            votes=votes,
+            min_agreeing=min_agreeing,
         )  # fmt: skip
         scores = ours.score([ours.fit(scene)])[0]
         np.testing.assert_allclose(scores, expected.max(axis=0)[:4], atol=5e-6)
@@ -58,13 +58,13 @@ def test_the_last_blocks_vote_counts(vision, squares):
 
 
 def test_votes_by_hand():
-    """Two patches, three blocks, two votes; the third block decides for the pair (0, 1).
+    """Two patches, three blocks, at least two of them agree; the third block decides for the pair (0, 1).
 
     Means are 0.4, 0.25 and 0.3. Over them: in the first block (0, 0) and (0, 1), in the second
     (0, 0), in the third (0, 1) and (1, 0).
     """
     blocks = [[[0.7, 0.5], [0.2, 0.2]], [[0.4, 0.2], [0.2, 0.2]], [[0.2, 0.4], [0.5, 0.1]]]
-    kept = trusted_attention(torch.tensor(blocks)[:, None], averaged=[1], votes=2)
+    kept = trusted_attention(torch.tensor(blocks)[:, None], averaged=[1], min_agreeing_blocks=2)
     torch.testing.assert_close(kept, torch.tensor([[[0.4, 0.2], [0.0, 0.0]]]))
 
 
