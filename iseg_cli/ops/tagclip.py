@@ -41,7 +41,7 @@ def trusted_attention(
     Args:
         attention: of each block, from patch (rows) to patch (columns).
         averaged: the blocks to average, counted from 0.
-        min_agreeing_blocks: the number of agreeing blocks that keeps a pair of patches; other pairs become 0.
+        min_agreeing_blocks: how many blocks must agree to keep a pair; other pairs become 0.
     """
     agreed = (attention > attention.mean(dim=(2, 3), keepdim=True)).sum(
         dim=0

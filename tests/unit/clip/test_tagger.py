@@ -96,7 +96,7 @@ def test_the_second_look_has_weights(random_clip, weights):
 
 
 @pytest.mark.parametrize(("blocks", "min_agreeing"), [((0, 1), 5), ((3,), 0)])
-def test_blocks_and_votes_are_settings(random_clip, blocks, min_agreeing):
+def test_blocks_and_their_agreement_are_settings(random_clip, blocks, min_agreeing):
     ours = tagger(
         random_clip, reidentify=False, attention_blocks=blocks, min_agreeing_blocks=min_agreeing
     )

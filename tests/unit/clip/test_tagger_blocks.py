@@ -1,4 +1,4 @@
-"""Which blocks of CLIP are asked for agreement: all, the last one with the attention that it was trained with."""
+"""All blocks of CLIP are asked for agreement, the last one with its trained attention."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_scores_as_in_float64(random_clip, vision, squares, min_agreeing):
         np.testing.assert_allclose(scores, expected.max(axis=0)[:4], atol=5e-6)
 
 
-def test_the_last_blocks_vote_counts(vision, squares):
+def test_the_last_block_is_asked(vision, squares):
     """An identity in its place would keep other pairs."""
     for pixels in squares:
         _, attention = vision.read(pixels[0].double().numpy())
@@ -57,8 +57,8 @@ def test_the_last_blocks_vote_counts(vision, squares):
         assert (kept != (reference.trusted_attention(without, [4], 3) > 0)).any()
 
 
-def test_votes_by_hand():
-    """Two patches, three blocks, at least two of them agree; the third block decides for the pair (0, 1).
+def test_agreement_by_hand():
+    """Two patches, three blocks, two must agree; the third block decides for the pair (0, 1).
 
     Means are 0.4, 0.25 and 0.3. Over them: in the first block (0, 0) and (0, 1), in the second
     (0, 0), in the third (0, 1) and (1, 0).

@@ -69,7 +69,7 @@ def test_trusted_attention(averaged, min_agreeing):
         assert not ours.any()
 
 
-def test_a_pair_needs_its_votes():
+def test_a_pair_needs_enough_agreeing_blocks():
     """Two blocks; the first pair is over the mean of both, the second of one, the last of none."""
     blocks = torch.tensor([[[[0.8, 0.6], [0.1, 0.1]]], [[[0.9, 0.2], [0.3, 0.1]]]])
     kept = trusted_attention(blocks, averaged=[0], min_agreeing_blocks=2)
