@@ -18,7 +18,7 @@ import torch
 from tiny.unet import set_sharpness
 from torch import Tensor
 
-from iseg_cli.attention.extractor import MapExtractor
+from iseg_cli.attention.map_extractor import MapExtractor
 from iseg_cli.backbones.loading import DiffusionModel, load_model
 from iseg_cli.config import Settings, load_settings
 from iseg_cli.readers.base import Reader

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float32
 
 from iseg_cli.clip.loading import ClipModel, load_clip
-from iseg_cli.clip.tagging import Tagger
+from iseg_cli.clip.tagger import Tagger
 from iseg_cli.config.schema import ClipSettings
 from iseg_cli.evaluation.metrics.tags import TagReport
 from iseg_cli.image_labels import LabelSource, from_masks

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iseg_cli.attention.self_extractor import SelfMapExtractor
+from iseg_cli.attention.self_map_extractor import SelfMapExtractor
 from iseg_cli.backbones.loading import DiffusionModel, load_model
 from iseg_cli.config import Settings, load_settings, to_dict
 from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from iseg_cli.benchmark.limits import Arithmetic
-from iseg_cli.benchmark.result import BatchResult, Loop, MaskSpeed, Setup, Stages
+from iseg_cli.benchmark.mask_speed import BatchResult, Loop, MaskSpeed, Setup, Stages
 
 
 def made_up(**changes):

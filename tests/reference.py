@@ -25,14 +25,6 @@ def bilinear(grid, height, width):
     return resized
 
 
-def mean_heads(attention, heads):
-    """Average [heads, pixels, tokens] over a list of heads."""
-    total = np.zeros(attention.shape[1:])
-    for head in heads:
-        total += attention[head]
-    return total / len(heads)
-
-
 def fuse_resolutions(maps, weights, side):
     """Weighted sum of [pixels_i, tokens] on a side x side grid, each divided by its sum first."""
     tokens = maps[0].shape[1]
@@ -235,7 +227,7 @@ def class_probabilities(features, texts, scale):
     return result
 
 
-def trusted_attention(attention, averaged, votes):
+def trusted_attention(attention, averaged, min_agreeing):
     """TagCLIP's first mask on [blocks, patches, patches]: mean attention where blocks agree."""
     result = np.zeros(attention.shape[1:])
     means = [block.mean() for block in attention]
@@ -244,7 +236,7 @@ def trusted_attention(attention, averaged, votes):
             agreeing = sum(
                 block[row, column] > mean for block, mean in zip(attention, means, strict=True)
             )
-            if agreeing >= votes:
+            if agreeing >= min_agreeing:
                 result[row, column] = np.mean([attention[b, row, column] for b in averaged])
     return result
 

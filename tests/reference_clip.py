@@ -84,10 +84,10 @@ class VisionReference:
         return centred / spread * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
 
 
-def patch_scores(vision, pixels, texts, *, scale, averaged, votes):
-    """Refined scores [patches, classes] of one image; every block of the CLIP votes."""
+def patch_scores(vision, pixels, texts, *, scale, averaged, min_agreeing):
+    """Refined scores [patches, classes] of one image; every block of the CLIP is asked."""
     points, attention = vision.read(pixels)
     coarse = reference.class_probabilities(points, texts, scale)
-    trusted = reference.trusted_attention(attention, averaged, votes)
+    trusted = reference.trusted_attention(attention, averaged, min_agreeing)
     rows = pixels.shape[1] // vision.config.patch_size
     return reference.refine_scores(coarse, trusted, rows)

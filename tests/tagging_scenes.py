@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from iseg_cli.clip.tagging import Tagger
+from iseg_cli.clip.tagger import Tagger
 from iseg_cli.config.schema import ClipSettings
 from iseg_cli.readers.folder import label_set_of
 

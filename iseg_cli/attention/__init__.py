@@ -1,1 +1,4 @@
-"""Attention of a model: what is read in a forward, and the maps that come of it."""
+"""Attention of a diffusion model: processors read it in a forward, extractors return maps of it.
+
+`MapExtractor` serves tasks with categories, `SelfMapExtractor` the unsupervised task.
+"""

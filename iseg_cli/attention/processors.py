@@ -1,7 +1,7 @@
-"""What every attention processor of ours shares: it computes as diffusers does, and looks.
+"""`Processor`, the base of all attention processors here, and functions on attention layers.
 
-Processors are attached for the length of a `with` block; whatever happens in it, the model's own
-are back afterwards.
+A processor computes the same output as diffusers and sees queries and keys on the way. Processors
+are attached for a `with` block; afterwards the model has its own again, even after an error.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,11 @@ from iseg_cli.errors import SettingsError, suggestion
 
 
 class Processor:
-    """Attention as diffusers computes it for Stable Diffusion's blocks, keys scaled if asked.
+    """Attention as diffusers computes it for Stable Diffusion, with optional factors of the keys.
 
     Attributes:
-        key_scale: Float[batch tokens], factors of the keys (equation 8), or None.
-        is_last: whether nothing behind it is wanted: then no value is computed, and what comes in
-            goes out again.
+        key_scale: Float[batch tokens], factors of the keys (eq. 8), or None.
+        is_last: whether the forward ends here. Then no value is computed and the input is returned.
     """
 
     def __init__(self, key_scale: Tensor | None = None, *, is_last: bool = False) -> None:
@@ -36,7 +35,7 @@ class Processor:
         attention_mask: Tensor | None = None,
         **_: Any,
     ) -> Tensor:
-        """Return what the layer puts out, as diffusers calls it."""
+        """Return the layer's output; diffusers calls this."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         heads = self.needed_heads(attn) if self.is_last else None
         query = _project(attn.to_q, hidden_states, heads, attn)
@@ -53,16 +52,16 @@ class Processor:
         return output
 
     def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
-        """Look at queries and keys, Float[batch heads positions channels]."""
+        """Keep what is wanted of queries and keys, Float[batch heads positions channels]."""
 
     def needed_heads(self, attn: Any) -> Sequence[int] | None:
-        """Return the heads that `keep` is to see where it `is_last`; None for all."""
+        """Return the heads that `keep` needs if the layer `is_last`; None for all."""
         return None
 
 
 @contextmanager
 def attached(processors: Sequence[tuple[Any, Processor]]) -> Iterator[None]:
-    """Give layers these processors; their own are back when the block ends, however it ends."""
+    """Attach processors to layers for a block; then the layers have their own again."""
     before = [(layer, layer.processor) for layer, _ in processors]
     try:
         for layer, processor in processors:
@@ -74,7 +73,7 @@ def attached(processors: Sequence[tuple[Any, Processor]]) -> Iterator[None]:
 
 
 def probabilities(query: Tensor, key: Tensor, attn: Any) -> Tensor:
-    """Return the softmax over keys in float32, whatever type the model computes in."""
+    """Return the softmax over keys, in float32 for every type of the model."""
     if attn.upcast_attention:
         query, key = query.float(), key.float()
     scores = torch.matmul(query * attn.scale, key.transpose(-1, -2))
@@ -84,14 +83,15 @@ def probabilities(query: Tensor, key: Tensor, attn: Any) -> Tensor:
 def mean_attention(query: Tensor, key: Tensor, attn: Any, *, at_once: int = 1) -> Tensor:
     """Return the mean over heads of a layer's attention, Float[batch queries keys] in float32.
 
-    Beside the result, little more than `at_once` matrices are in memory at a time: those of several
-    images where one head more would not matter, else of one image, head by head.
+    Besides the result, little more than `at_once` matrices are in memory at a time. If `at_once` is
+    at least the number of heads, whole images are taken together; else heads of one image.
 
     Args:
-        query: Float[batch heads queries channels], one head at least.
+        query: Float[batch heads queries channels], with at least one head.
         key: Float[batch heads keys channels].
-        attn: the layer.
-        at_once: matrices Float[queries keys] to compute together; at L = 64 one takes 64 MiB.
+        attn: the attention layer.
+        at_once: how many matrices Float[queries keys] to compute together; at L = 64 one takes
+            64 MiB.
     """
     images, heads = query.shape[:2]
     mean = query.new_empty(images, query.shape[2], key.shape[2], dtype=torch.float32)
@@ -110,7 +110,7 @@ def mean_attention(query: Tensor, key: Tensor, attn: Any, *, at_once: int = 1) -
 
 
 def choose_heads(values: Tensor, heads: Sequence[int]) -> Tensor:
-    """Return some heads of Float[batch heads ...]; an index would have to travel to the device."""
+    """Return some heads of Float[batch heads ...], without copying an index to the device."""
     first, count = heads[0], len(heads)
     if list(heads) == list(range(first, first + count)):
         return values[:, first : first + count]
@@ -118,10 +118,10 @@ def choose_heads(values: Tensor, heads: Sequence[int]) -> Tensor:
 
 
 def require_self_heads(heads: Sequence[int] | None, attn: Any) -> Sequence[int]:
-    """Return the heads of a layer that `capture.self_heads` asks for; None asks for all.
+    """Return the heads of a layer that `capture.self_heads` names; None names all.
 
     Raises:
-        SettingsError: heads that the layer does not have, or none.
+        SettingsError: the layer lacks one of the heads, or none is named.
     """
     chosen = range(attn.heads) if heads is None else heads
     if not chosen or max(chosen) >= attn.heads:
@@ -133,16 +133,16 @@ def require_self_heads(heads: Sequence[int] | None, attn: Any) -> Sequence[int]:
 
 
 def attention_layer(unet: Any, layer: str, kind: str, setting: str) -> Any:
-    """Return the attention of a transformer block by name.
+    """Return an attention layer of a transformer block, given the block's name.
 
     Args:
         unet: the model.
         layer: the transformer block, such as `up_blocks.1.attentions.0`.
-        kind: `attn1`, its self-attention, or `attn2`, its cross-attention.
-        setting: the setting that named it, for the error.
+        kind: `attn1` for self-attention, `attn2` for cross-attention.
+        setting: the setting that names the block, for the error message.
 
     Raises:
-        SettingsError: the model has no such block; with the nearest name and all names.
+        SettingsError: the model has no such block; the message has the nearest name and all names.
     """
     name = f"{layer}.transformer_blocks.0.{kind}"
     try:
@@ -160,18 +160,21 @@ def attention_layer(unet: Any, layer: str, kind: str, setting: str) -> Any:
 
 
 def attention_layers(unet: Any, kind: str) -> list[Any]:
-    """Return every attention of a kind, `attn1` or `attn2`, in the order of the modules."""
+    """Return all attention layers of a kind, `attn1` or `attn2`, as the modules are sorted."""
     return [module for name, module in unet.named_modules() if name.endswith(f".{kind}")]
 
 
 def _project(linear: Any, hidden: Tensor, heads: Sequence[int] | None, attn: Any) -> Tensor:
-    """Return queries, keys or values, Float[batch heads positions channels]; None: of all heads."""
+    """Return queries, keys or values of some heads, Float[batch heads positions channels].
+
+    None stands for all heads.
+    """
     count = attn.heads if heads is None else len(heads)
     if heads is None:
         projected = linear(hidden)
     else:
         of_heads = linear.weight.unflatten(0, (1, attn.heads, -1))
         weight = choose_heads(of_heads, heads).flatten(0, 2)
-        projected = hidden @ weight.t()  # Stable Diffusion's have no bias
+        projected = hidden @ weight.t()  # Stable Diffusion's projections have no bias
     split: Tensor = projected.unflatten(2, (count, -1)).transpose(1, 2)
     return split

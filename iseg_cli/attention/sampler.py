@@ -1,4 +1,4 @@
-"""Draws images and reads the attention of the drawing: DDIM with classifier-free guidance."""
+"""`Sampler`: generates images and reads their attention; DDIM with classifier-free guidance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler
 from jaxtyping import UInt8
 from torch import Tensor
 
-from iseg_cli.attention.forward import AttentionExtractor, AttentionOutput
+from iseg_cli.attention.attention_extractor import AttentionExtractor, AttentionOutput
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.backbones.prompts import Prompt
 from iseg_cli.config import Settings
@@ -17,17 +17,17 @@ from iseg_cli.errors import SettingsError
 from iseg_cli.ops.maps import AttentionMaps
 
 NOTHING = Prompt("", (), ())
-"""What classifier-free guidance leads away from."""
+"""The empty prompt, from which classifier-free guidance leads away."""
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """Images as the model drew them, and what its attention said meanwhile.
+class SampledImages:
+    """Generated images and the attention of their generation.
 
     Attributes:
         images: RGB, 0 to 255.
-        finite: which of them are whole; half precision may overflow, which leaves no picture.
-        attention: averaged over the steps that were read, a column for each category of a prompt.
+        finite: which images consist of finite values; half precision may overflow.
+        attention: the mean over the steps that were read, with a column for each category.
     """
 
     images: UInt8[np.ndarray, "batch side side 3"]
@@ -36,11 +36,11 @@ class Drawn:
 
 
 class Sampler:
-    """Draws images batch after batch with one model and one group of settings.
+    """Generates images batch after batch, with one model and one group of settings.
 
-    An image depends on its prompt, its seed, the settings and the batch size alone: its noise is
-    drawn on the CPU from its seed, short batches are filled up, and Cat-Cross is for reading, so no
-    gamma changes a picture. Whatever is read, the images are the same.
+    An image depends only on its prompt, its seed, the settings and the batch size: its noise is
+    drawn on the CPU from its seed, and short batches are filled up. Cat-Cross changes only the
+    attention that is read, so gamma changes no image. The choice of steps to read changes none.
     """
 
     def __init__(self, model: DiffusionModel, settings: Settings, *, batch_size: int = 1) -> None:
@@ -49,7 +49,7 @@ class Sampler:
         self.model = model
         self.settings = settings
         self.batch_size = batch_size
-        self._reader = AttentionExtractor(model, settings, to_end=True)
+        self._extractor = AttentionExtractor(model, settings, to_end=True)
         self._scheduler = _scheduler(model, settings.synthesis.steps)
         self._steps_read = steps_read(
             settings.synthesis.steps,
@@ -58,15 +58,15 @@ class Sampler:
         )
 
     @torch.inference_mode()
-    def draw(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Drawn:
-        """Draw an image for each prompt, at most `batch_size` of them.
+    def draw(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> SampledImages:
+        """Return an image for each prompt, for at most `batch_size` prompts.
 
         Args:
             prompts: each with all of its image's categories, as `fill_template` writes them.
-            seeds: of each image's noise.
+            seeds: one for each image's noise.
 
         Raises:
-            SettingsError: settings that ask for layers or heads that the model does not have.
+            SettingsError: the model lacks a layer or head of the settings.
         """
         count, missing = len(prompts), self.batch_size - len(prompts)
         filled = [*prompts, *[prompts[-1]] * missing]
@@ -74,18 +74,18 @@ class Sampler:
         latents = latents.to(self.model.device) * self._scheduler.init_noise_sigma
         total: AttentionOutput | None = None
         for step, timestep in enumerate(self._scheduler.timesteps):
-            output, reading = self._predict(
+            prediction, attention = self._predict(
                 latents, timestep, filled, read=step in self._steps_read
             )
-            total = _add(total, reading)
-            latents = self._scheduler.step(output, timestep, latents).prev_sample
+            total = _add(total, attention)
+            latents = self._scheduler.step(prediction, timestep, latents).prev_sample
         if total is None:
             raise RuntimeError("no step was read")  # steps_read is never empty
         images, finite = self._decode(latents[:count])
-        return Drawn(images, finite, self._average(total, prompts))
+        return SampledImages(images, finite, self._average(total, prompts))
 
     def _noise(self, seed: int) -> Tensor:
-        """Return Float[1 channels side side], the same on every device."""
+        """Return the noise of an image, Float[1 channels side side], the same on every device."""
         side = self.model.latent_side
         shape = (1, self.model.unet.config.in_channels, side, side)
         return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
@@ -93,39 +93,39 @@ class Sampler:
     def _predict(
         self, latents: Tensor, timestep: Tensor, prompts: Sequence[Prompt], *, read: bool
     ) -> tuple[Tensor, AttentionOutput | None]:
-        """Return the guided prediction in float32, and what the prompts' half of it attended to."""
+        """Return the guided prediction in float32, and the attention of the conditional forward."""
         inputs = self._scheduler.scale_model_input(latents, timestep).to(self.model.dtype)
         timestep = timestep.to(latents.device)
-        reading = self._reader.read(inputs, timestep, prompts) if read else None
-        output = reading.output if reading is not None else None
+        attention = self._extractor.read(inputs, timestep, prompts) if read else None
+        output = attention.output if attention is not None else None
         if output is not None and self.settings.cat_cross.gamma == 1:
-            conditional = output.float()  # the forward that is read is the one that draws
+            conditional = output.float()  # without Cat-Cross one forward serves both
         else:
             conditional = self._forward(inputs, timestep, prompts)
         guidance = self.settings.synthesis.guidance
         if guidance == 1:
-            return conditional, reading
+            return conditional, attention
         unconditional = self._forward(inputs, timestep, [NOTHING] * len(prompts))
-        return unconditional + guidance * (conditional - unconditional), reading
+        return unconditional + guidance * (conditional - unconditional), attention
 
     def _forward(self, inputs: Tensor, timestep: Tensor, prompts: Sequence[Prompt]) -> Tensor:
-        text = self._reader.embeddings(prompts)
+        text = self._extractor.embeddings(prompts)
         output: Tensor = self.model.unet(inputs, timestep, encoder_hidden_states=text).sample
         return output.float()
 
     def _decode(self, latents: Tensor) -> tuple[np.ndarray, tuple[bool, ...]]:
-        """Return the pictures and which are finite; one at a time, since a decoder is hungry."""
-        pictures, finite = [], []
+        """Return the images and which are finite; decoded one at a time to save memory."""
+        images, finite = [], []
         for latent in latents.split(1):
             scaled = (latent / self.model.vae.config.scaling_factor).to(self.model.dtype)
             decoded = self.model.vae.decode(scaled).sample[0].float()
             finite.append(bool(decoded.isfinite().all()))
             pixels = decoded.nan_to_num().add(1).mul(127.5).round().clamp(0, 255)
-            pictures.append(pixels.permute(1, 2, 0).to("cpu", torch.uint8).numpy())
-        return np.stack(pictures), tuple(finite)
+            images.append(pixels.permute(1, 2, 0).to("cpu", torch.uint8).numpy())
+        return np.stack(images), tuple(finite)
 
     def _average(self, total: AttentionOutput, prompts: Sequence[Prompt]) -> AttentionMaps:
-        """Return the mean over the steps read, without the rows that filled up the batch."""
+        """Return the mean over the steps read, without the rows of padding."""
         count, steps = len(prompts), len(self._steps_read)
         widest = max(len(prompt.columns) for prompt in prompts)
         return AttentionMaps(
@@ -141,13 +141,17 @@ class Sampler:
 def steps_read(steps: int, *, first: float, last: float) -> frozenset[int]:
     """Return the steps, counted from 0, whose middle lies between two shares of the sampling.
 
+    Example:
+        >>> sorted(steps_read(4, first=0.5, last=1.0))
+        [2, 3]
+
     Args:
-        steps: how many there are.
+        steps: the number of steps.
         first: a share of them, 0 to 1; 0 is pure noise.
-        last: another one, not less; 1 is the finished image.
+        last: a share, at least `first`; 1 is the finished image.
 
     Raises:
-        SettingsError: no step lies there.
+        SettingsError: no step lies between both.
     """
     chosen = frozenset(step for step in range(steps) if first <= (step + 0.5) / steps <= last)
     if not chosen:
@@ -159,25 +163,25 @@ def steps_read(steps: int, *, first: float, last: float) -> frozenset[int]:
 
 
 def _scheduler(model: DiffusionModel, steps: int) -> DDIMScheduler:
-    """Return a scheduler of the sampler's own, with the model's noise levels and prediction."""
+    """Return a scheduler for the sampler, with the model's noise levels and kind of prediction."""
     known = model.scheduler.config.num_train_timesteps
-    # Latents have no bounds to clip them at; a scheduler without the entry would assume [-1, 1].
+    # Latents have no bounds. A scheduler without this entry would clip them to [-1, 1].
     scheduler = DDIMScheduler.from_config(model.scheduler.config, clip_sample=False)
     if steps > known:
         raise SettingsError(f"synthesis.steps is {steps}, but this model has {known} timesteps")
     scheduler.set_timesteps(steps)
     if scheduler.timesteps.max() >= known:
         raise SettingsError(
-            f"synthesis.steps is {steps}, and the first of so many steps would begin behind this "
-            f"model's {known} timesteps; take fewer"
+            f"synthesis.steps is {steps}, but the first of these steps would be after the last of "
+            f"this model's {known} timesteps; take fewer"
         )
     return scheduler
 
 
-def _add(total: AttentionOutput | None, reading: AttentionOutput | None) -> AttentionOutput | None:
-    """Add a reading to the sum of those before, in place: self-attention is large."""
-    if total is None or reading is None:
-        return total or reading
-    total.cross.add_(reading.cross)
-    total.self_attention.add_(reading.self_attention)
+def _add(total: AttentionOutput | None, other: AttentionOutput | None) -> AttentionOutput | None:
+    """Return the sum of both, computed in place because self-attention is large."""
+    if total is None or other is None:
+        return total or other
+    total.cross.add_(other.cross)
+    total.self_attention.add_(other.self_attention)
     return total

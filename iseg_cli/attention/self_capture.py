@@ -1,7 +1,7 @@
-"""Processors that read the self-attention of every layer, averaged as it goes.
+"""`capture_self`: processors that keep the self-attention of all layers of one forward.
 
-Of each resolution only a running sum over layers is kept, in which every layer counts as the mean
-of its heads; of one layer, if asked, the mean over chosen heads as well.
+For each resolution only the sum over layers of the mean over heads is kept. For one chosen layer
+the mean over chosen heads can be kept, too.
 """
 
 import math
@@ -25,11 +25,11 @@ from iseg_cli.attention.processors import (
 
 @dataclass(frozen=True)
 class RefiningLayer:
-    """The layer whose self-attention segments are refined along.
+    """The layer whose self-attention refines segments.
 
     Attributes:
         name: its transformer block, such as `up_blocks.3.attentions.1`.
-        heads: its heads to average; None for all.
+        heads: the heads to average; None for all.
     """
 
     name: str
@@ -38,12 +38,12 @@ class RefiningLayer:
 
 @dataclass(eq=False)
 class CapturedSelf:
-    """What a forward leaves behind, in float32.
+    """The self-attention kept of one forward, in float32.
 
     Attributes:
         sums: side of the grid -> sum over its layers of the mean over their heads of the softmax
             over keys, Float[batch pixels pixels].
-        layers: side of the grid -> how many layers went into that sum.
+        layers: side of the grid -> the number of layers in that sum.
         refining: mean over the chosen heads of the refining layer, Float[batch pixels pixels].
     """
 
@@ -52,7 +52,7 @@ class CapturedSelf:
     refining: Tensor | None = None
 
     def finest_first(self) -> list[Tensor]:
-        """Return the sums, those of the finest grid first."""
+        """Return the sums, that of the finest grid first."""
         return [self.sums[side] for side in sorted(self.sums, reverse=True)]
 
 
@@ -60,16 +60,16 @@ class CapturedSelf:
 def capture_self(
     unet: Any, *, side: int, every_layer: bool, refining: RefiningLayer | None
 ) -> Iterator[CapturedSelf]:
-    """Attach processors to a UNet; whatever happens, its own are back afterwards.
+    """Attach processors to a UNet for a block; then it has its own again, even after errors.
 
     Args:
         unet: a UNet2DConditionModel.
-        side: L, the side of the latents that will go through it.
-        every_layer: whether to sum up the self-attention of all layers.
-        refining: the layer to read by itself as well, or None.
+        side: L, the side of the latents of the forward.
+        every_layer: whether to sum the self-attention of all layers.
+        refining: the layer to keep separately, or None.
 
     Raises:
-        SettingsError: a refining layer or head that this model does not have.
+        SettingsError: this model lacks the refining layer or one of its heads.
     """
     captured = CapturedSelf()
     layers = attention_layers(unet, "attn1") if every_layer else []
@@ -79,12 +79,14 @@ def capture_self(
     processors: list[tuple[Any, Processor]] = []
     for layer in layers:
         own = refining if layer is chosen else None
-        processors.append((layer, _SelfCapture(captured, side, every_layer, own)))
+        processors.append((layer, _LayerSumProcessor(captured, side, every_layer, own)))
     with attached(processors):
         yield captured
 
 
-class _SelfCapture(Processor):
+class _LayerSumProcessor(Processor):
+    """Adds a layer's mean over heads to the sum of its resolution; keeps the refining layer."""
+
     def __init__(
         self, captured: CapturedSelf, side: int, is_summed: bool, refining: RefiningLayer | None
     ) -> None:
@@ -93,7 +95,7 @@ class _SelfCapture(Processor):
         self.refining = refining
 
     def keep(self, query: Tensor, key: Tensor, attn: Any) -> None:
-        # As many matrices at a time as take no more memory than one at the full grid.
+        # Together these matrices take no more memory than one matrix of the full grid.
         at_once = max(1, self.side**4 // query.shape[2] ** 2)
         if self.refining is not None:
             heads = require_self_heads(self.refining.heads, attn)

@@ -1,7 +1,7 @@
-"""A UNet that ends at the last attention that is read: what lies behind it is not run.
+"""`truncate` returns a UNet that ends at the last attention that is read.
 
-At 512 px Stable Diffusion 2.1's UNet takes 804 GFLOP an image, and 710 of them up to the queries
-and keys of `up_blocks.3.attentions.1`, the last that the method reads.
+At 512 px Stable Diffusion 2.1's UNet takes 804 GFLOP an image. Up to the queries and keys of
+`up_blocks.3.attentions.1`, the last layer that the method reads, it takes 710 GFLOP.
 """
 
 import copy
@@ -11,55 +11,59 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor, nn
 
 Kind = Literal["attn1", "attn2"]
-"""Self-attention and cross-attention, as diffusers names them within a transformer block."""
+"""Self-attention (attn1) or cross-attention (attn2), as diffusers names them."""
 
 UNET_STAGES = ("down_blocks", "mid_block", "up_blocks")
+"""The stages of a UNet, as a forward runs them."""
 
 
 class AttentionSite(NamedTuple):
-    """Where an attention stands: the transformer block, `up_blocks.3.attentions.1`, and its kind.
+    """An attention layer of a UNet: its transformer block and its kind.
 
     Attributes:
-        layer: the transformer block by name.
-        kind: its self-attention or its cross-attention, which comes after it.
+        layer: the name of the transformer block, such as `up_blocks.3.attentions.1`.
+        kind: self-attention or cross-attention; a block runs self-attention first.
     """
 
     layer: str
     kind: Kind
 
-    def order(self) -> tuple[int, int, int, str]:
-        """Return what sorts places as a forward passes them."""
-        room, *parts = self.layer.split(".")
+    def sort_key(self) -> tuple[int, int, int, str]:
+        """Return a key that sorts attention sites as a forward runs them.
+
+        It is the number of the stage, the block within it, the transformer within that, the kind.
+        """
+        stage, *parts = self.layer.split(".")
         numbers = [int(part) for part in parts if part.isdecimal()]
         block, position = numbers if len(numbers) == 2 else (0, *numbers)
-        return UNET_STAGES.index(room), block, position, self.kind
+        return UNET_STAGES.index(stage), block, position, self.kind
 
 
-def last_site(places: Iterable[AttentionSite]) -> AttentionSite:
-    """Return the place that a forward passes last."""
-    return max(places, key=AttentionSite.order)
+def last_site(sites: Iterable[AttentionSite]) -> AttentionSite:
+    """Return the attention site that a forward runs last."""
+    return max(sites, key=AttentionSite.sort_key)
 
 
 def truncate(unet: Any, last: AttentionSite) -> Any:
-    """Return a UNet whose forward ends at an attention; its weights are those of `unet`.
+    """Return a UNet whose forward ends at an attention site; it shares the weights of `unet`.
 
-    The forward is diffusers' own, over shorter lists of the same modules, so processors attached to
-    one are attached to both. What it returns means nothing.
+    The forward is diffusers' own over shorter lists of the same modules. So processors attached to
+    one are attached to both. The output of the forward means nothing.
 
     Args:
         unet: a UNet2DConditionModel; it is not changed.
-        last: the attention to end at: its queries and keys are the last that is computed, if its
-            processor asks for no more.
+        last: the attention site to end at. Its queries and keys are computed last, unless its
+            processor computes more.
     """
-    room, block, position, _ = last.order()
+    stage, block, position, _ = last.sort_key()
     short = _twin(unet)
     short.conv_norm_out, short.conv_out = None, nn.Identity()
-    if UNET_STAGES[room] == "up_blocks":
+    if UNET_STAGES[stage] == "up_blocks":
         ending = _shorten(unet.up_blocks[block], position, last.kind)
         short.up_blocks = nn.ModuleList([*unet.up_blocks[:block], ending])
         return short
     short.up_blocks = nn.ModuleList()
-    if UNET_STAGES[room] == "down_blocks":
+    if UNET_STAGES[stage] == "down_blocks":
         short.down_blocks = unet.down_blocks[: block + 1]
         short.mid_block = None
     return short
@@ -76,14 +80,14 @@ def _shorten(block: Any, position: int, kind: Kind) -> Any:
 
 
 def _twin(module: Any) -> Any:
-    """Return a module with the same parts; another list of them, so that parts can be exchanged."""
+    """Return a copy of a module with the same parts, in which parts can be exchanged."""
     twin = copy.copy(module)
     twin._modules = dict(module._modules)
     return twin
 
 
 class _Ending(nn.Module):
-    """A transformer up to one of its attentions, called as diffusers' blocks call theirs."""
+    """A transformer up to one of its attentions, with the interface of diffusers' transformer."""
 
     def __init__(self, transformer: Any, kind: Kind) -> None:
         super().__init__()
@@ -95,7 +99,7 @@ class _Ending(nn.Module):
     def forward(
         self, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
     ) -> tuple[Tensor]:
-        """Run the attention for its processor's sake; return what came in."""
+        """Run the attention, because its processor reads it; return the input."""
         tokens = self.norm(hidden_states)
         if not self.is_linear:
             tokens = self.proj_in(tokens)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from iseg_cli.backbones.loading import choose_device
-from iseg_cli.benchmark.reference import PlainSegmenter
-from iseg_cli.benchmark.result import Loop
+from iseg_cli.benchmark.mask_speed import Loop
+from iseg_cli.benchmark.plain_segmenter import PlainSegmenter
 from iseg_cli.benchmark.timing import peak_memory, reset_peak_memory
 from iseg_cli.config import Settings
 from iseg_cli.errors import DataError

@@ -3,7 +3,7 @@
 import io
 from importlib.util import find_spec
 
-from iseg_cli.benchmark.result import MaskSpeed
+from iseg_cli.benchmark.mask_speed import MaskSpeed
 
 MISSING = "No plot: matplotlib is not installed; run pip install 'iseg-cli[plots]' for one."
 """What is said where there can be none."""

@@ -6,23 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iseg_cli.benchmark import plot
-from iseg_cli.benchmark.result import MaskSpeed, masks_to_dict
-from iseg_cli.benchmark.run import Plan, measure_masks
+from iseg_cli.benchmark.mask_speed import MaskSpeed, masks_to_dict
+from iseg_cli.benchmark.masks import measure_masks
+from iseg_cli.benchmark.masks_text import masks_as_text
+from iseg_cli.benchmark.plan import BenchmarkPlan
 from iseg_cli.benchmark.scoring import ScoringResult, measure_scoring
-from iseg_cli.benchmark.text import masks_as_text
-from iseg_cli.benchmark.text_scoring import scoring_as_text, scoring_to_dict
+from iseg_cli.benchmark.scoring_text import scoring_as_text, scoring_to_dict
 from iseg_cli.storage import write_atomically
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchmarkReport:
     """What was measured; None for what was not asked for."""
 
     masks: MaskSpeed | None
     scoring: ScoringResult | None = None
 
 
-def measure(plan: Plan | None, *, with_scoring: bool, tell: Callable[[str], None]) -> Report:
+def measure(
+    plan: BenchmarkPlan | None, *, with_scoring: bool, tell: Callable[[str], None]
+) -> BenchmarkReport:
     """Measure what is asked for.
 
     Args:
@@ -35,12 +38,12 @@ def measure(plan: Plan | None, *, with_scoring: bool, tell: Callable[[str], None
     """
     masks = None if plan is None else measure_masks(plan, tell=tell)
     if not with_scoring:
-        return Report(masks)
+        return BenchmarkReport(masks)
     tell("scoring, beside scikit-learn and cityscapesScripts")
-    return Report(masks, measure_scoring())
+    return BenchmarkReport(masks, measure_scoring())
 
 
-def as_text(report: Report) -> str:
+def as_text(report: BenchmarkReport) -> str:
     """Return the report for a terminal."""
     parts = []
     if report.masks is not None:
@@ -50,7 +53,7 @@ def as_text(report: Report) -> str:
     return "\n\n".join(parts)
 
 
-def write(report: Report, folder: Path) -> list[str]:
+def write(report: BenchmarkReport, folder: Path) -> list[str]:
     """Write benchmark.json and, of masks, benchmark.png; return a line to say of each."""
     content = {
         "masks": None if report.masks is None else masks_to_dict(report.masks),

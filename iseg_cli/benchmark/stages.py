@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from iseg_cli.benchmark.result import Stages
+from iseg_cli.benchmark.mask_speed import Stages
 from iseg_cli.benchmark.timing import median_seconds
 from iseg_cli.image_labels import LabelSource
 from iseg_cli.readers.base import Reader

@@ -128,7 +128,7 @@ def benchmark(
     if fail_under_speedup is not None and (skip_reference or part == "scoring"):
         raise click.UsageError("--fail-under-speedup needs masks and their plain path")
     from iseg_cli.benchmark import report
-    from iseg_cli.benchmark.run import Plan, benchmark_settings
+    from iseg_cli.benchmark.plan import BenchmarkPlan, benchmark_settings
 
     plan = None
     if part != "scoring":
@@ -137,7 +137,7 @@ def benchmark(
             **{f"runtime.{name}": given[name] for name in ("device", "dtype")},
         }
         settings = benchmark_settings(configs, assignments, named, tell=options.note)
-        plan = Plan(settings, images, sizes, rounds, with_plain=not skip_reference)
+        plan = BenchmarkPlan(settings, images, sizes, rounds, with_plain=not skip_reference)
 
     def tell(line: str) -> None:
         click.echo(f"{line} ...", err=True)

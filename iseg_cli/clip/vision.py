@@ -16,7 +16,7 @@ from iseg_cli.clip.loading import ClipModel
 
 
 @dataclass(frozen=True, eq=False)
-class PatchReading:
+class PatchOutput:
     """What the image transformer says of every patch of a batch.
 
     Attributes:
@@ -76,7 +76,7 @@ def fill_batch(batch: Tensor, size: int) -> Tensor:
 @torch.inference_mode()
 def read_patches(
     clip: ClipModel, pixels: Float[Tensor, "batch 3 height width"], *, values_alone: bool = False
-) -> PatchReading:
+) -> PatchOutput:
     """Read the patches of images whose sides are whole numbers of patches, in row-major order.
 
     Args:
@@ -96,7 +96,7 @@ def read_patches(
         mixed = value if is_last else weights.to(value.dtype) @ value
         alone = is_last and values_alone
         hidden = join_heads(block, mixed) if alone else finish_block(block, hidden, mixed)
-    return PatchReading(to_text_space(clip, hidden[:, 1:]), torch.stack(attentions))
+    return PatchOutput(to_text_space(clip, hidden[:, 1:]), torch.stack(attentions))
 
 
 @torch.inference_mode()

@@ -4,7 +4,7 @@ from typing import Any
 
 from iseg_cli.backbones.loading import choose_device, choose_dtype
 from iseg_cli.clip.loading import ClipModel, load_clip
-from iseg_cli.clip.tagging import Tagger
+from iseg_cli.clip.tagger import Tagger
 from iseg_cli.config import Settings
 from iseg_cli.types import LabelSet
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from iseg_cli.clip.tagging import Shown, Tagger
+from iseg_cli.clip.tagger import Shown, Tagger
 from iseg_cli.errors import BatchMemoryError, NameRefusedError, PromptError
 from iseg_cli.execution.image_faults import IMAGE_FAULTS, reason_of
 from iseg_cli.execution.iteration import ahead_of, batches, map_ahead
@@ -23,7 +23,7 @@ from iseg_cli.image_labels import LabelSource
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.images import decode_image
-from iseg_cli.segmentation.batches import BatchSegmenter, Pending, Segmentation
+from iseg_cli.segmentation.batch_segmenter import BatchSegmenter, Pending, Segmentation
 from iseg_cli.segmentation.segmenter import fit_input, label_values
 from iseg_cli.storage import (
     ImageRecord,

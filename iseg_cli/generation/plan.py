@@ -16,10 +16,10 @@ from iseg_cli.execution.run_setup import asks_clip, fitting_background, label_so
 from iseg_cli.generation.job import Extras, Job
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.coco_classes import FROM_JSON
-from iseg_cli.segmentation.batches import BatchSegmenter
+from iseg_cli.segmentation.batch_segmenter import BatchSegmenter
 from iseg_cli.segmentation.segment_labels import segment_label_set
 from iseg_cli.segmentation.segmenter import Segmenter
-from iseg_cli.segmentation.unsupervised import UnsupervisedSegmenter
+from iseg_cli.segmentation.unsupervised_segmenter import UnsupervisedSegmenter
 from iseg_cli.storage import Layout, RunInfo
 from iseg_cli.types import LabelSet, SourceIds
 

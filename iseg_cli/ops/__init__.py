@@ -1,1 +1,4 @@
-"""Pure tensor maths of the method: no files, no models, no settings."""
+"""Pure tensor maths of the method: functions from tensors and numbers to tensors.
+
+Nothing here reads files, models or settings; `maps.py` holds the values that flow between stages.
+"""

@@ -1,7 +1,7 @@
-"""From the attention of many heads, layers and prompts to one map per category.
+"""From the cross-attention of several resolutions and prompts to one map per category.
 
-Section 3.3 of the paper fuses cross-attention of several resolutions without giving the details;
-the order used here is that of the authors' released code: heads, positions, resolutions, tokens.
+Section 3.3 of the paper fuses resolutions and gives no details. The sequence here is that of the
+authors' released code: heads, positions, resolutions, tokens.
 """
 
 import math
@@ -12,49 +12,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from iseg_cli.errors import SettingsError
-
-
-def mean_heads(
-    attention: Float[Tensor, "batch heads pixels tokens"], *, heads: Sequence[int] | None = None
-) -> Float[Tensor, "batch pixels tokens"]:
-    """Average attention over heads, in float32 or better.
-
-    Serves self-attention as well, whose last axis holds the positions that are attended to.
-
-    Args:
-        attention: softmax over the last axis, the heads of all layers of one resolution in a row.
-        heads: the heads to average, counted from 0; None for all.
-
-    Raises:
-        SettingsError: if no head is chosen, or one that is not there.
-    """
-    count = attention.shape[1]
-    dtype = torch.promote_types(attention.dtype, torch.float32)
-    if heads is None:
-        return attention.mean(dim=1, dtype=dtype)
-    if not heads or not all(0 <= head < count for head in heads):
-        raise SettingsError(
-            f"heads {list(heads)} cannot be averaged: this model has heads 0 to {count - 1} "
-            "there; choose among them or use all heads"
-        )
-    # One sum instead of a copy of the chosen heads: at 64 x 64 each head takes 64 MiB an image.
-    mean = attention[:, heads[0]].to(dtype, copy=True)
-    for head in heads[1:]:
-        mean += attention[:, head]
-    return mean.div_(len(heads))
-
 
 def resize(
     maps: Float[Tensor, "batch pixels categories"], *, height: int, width: int
 ) -> Float[Tensor, "batch categories height width"]:
-    """Bring maps on a square grid to `height` x `width` bilinearly, in float32 or better.
+    """Return maps of a square grid at `height` x `width`, bilinearly, in float32 or better.
 
-    Pixels are areas, not points (`align_corners=False`); values beyond the border repeat it.
+    Pixels are areas, not points (`align_corners=False`). Beyond the border its values are repeated.
+
+    Example:
+        >>> resize(torch.tensor([[[0.0], [4.0], [0.0], [4.0]]]), height=1, width=4)
+        tensor([[[[0., 1., 3., 4.]]]])
     """
     batch, pixels, categories = maps.shape
     side = math.isqrt(pixels)
-    # Categories join the batch, for `interpolate` refuses an image without any.
+    # Categories become part of the batch, because `interpolate` refuses an image without channels.
     grid = maps.transpose(1, 2).reshape(batch * categories, 1, side, side)
     grid = grid.to(torch.promote_types(maps.dtype, torch.float32))
     grid = interpolate(grid, size=(height, width), mode="bilinear", align_corners=False)
@@ -64,11 +36,11 @@ def resize(
 def fuse_resolutions(
     maps: Sequence[Float[Tensor, "batch _ tokens"]], weights: Sequence[float], *, side: int
 ) -> Float[Tensor, "batch pixels tokens"]:
-    """Add the maps of several resolutions on one grid of `side` x `side` positions.
+    """Return the weighted sum of the maps of several resolutions on one `side` x `side` grid.
 
-    Every map is divided by its sum over positions, token by token, before it is enlarged, and is
-    not divided again: a map of 16 x 16 therefore weighs four times what its weight says against
-    one of 32 x 32, as in the released code. A token without any attention stays zero.
+    Every map is divided by its sum over positions, token by token, and enlarged then. It is not
+    divided again. So a map of 16 x 16 counts four times as much as its weight says, compared with
+    a map of 32 x 32; the released code does the same. A token without attention stays zero.
 
     Args:
         maps: one per resolution, each on its own square grid, heads averaged, not negative.
@@ -87,15 +59,15 @@ def fuse_resolutions(
 def membership(
     positions: Sequence[Sequence[Sequence[int]]], *, tokens: int
 ) -> Float[Tensor, "batch categories tokens"]:
-    """Turn token positions into the weights of `tokens_to_categories`.
+    """Return the weights of `tokens_to_categories`, given the positions of tokens.
 
     Args:
-        positions: for each image, for each of its categories, the tokens that carry its map.
+        positions: for each image and each of its categories, the tokens whose maps are averaged.
         tokens: the length of the prompts.
 
     Returns:
-        Rows that average over a category's tokens; zero rows where an image has fewer categories
-        than another, or a category no tokens.
+        Rows that average over a category's tokens. A row is zero where an image has fewer
+        categories than another image, or where a category has no tokens.
     """
     categories = max((len(image) for image in positions), default=0)
     weights = torch.zeros(len(positions), categories, tokens)
@@ -110,12 +82,12 @@ def tokens_to_categories(
     maps: Float[Tensor, "batch pixels tokens"],
     membership: Float[Tensor, "batch categories tokens"],
 ) -> Float[Tensor, "batch pixels categories"]:
-    """Average the maps of each category's tokens: A_ca of section 3.3.
+    """Return the mean map of each category's tokens: A_ca of section 3.3.
 
     Args:
         maps: one map per token.
-        membership: how much each token counts for each category; a zero row is padding and gives
-            a zero map.
+        membership: the weight of each token for each category. A zero row is padding and gives a
+            zero map.
     """
     return torch.bmm(maps, membership.to(maps).transpose(1, 2))
 
@@ -128,17 +100,18 @@ def join_prompts(
     batch: int,
     categories: int,
 ) -> Float[Tensor, "batch pixels categories"]:
-    """Gather category maps of images whose categories were split over several prompts.
+    """Return the category maps of images whose categories were split over several prompts.
 
     Args:
-        maps: the categories' maps, prompt by prompt.
+        maps: the maps of the categories, prompt by prompt.
         images: the image that each prompt describes, 0 to `batch - 1`.
-        columns: where in its image each map belongs, 0 to `categories - 1`; negative for padding.
+        columns: the column of each map within its image, 0 to `categories - 1`; negative for
+            padding.
         batch: the number of images.
         categories: the greatest number of categories in an image.
 
     Returns:
-        Each map in its place; places that no prompt fills are zero.
+        Each map in its column. Columns that no prompt fills are zero.
     """
     joined = maps.new_zeros(batch, maps.shape[1], categories)
     prompt, slot = (columns >= 0).nonzero(as_tuple=True)

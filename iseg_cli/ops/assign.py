@@ -1,7 +1,7 @@
 """From category maps to labels: what is background, and which category wins (appendix B).
 
-The paper does not say how background is told from categories; the rules here are those of the
-authors' released code: `power` for VOC, `threshold` for COCO.
+The paper does not say how pixels become background. The rules here are those of the authors'
+released code: `power` for VOC, `threshold` for COCO.
 """
 
 from typing import Literal
@@ -14,10 +14,13 @@ from torch import Tensor
 def min_max(
     scores: Float[Tensor, "batch categories height width"],
 ) -> Float[Tensor, "batch categories height width"]:
-    """Stretch each category's scores over the image to [0, 1], in float32 or better.
+    """Return each category's scores, stretched to [0, 1] over the image, in float32 or better.
 
-    A constant map has nothing to tell and becomes zero, so that it claims no pixel from the
-    background.
+    A constant map becomes zero, so that it takes no pixel from the background.
+
+    Example:
+        >>> min_max(torch.tensor([[[[1.0, 2.0, 3.0]]]]))
+        tensor([[[[0.0000, 0.5000, 1.0000]]]])
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     scores = scores - scores.amin(dim=(2, 3), keepdim=True)
@@ -34,7 +37,7 @@ def background_score(
 
     Args:
         scores: category scores in [0, 1].
-        valid: which categories count; None for all.
+        valid: which categories are looked at; None for all.
     """
     strongest, _ = _strongest(scores, valid)
     return _power(strongest)
@@ -47,22 +50,26 @@ def assign(
     threshold: float = 0.0,
     valid: Bool[Tensor, "batch categories"] | None = None,
 ) -> Int64[Tensor, "batch height width"]:
-    """Label every pixel with its strongest category, or as background.
+    """Return the label of every pixel: its strongest category, or background.
 
-    `power` prefers background unless a category's score exceeds `background_score`. `threshold`
-    takes background where no category reaches the threshold, or all are zero. `none` knows no
-    background. Between equal scores background comes first, then the earlier category. Where an
-    image has no category at all, everything is background.
+    With `power`, a pixel is background unless a category's score exceeds `background_score`. With
+    `threshold`, a pixel is background where no category reaches the threshold, or all scores are
+    zero. With `none`, no pixel is background. Between equal scores background wins, then the
+    earlier category. In an image without categories every pixel is background.
 
     Args:
         scores: category scores in [0, 1], as `min_max` returns them.
-        background: how background is told.
-        threshold: the least score of a category, 0 to 1; only `threshold` looks at it.
-        valid: which categories take part; None for all. Those that only fill up a batch must be
-            left out for `none`, where a zero map could win.
+        background: the rule for background.
+        threshold: the least score of a category, 0 to 1; only the rule `threshold` reads it.
+        valid: which categories are looked at; None for all. With `none`, columns of padding must
+            be left out, because a zero map could win.
 
     Returns:
         0 for background, c + 1 for the category in column c.
+
+    Example:
+        >>> assign(torch.tensor([[[[0.1, 0.9]], [[0.2, 0.3]]]]))
+        tensor([[[0, 1]]])
     """
     strongest, column = _strongest(scores, valid)
     if background == "power":
@@ -82,14 +89,14 @@ def ignore_band(
     high: float,
     ignore: int = 255,
 ) -> Int64[Tensor, "batch height width"]:
-    """Mark pixels that are neither surely a category nor surely background.
+    """Return labels in which uncertain pixels, between category and background, are ignored.
 
     Args:
         labels: the labels so far.
-        background_score: as the function of that name returns it.
-        low: up to this score, a pixel keeps its label.
-        high: from this score on, too.
-        ignore: the label of the pixels between, which training leaves out.
+        background_score: as the function `background_score` returns it.
+        low: a pixel with at most this score keeps its label.
+        high: a pixel with at least this score keeps its label.
+        ignore: the label of the pixels between; training leaves them out.
     """
     return labels.masked_fill((background_score > low) & (background_score < high), ignore)
 
@@ -104,8 +111,8 @@ def _strongest(
         scores = scores.new_full((scores.shape[0], 1, *scores.shape[2:]), -1)
     greatest = scores[:, 0].to(torch.promote_types(scores.dtype, torch.float32))
     column = torch.zeros_like(greatest, dtype=torch.int64)
-    # Category by category, which takes a small part of the time of torch.argmax over so few, and
-    # keeps the first of equal scores.
+    # A loop over the few categories is much faster than torch.argmax, and it keeps the first of
+    # equal scores.
     for later in range(1, scores.shape[1]):
         column.masked_fill_(scores[:, later] > greatest, later)
         greatest = torch.maximum(greatest, scores[:, later])
@@ -113,5 +120,5 @@ def _strongest(
 
 
 def _power(strongest: Tensor) -> Tensor:
-    """Return how likely background is, given the greatest category score of each pixel."""
+    """Return the background's score, given the greatest category score of each pixel."""
     return (1 - strongest.clamp(min=0)).square()

@@ -1,7 +1,8 @@
-"""DiffSeg: segments from self-attention alone, by merging positions that attend alike.
+"""DiffSeg: segments from self-attention alone, by merging positions with similar attention.
 
-Tian et al., "Diffuse, Attend, and Segment" (CVPR 2024), section 3. What the paper leaves open is
-done as in its released code: where anchors stand, that one proposal may join several merged ones.
+Tian et al., "Diffuse, Attend, and Segment" (CVPR 2024), section 3. The paper leaves some details
+open; these follow its released code: the positions of anchors, and one proposal that may be part of
+several merged proposals.
 """
 
 import math
@@ -18,15 +19,15 @@ from iseg_cli.ops.assign import min_max
 def merge_resolutions(
     maps: Sequence[Float[Tensor, "batch _ _"]], *, side: int
 ) -> Float[Tensor, "batch pixels pixels"]:
-    """Bring self-attention of several resolutions to one grid and average it.
+    """Return the mean of the self-attention of several resolutions, on one grid.
 
-    The keys' side is enlarged bilinearly and divided by its sum, the queries' side repeated. A
-    resolution weighs as much as its side is long. Computes in float32 or better, one image at a
-    time: beside the result it takes memory for two images' attention.
+    The axis of keys is enlarged bilinearly and divided by its sum; the axis of queries is repeated.
+    The weight of a resolution is proportional to its side. Computes in float32 or better, one image
+    at a time: besides the result, it needs memory for the attention of two images.
 
     Args:
-        maps: how each query (rows) attends to each key (columns), one per resolution, on square
-            grids of their own.
+        maps: one per resolution, each on its own square grid: how each query (rows) attends to
+            each key (columns).
         side: L, the side of the common grid.
 
     Returns:
@@ -38,7 +39,8 @@ def merge_resolutions(
     line = torch.arange(side, device=merged.device)
     for one, grid in zip(maps, sides, strict=True):
         coarse = line * grid // side
-        query = (coarse[:, None] * grid + coarse).flatten()  # which of its queries stands there
+        # The query of the coarse grid that covers each position.
+        query = (coarse[:, None] * grid + coarse).flatten()
         for index, image in enumerate(one):
             enlarged = resize(image.T[None], height=side, width=side)[0].flatten(1)
             share = grid / sum(sides) / enlarged.sum(dim=1, keepdim=True)
@@ -47,10 +49,14 @@ def merge_resolutions(
 
 
 def anchor_positions(side: int, *, anchors: int) -> Int64[Tensor, " positions"]:
-    """Return where anchors stand on the grid: `anchors` squared positions, in row-major order.
+    """Return the positions of the anchors: `anchors` squared of them, in row-major order.
 
-    They are floor((L - 1) / (anchors - 1)) apart, in the middle of the grid: rows and columns
-    1, 5 ... 61 for 16 on a side of 64. At most every position is one.
+    They are floor((L - 1) / (anchors - 1)) apart and centred on the grid: rows and columns
+    1, 5 ... 61 for 16 anchors on a side of 64. On a small grid every position is an anchor.
+
+    Example:
+        >>> anchor_positions(4, anchors=2).tolist()
+        [0, 3, 12, 15]
     """
     count = min(anchors, side)
     step = (side - 1) // max(1, count - 1)
@@ -61,18 +67,18 @@ def anchor_positions(side: int, *, anchors: int) -> Int64[Tensor, " positions"]:
 def symmetric_kl(
     points: Float[Tensor, "points pixels"], others: Float[Tensor, "others pixels"]
 ) -> Float[Tensor, "points others"]:
-    """Return half the sum of both Kullback-Leibler divergences of every pair, from 0 up.
+    """Return the symmetric Kullback-Leibler divergence of every pair, 0 or more, in nats.
 
-    Equal to sum((p - q) * (log p - log q)) / 2, by matrix products. An exact zero counts as the
-    least positive number of its type.
+    It is (KL(p|q) + KL(q|p)) / 2 = sum((p - q) * (log p - log q)) / 2, computed by matrix products.
+    An exact zero is replaced by the least positive number of its type.
     """
     logs = _log(others)
-    # Only differences of logarithms count: centred, they are no larger than the divergences, so
-    # that little is lost where the terms below cancel.
+    # Only differences of logarithms matter. Centred logarithms are no larger than the divergences,
+    # so that little precision is lost where the terms below cancel.
     shift = logs.mean(dim=0)
     logs -= shift
     own_logs = _log(points) - shift
-    # Sums, not products of vectors: those add up one by one, and lose ten times as much.
+    # Sums are used here, because a product of vectors adds up one by one and rounds ten times more.
     own = (points * own_logs).sum(dim=1, keepdim=True)
     other = (others * logs).sum(dim=1)
     crossed = (points @ logs.T).add_(own_logs @ others.T)
@@ -87,24 +93,24 @@ def propose(
     threshold: float = 1.1,
     rounds: int = 3,
 ) -> Float[Tensor, "proposals pixels"]:
-    """Merge one image's attention into proposals for segments, each a distribution over positions.
+    """Return proposals for the segments of one image: distributions over positions.
 
-    The first round averages, for every anchor, all positions that diverge from it by less than the
-    threshold. Every further round goes through the proposals in their order: one that no earlier
-    one has taken takes all that diverge from it by less than the threshold, taken or not, and is
-    replaced by their mean.
+    The first round averages, for every anchor, all positions whose divergence from it is less than
+    the threshold. Every later round takes the proposals one after the other. If no earlier proposal
+    has taken a proposal, then it takes all proposals whose divergence from it is less than the
+    threshold, also those that are already taken, and their mean replaces it.
 
     Args:
-        attention: one image of `merge_resolutions`.
+        attention: of one image, as `merge_resolutions` returns it.
         side: L.
         anchors: anchors along one side of the grid.
-        threshold: symmetric divergence, in nats, under which positions and proposals merge.
+        threshold: positions and proposals merge if their divergence, in nats, is less.
         rounds: the number of rounds, 1 or more.
     """
     attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
     starts = anchor_positions(side, anchors=anchors).to(attention.device)
     near = symmetric_kl(attention[starts], attention) < threshold
-    near[torch.arange(len(starts)), starts] = True  # rounding must not part an anchor from itself
+    near[torch.arange(len(starts)), starts] = True  # an anchor is near itself, despite rounding
     proposals = _means(near, attention)
     for _ in range(rounds - 1):
         near = symmetric_kl(proposals, proposals) < threshold
@@ -121,21 +127,21 @@ def partition(
     most: int = 254,
     stretch: bool = False,
 ) -> tuple[Int64[Tensor, "height width"], Int64[Tensor, " segments"]]:
-    """Give every pixel to the strongest of some maps: DiffSeg's non-maximum suppression.
+    """Return which map is the strongest at every pixel: DiffSeg's non-maximum suppression.
 
     Maps are enlarged bilinearly, one at a time, so that memory does not grow with their number.
-    Equal values go to the earlier map.
+    Between equal values the earlier map wins.
 
     Args:
-        maps: on the grid, one for each proposal or segment.
+        maps: one for each proposal or segment, on the square grid.
         height: of the image, in pixels.
         width: of the image, in pixels.
-        most: how many segments there may be; the smallest of more give up their pixels.
-        stretch: whether each enlarged map is stretched to [0, 1] first, as category maps are.
+        most: the greatest number of segments. If there are more, the smallest lose their pixels.
+        stretch: whether each enlarged map is first stretched to [0, 1], as category maps are.
 
     Returns:
-        The number of each pixel's segment, from 0, the one with most pixels first; and which map
-        each segment is.
+        The number of each pixel's segment, counted from 0, the largest segment first; and the map
+        of each segment.
     """
     winner = _strongest(maps, height, width, stretch)
     sizes = winner.flatten().bincount(minlength=len(maps))
@@ -155,12 +161,12 @@ def _log(points: Tensor) -> Tensor:
 def _means(
     members: Bool[Tensor, "groups points"], points: Float[Tensor, "points pixels"]
 ) -> Float[Tensor, "groups pixels"]:
-    """Average the points of each group; every group has one."""
+    """Return the mean of the points of each group; every group has at least one point."""
     return (members.to(points) @ points) / members.sum(dim=1, keepdim=True)
 
 
 def _leaders(near: Bool[Tensor, "points points"]) -> list[int]:
-    """Return the points that, in their order, no earlier one of these has near it."""
+    """Return the points, one after the other, that are near no earlier point of the result."""
     near = near.cpu()
     taken = torch.zeros(len(near), dtype=torch.bool)
     leaders = []

@@ -1,4 +1,4 @@
-"""Ent-Self: self-attention with less entropy, so that refinement stays inside objects (eq. 4-6)."""
+"""Ent-Self: reduces the entropy of self-attention; refinement then stays in objects (eq. 4-6)."""
 
 import math
 from typing import Literal
@@ -14,20 +14,20 @@ def reduce_entropy(
     step_size: float,
     log: Literal["natural", "log10"] = "log10",
 ) -> Float[Tensor, "batch pixels pixels"]:
-    """Take one step of gradient descent on the entropy of self-attention.
+    """Return self-attention after one step of gradient descent on its entropy.
 
-    Each key is first scaled to a greatest value of 1 over queries; after the step, what is
-    negative becomes 0 and each query is divided by its sum. A query that keeps nothing attends to
+    First each key is scaled to a greatest value of 1 over queries. After the step, negative values
+    become 0 and each query is divided by its sum. A query without any attention left attends to
     itself alone. An exact zero stays zero: the entropy has no gradient there.
 
-    Computes in float32 or better, one image at a time: beside the result, it takes memory for one
-    image's attention (64 MiB for a grid of 64 x 64 in float32).
+    Computes in float32 or better, one image at a time: besides the result, it needs memory for the
+    attention of one image (64 MiB for a grid of 64 x 64 in float32).
 
     Args:
         attention: how each query (rows) attends to each key (columns), not negative.
-        step_size: lambda of eq. 6, 0 or more; 0 leaves the scaling alone.
-        log: the logarithm in eq. 6: natural as the paper writes it, or log10(e * a) as in the
-            released code, which equals the natural one with lambda times log10(e) = 0.434.
+        step_size: lambda of eq. 6, 0 or more; with 0 keys are scaled and queries divided only.
+        log: the logarithm in eq. 6. The paper writes `natural`. The released code computes
+            log10(e * a), which is the natural logarithm with lambda times log10(e) = 0.434.
 
     Returns:
         Attention whose rows sum to 1.
@@ -42,18 +42,18 @@ def reduce_entropy(
 
 
 def scale_keys(attention: Float[Tensor, "pixels pixels"]) -> Float[Tensor, "pixels pixels"]:
-    """Scale each key of one image to a greatest value of 1 over queries, in float32 or better."""
+    """Return attention whose keys have a greatest value of 1 over queries, in float32 or better."""
     attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
     return attention / _peaks(attention)
 
 
 def entropy_descent(scaled: Float[Tensor, "pixels pixels"]) -> Float[Tensor, "pixels pixels"]:
-    """Return the direction in which entropy falls, 1 + log a; minus infinity where a is 0."""
+    """Return the negative gradient of the entropy, 1 + log a; minus infinity where a is 0."""
     return scaled.log().add_(1)  # eq. 5: -dE/da
 
 
 def descent_rate(*, step_size: float, log: Literal["natural", "log10"]) -> float:
-    """Return the factor of `entropy_descent`: `log10` turns the natural logarithm into log10."""
+    """Return the factor of `entropy_descent`; for `log10` it converts the natural logarithm."""
     return step_size if log == "natural" else step_size * math.log10(math.e)
 
 
@@ -64,18 +64,20 @@ def step_down(
     rate: float,
     out: Float[Tensor, "pixels pixels"],
 ) -> Float[Tensor, "pixels pixels"]:
-    """Take the step of eq. 6 for one image, so that several steps can share what precedes it.
+    """Return the attention of one image after the step of eq. 6.
+
+    Several step sizes can share `scaled` and `descent`.
 
     Args:
         scaled: attention as `scale_keys` returns it.
         descent: its `entropy_descent`.
         rate: 0 or more, as `descent_rate` returns it.
-        out: where the result goes; may be `scaled` itself.
+        out: the tensor that receives the result; may be `scaled` itself.
 
     Returns:
-        `out`, its rows summing to 1; a row that keeps nothing attends to itself alone.
+        `out`. Its rows sum to 1; a row without any attention left attends to itself alone.
     """
-    if rate:  # 0 times minus infinity is no number; any other step leaves an exact zero at zero
+    if rate:  # 0 times minus infinity is NaN; every other rate leaves an exact zero at zero
         torch.add(scaled, descent, alpha=rate, out=out).clamp_(min=0)  # eq. 6
     elif out is not scaled:
         out.copy_(scaled)

@@ -1,7 +1,7 @@
-"""Two views of an image made one: each pixel trusts the view that is surer of it (ComCD).
+"""Fusion of two predictions for each pixel, weighted by their entropy (ComCD).
 
-Both views, diffusion's and CLIP's, give every pixel a distribution over the same classes: the
-background first, where there is such a class, then the image's categories.
+Diffusion and CLIP both give every pixel a distribution over the same classes: first the background,
+where it is a class, then the image's categories. The less entropy, the more weight.
 """
 
 from typing import Literal
@@ -20,15 +20,16 @@ def with_background(
     background: Literal["power", "threshold", "none"] = "power",
     threshold: float = 0.0,
 ) -> Float[Tensor, "batch classes height width"]:
-    """Put the background's score before those of the categories, by the rules of `assign.assign`.
+    """Return the scores with the background's in front, by the rules of `assign.assign`.
 
-    The greatest of a pixel's scores then says what `assign` does, so that a fusion which trusts
-    diffusion alone changes no label.
+    The class with the greatest score is then the label that `assign` gives. So a fusion that gives
+    diffusion all the weight changes no label.
 
     Args:
-        scores: at least one category's, in [0, 1].
-        background: its score is (1 - max)^2, the threshold, or none, for there is no such class.
-        threshold: 0 to 1; only the rule of that name looks at it.
+        scores: of at least one category, in [0, 1].
+        background: its score is (1 - max)^2 for `power` and the threshold for `threshold`; for
+            `none` it is no class.
+        threshold: 0 to 1; only the rule `threshold` reads it.
     """
     if background == "none":
         return scores
@@ -46,14 +47,15 @@ def cosines(
 ) -> Float[Tensor, "patches classes"]:
     """Return the cosine of each patch with each class's text.
 
-    The background is what its nearest prompt is. It stays one class however many prompts describe
-    it: their sum would outweigh the categories by its number, and entropies of the two views could
-    not be compared over unequal numbers of classes.
+    The background's cosine is that of its nearest prompt. It is one class, whatever the number of
+    its prompts: a sum over prompts would favour the background, and entropies over unequal numbers
+    of classes could not be compared.
 
     Args:
         features: of any length but zero.
-        categories: texts of unit length.
-        surroundings: prompts for the background, of unit length; none where it is no class.
+        categories: embeddings of their texts, of unit length.
+        surroundings: embeddings of the background prompts, of unit length; none where the
+            background is no class.
     """
     directions = normalize(features, dim=-1)
     near = directions @ categories.T
@@ -65,14 +67,14 @@ def cosines(
 def distribution(
     scores: Float[Tensor, "batch classes height width"], *, temperature: float
 ) -> Float[Tensor, "batch classes height width"]:
-    """Return the softmax over classes: a difference of one `temperature` is a factor of e."""
+    """Return the softmax over classes of scores divided by `temperature`."""
     return (scores / temperature).softmax(dim=1)
 
 
 def entropy(
     distribution: Float[Tensor, "batch classes height width"],
 ) -> Float[Tensor, "batch height width"]:
-    """Return H = -Σ p log p of each pixel in nats: 0 where it is sure, log n where n are even."""
+    """Return H = -Σ p log p of each pixel in nats, 0 to the logarithm of the number of classes."""
     terms: Tensor = torch.special.entr(distribution)
     return terms.sum(dim=1)
 
@@ -81,7 +83,7 @@ def diffusion_weight(
     diffusion: Float[Tensor, "batch classes height width"],
     clip: Float[Tensor, "batch classes height width"],
 ) -> Float[Tensor, "batch height width"]:
-    """Return W = sigmoid(H(clip) - H(diffusion)): over 1/2 where diffusion is the surer one.
+    """Return W = sigmoid(H(clip) - H(diffusion)): over 1/2 where diffusion has less entropy.
 
     The entropy of n classes is at most log n, so W lies between 1/(n + 1) and n/(n + 1).
     """
@@ -92,7 +94,7 @@ def fuse(
     diffusion: Float[Tensor, "batch classes height width"],
     clip: Float[Tensor, "batch classes height width"],
 ) -> Float[Tensor, "batch classes height width"]:
-    """Return W P_diffusion + (1 - W) P_clip, which is a distribution over the classes as well."""
+    """Return W P_diffusion + (1 - W) P_clip, a distribution over the classes."""
     weight = diffusion_weight(diffusion, clip)[:, None]
     return weight * diffusion + (1 - weight) * clip
 
@@ -100,9 +102,9 @@ def fuse(
 def decide(
     fused: Float[Tensor, "batch classes height width"], *, has_background: bool
 ) -> Int64[Tensor, "batch height width"]:
-    """Label every pixel with its likeliest class, the first among equals.
+    """Return the label of every pixel: its most probable class, the first among equals.
 
     Returns:
-        As `assign.assign`: 0 for background, c + 1 for the c-th category.
+        0 for background, c + 1 for the c-th category, as `assign.assign`.
     """
     return fused.argmax(dim=1) + (0 if has_background else 1)

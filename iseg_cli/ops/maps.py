@@ -1,4 +1,4 @@
-"""The values between an image and its mask: what attention said, and what it was made into."""
+"""The values between an image and its mask: attention maps, category maps, CLIP's maps."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class AttentionMaps:
-    """Attention of a batch of images, brought to one square grid of `side` x `side` positions.
+    """Attention of a batch of images, on one square grid of `side` x `side` positions.
 
     Attributes:
         cross: each category's cross-attention map (heads averaged, resolutions fused,
             tokens averaged), not negative; columns of padding are zero.
         self_attention: how each position (query, rows) attends to all (keys); rows sum to 1.
-        side: the grid's side, L or that of the layer whose self-attention this is; pixels = side *
-            side, in row-major order.
-        valid: which columns are categories of the image and which only fill up the batch.
+        side: the grid's side: L, or less where the self-attention layer has a coarser grid.
+            pixels = side * side, in row-major order.
+        valid: which columns are categories of the image; the others are padding.
     """
 
     cross: Float[Tensor, "batch pixels categories"]
@@ -27,19 +27,19 @@ class AttentionMaps:
 
 @dataclass(frozen=True, eq=False)
 class CategoryMaps:
-    """How strongly every position of the grid belongs to each category, in [0, 1]."""
+    """The score of each category at every position of the grid, in [0, 1]."""
 
     scores: Float[Tensor, "batch categories height width"]
 
 
 @dataclass(frozen=True, eq=False)
 class ClipMaps:
-    """How near the patches of a batch of images are to their classes, as CLIP sees them.
+    """Cosines between the patches of a batch of images and the texts of their classes (CLIP).
 
     Attributes:
-        cosines: for each image, of each patch of its square grid (in row-major order) with the text
-            of each class: the background first, where it is a class, then the image's categories.
-        scale: what CLIP learned to multiply cosines by before their softmax (100 for OpenAI's).
+        cosines: one tensor per image. Patches are those of a square grid, in row-major order.
+            Classes are the background, where it is a class, then the image's categories.
+        scale: the factor that CLIP learned for cosines before their softmax (100 for OpenAI's).
     """
 
     cosines: tuple[Float[Tensor, "patches _"], ...]
@@ -48,13 +48,13 @@ class ClipMaps:
 
 @dataclass(frozen=True, eq=False)
 class SelfMaps:
-    """Self-attention of a batch of images, which segments are made from without any words.
+    """Self-attention of a batch of images, from which segments are made without a prompt.
 
     Attributes:
-        merged: that of all layers on one grid, as `ops.diffseg.merge_resolutions` averages it: how
-            each position (query, rows) attends to all (keys); rows sum to 1.
-        refining: that of the one layer that segments are refined along, on the layer's own grid;
-            None where they are not refined.
+        merged: the mean over all layers on one grid, as `ops.diffseg.merge_resolutions` returns
+            it: how each position (query, rows) attends to all (keys); rows sum to 1.
+        refining: the self-attention of the layer that refines segments, on the layer's own grid;
+            None where segments are not refined.
         side: the side L of the grid of `merged`; pixels = side * side, in row-major order.
     """
 

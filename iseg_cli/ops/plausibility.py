@@ -1,4 +1,4 @@
-"""How plausible a mask is: how much of the image each category takes, and how surely."""
+"""Two figures of how plausible a mask is: each category's share of the image, and its margin."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from iseg_cli.ops.assign import background_score
 def area_shares(
     labels: Int64[Tensor, "batch height width"], *, categories: int
 ) -> Float[Tensor, "batch categories"]:
-    """Return the share of the pixels that each category takes, 0 to 1.
+    """Return the share of the image's pixels that have each category's label, 0 to 1.
 
     Args:
         labels: c + 1 where the c-th category won, as `assign` returns them.
@@ -28,17 +28,17 @@ def mean_margins(
     background: Literal["power", "threshold", "none"] = "power",
     threshold: float = 0.0,
 ) -> Float[Tensor, "batch categories"]:
-    """Return by how much each category beats its best rival, on average over its own pixels.
+    """Return the mean distance of each category's score from its best rival, over its own pixels.
 
-    The rivals of a category are the other categories and the background, whose score is
-    (1 - m) squared for `power`, m being the greatest category score; the threshold for `threshold`;
-    and 0 for `none`. Near 1, a map is crisp; near 0, the category hardly won where it won. 0 where
-    it won nowhere.
+    The rivals of a category are the other categories and the background. The background's score is
+    (1 - m) squared for `power`, where m is the greatest category score; the threshold for
+    `threshold`; and 0 for `none`. A margin near 1 means a clear map, a margin near 0 a close
+    decision. A category without pixels has 0.
 
     Args:
         scores: category scores in [0, 1] that the labels were assigned by.
         labels: c + 1 where the c-th category won.
-        background: how background was told.
+        background: the rule for background.
         threshold: the least score of a category, for `threshold`.
     """
     categories = scores.shape[1]

@@ -1,4 +1,4 @@
-"""Iterative refinement: category maps spread along self-attention (section 3.3, eq. 3)."""
+"""Iterative refinement: category maps times self-attention (section 3.3, eq. 3)."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,11 +11,15 @@ from torch import Tensor
 def normalise(
     maps: Float[Tensor, "batch pixels categories"],
 ) -> Float[Tensor, "batch pixels categories"]:
-    """Shift each map to a least value of 0 and scale it to a sum of 1 over positions.
+    """Return each map shifted to a least value of 0 and scaled to a sum of 1 over positions.
 
-    A constant map becomes zero everywhere: still constant, and the only one that a product with
-    attention leaves constant to the last bit. Maps whose spread is within the rounding of such a
-    product count as constant, lest noise be blown up to a map. Computes in float32 or better.
+    A constant map becomes zero everywhere: only zeros stay constant to the last bit in a product
+    with attention. A map also counts as constant if its range is within the rounding of such a
+    product; otherwise rounding would be scaled up to a map. Computes in float32 or better.
+
+    Example:
+        >>> normalise(torch.tensor([[[1.0], [2.0], [4.0]]])).flatten()
+        tensor([0.0000, 0.2500, 0.7500])
     """
     maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
     magnitude = maps.abs().amax(dim=1, keepdim=True)
@@ -32,16 +36,16 @@ def refine(
     *,
     iterations: int,
 ) -> Float[Tensor, "batch pixels categories"]:
-    """Multiply category maps by self-attention again and again (eq. 3, algorithm 1 lines 11-17).
+    """Return category maps, multiplied by self-attention N times (eq. 3, algorithm 1 lines 11-17).
 
-    Maps are normalised before, between and after. Categories do not influence each other, so
-    padding changes nothing. Computes in float32 or better.
+    Maps are normalised before the first product and after each. Categories do not influence each
+    other, so padding changes nothing. Computes in float32 or better.
 
     Args:
         maps: each category's cross-attention map A_ca.
-        attention: how each query (rows) attends to each key (columns), rows summing to 1, usually
-            with its entropy reduced.
-        iterations: N, the number of products; 0 only normalises.
+        attention: how each query (rows) attends to each key (columns); rows sum to 1. Usually its
+            entropy is reduced.
+        iterations: N, the number of products; with 0 maps are only normalised.
 
     Returns:
         Maps with a least value of 0 and a sum of 1; zero where a map is constant.
@@ -53,7 +57,7 @@ def trajectory(
     maps: Float[Tensor, "batch pixels categories"],
     attention: Float[Tensor, "batch pixels pixels"],
 ) -> Iterator[Float[Tensor, "batch pixels categories"]]:
-    """Yield what `refine` returns for 0, 1, 2 ... iterations, one product each, without end."""
+    """Yield the maps that `refine` returns for 0, 1, 2 ... iterations, without end."""
     maps, attention = _raise_precision(maps, attention)
     maps = normalise(_lay_out(maps))
     while True:
@@ -69,17 +73,17 @@ def refine_adaptively(
     min_iterations: int,
     max_iterations: int,
 ) -> tuple[Float[Tensor, "batch pixels categories"], Int64[Tensor, " batch"]]:
-    """Refine each image until its maps hardly change: the paper's future work (section 5).
+    """Return maps refined until they hardly change: the paper's future work (section 5).
 
-    A step changes a map by the share of its mass that moves, half the sum of the absolute
-    differences, 0 to 1. An image stops after the first step, from the `min_iterations`-th on, in
-    which none of its maps changes by `tolerance` or more, at the latest after `max_iterations`.
-    Images stop on their own, whatever else is in the batch.
+    The change of a map in one product is the share of its mass that moves: half the sum of the
+    absolute differences, 0 to 1. An image stops after the first product in which each of its maps
+    changes by less than `tolerance`. It takes at least `min_iterations` and at most
+    `max_iterations` products. Images do not influence each other.
 
     Args:
         maps: as for `refine`.
         attention: as for `refine`.
-        tolerance: the share of a map's mass, 0 to 1; 0 always takes `max_iterations`.
+        tolerance: the share of a map's mass, 0 to 1; with 0 every image takes `max_iterations`.
         min_iterations: the least number of products.
         max_iterations: the greatest number of products.
 
@@ -103,18 +107,18 @@ def refine_adaptively(
 
 
 def _lay_out(maps: Tensor) -> Tensor:
-    """Return maps as `_multiply` does: on a CPU each in one piece.
+    """Return maps laid out in memory as `_multiply` returns them: on a CPU each map is contiguous.
 
-    Its sum, too, is then rounded alike whatever is beside it.
+    Then the rounding of a map's sum does not depend on the other maps.
     """
     return maps.transpose(1, 2).contiguous().transpose(1, 2) if maps.is_cpu else maps
 
 
 def _multiply(attention: Tensor, maps: Tensor) -> Tensor:
-    """Return attention @ maps, of which no column depends on how many others there are.
+    """Return attention @ maps; no column depends on the number of columns.
 
-    On a CPU each map is a vector of its own: an image has few, and a product of matrices this
-    narrow takes several times as long. Maps of zeros, which only fill up a batch, cost nothing.
+    On a CPU each map is multiplied as a vector: an image has few maps, and a product of such narrow
+    matrices takes several times as long. Maps of zeros, which are padding, are skipped.
     """
     if not maps.is_cpu:
         return torch.bmm(attention, maps)
@@ -126,6 +130,6 @@ def _multiply(attention: Tensor, maps: Tensor) -> Tensor:
 
 
 def _raise_precision(maps: Tensor, attention: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring both to the more precise of their types, at least float32."""
+    """Return both in the more precise of their types, at least float32."""
     dtype = torch.promote_types(torch.promote_types(maps.dtype, attention.dtype), torch.float32)
     return maps.to(dtype), attention.to(dtype)

@@ -1,8 +1,8 @@
-"""Attention of tokens to those that are like them: CLIP's last block, read for dense maps.
+"""Self-self attention: CLIP's last block for dense maps, with attention to similar tokens.
 
-A CLIP is trained to gather an image into its class token, so its last attention mixes what lies far
-apart. Queries compared with queries, keys with keys and values with values keep each token with its
-like (GEM, arXiv 2312.00878; SCLIP, arXiv 2312.01597).
+CLIP is trained to collect an image in its class token, so its last attention mixes distant patches.
+Here queries are compared with queries, keys with keys and values with values: each token attends to
+similar tokens (GEM, arXiv 2312.00878; SCLIP, arXiv 2312.01597).
 """
 
 import torch
@@ -17,18 +17,18 @@ def self_self_attention(
     *,
     scale: float,
 ) -> Float[Tensor, "batch heads tokens channels"]:
-    """Return the values mixed by the mean of three attentions: QQ, KK and VV.
+    """Return the values, mixed by the mean of three attentions: QQ, KK and VV.
 
-    Each is softmax(scale X Xᵀ), in float32 or better whatever the type of the values.
+    Each attention is softmax(scale X Xᵀ), in float32 or better.
 
     Args:
-        query: of one block, as it projects them; likewise `key` and `value`.
-        key: see there.
-        value: see there.
-        scale: of the products, that of the block (1 / √channels).
+        query: the projected queries of one block.
+        key: its projected keys.
+        value: its projected values.
+        scale: the factor of the products, as in the block (1 / √channels).
     """
     dtype = torch.promote_types(value.dtype, torch.float32)
-    # One softmax after the other: for 1025 tokens and 12 heads each takes 50 MB an image.
+    # One softmax after the other: with 1025 tokens and 12 heads each takes 50 MB an image.
     weights = _similar(query, scale, dtype)
     weights = weights.add_(_similar(key, scale, dtype)).add_(_similar(value, scale, dtype)).div_(3)
     return weights.to(value.dtype) @ value

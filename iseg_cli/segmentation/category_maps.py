@@ -5,18 +5,13 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import pad
 
 from iseg_cli.config import Settings
 from iseg_cli.ops import fuse
 from iseg_cli.ops.aggregate import resize
 from iseg_cli.ops.assign import assign, background_score, ignore_band, min_max
-from iseg_cli.ops.ent_self import reduce_entropy
 from iseg_cli.ops.maps import AttentionMaps, CategoryMaps, ClipMaps
-from iseg_cli.ops.refine import refine, refine_adaptively
-
-COLUMNS = 16
-"""Categories refined together on a GPU: there products of one width round alike in every batch."""
+from iseg_cli.segmentation.refinement import refine_image, refine_steps
 
 
 def category_maps(attention: AttentionMaps, settings: Settings) -> CategoryMaps:
@@ -26,10 +21,11 @@ def category_maps(attention: AttentionMaps, settings: Settings) -> CategoryMaps:
         Scores in [0, 1] on the attention's own grid, each category's greatest being 1; columns of
         padding are 0.
     """
+    steps = refine_steps(settings)
     refined = torch.zeros_like(attention.cross)
     for index, count in enumerate(attention.valid.sum(dim=1).tolist()):
         if count:
-            refined[index, :, :count] = _refine(attention, index, count, settings)
+            refined[index, :, :count] = refine_image(attention, index, steps)
     return CategoryMaps(min_max(resize(refined, height=attention.side, width=attention.side)))
 
 
@@ -84,35 +80,3 @@ def _fuse(
     )
     has_background = rule.background != "none"
     return fuse.decide(fused, has_background=has_background), fused[:, has_background:]
-
-
-def _refine(attention: AttentionMaps, index: int, count: int, settings: Settings) -> Tensor:
-    """Refine the categories of one image, Float[pixels count].
-
-    Image by image, so that no second copy of a batch's self-attention is ever in memory, one that
-    fits stays in the caches of a CPU, and nobody else's columns count.
-    """
-    refining, own = settings.refine, slice(index, index + 1)
-    maps, rows = _fill(attention.cross[own, :, :count]), attention.self_attention[own]
-    if refining.mode in ("iterative", "adaptive"):
-        rows = reduce_entropy(
-            rows, step_size=settings.ent_self.step_size, log=settings.ent_self.log
-        )
-    if refining.mode == "adaptive":  # all categories of an image stop together
-        refined, _ = refine_adaptively(
-            maps,
-            rows,
-            tolerance=refining.tolerance,
-            min_iterations=refining.min_iterations,
-            max_iterations=refining.iterations,
-        )
-    else:
-        iterations = {"none": 0, "single": 1}.get(refining.mode, refining.iterations)
-        blocks = maps.split(COLUMNS, dim=-1)
-        refined = torch.cat([refine(block, rows, iterations=iterations) for block in blocks], -1)
-    return refined[0, :, :count]
-
-
-def _fill(maps: Tensor) -> Tensor:
-    """Add columns of zeros up to the next multiple of COLUMNS; on a CPU none count for another."""
-    return maps if maps.is_cpu else pad(maps, (0, -maps.shape[-1] % COLUMNS))

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from iseg_cli.attention.extractor import MapExtractor
+from iseg_cli.attention.map_extractor import MapExtractor
 from iseg_cli.backbones.loading import DiffusionModel, choose_device, choose_dtype, load_model
 from iseg_cli.backbones.matching import usual_settings
 from iseg_cli.backbones.transfers import HostCopies, to_device
-from iseg_cli.clip.dense import DenseClip
+from iseg_cli.clip.dense_clip import DenseClip
 from iseg_cli.clip.loading import ClipModel, load_clip
-from iseg_cli.clip.tagging import background_prompts
+from iseg_cli.clip.tagger import background_prompts
 from iseg_cli.config import Settings
 from iseg_cli.config.schema import Resize
 from iseg_cli.errors import ImageError, ModelNotFoundError, SettingsError
@@ -23,7 +23,7 @@ from iseg_cli.ops.maps import ClipMaps
 from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.images import load_image
-from iseg_cli.segmentation.batches import Pending, Segmentation
+from iseg_cli.segmentation.batch_segmenter import Pending, Segmentation
 from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 from iseg_cli.types import IGNORE, Category, LabelSet, Mask
 

@@ -14,7 +14,8 @@ from iseg_cli.ops.assign import assign, background_score, ignore_band, min_max
 from iseg_cli.ops.ent_self import descent_rate, entropy_descent, scale_keys, step_down
 from iseg_cli.ops.maps import AttentionMaps
 from iseg_cli.ops.refine import trajectory
-from iseg_cli.segmentation.category_maps import COLUMNS, category_maps
+from iseg_cli.segmentation.category_maps import category_maps
+from iseg_cli.segmentation.refinement import COLUMNS
 from iseg_cli.sweep.plan import Capture, Rules
 from iseg_cli.types import IGNORE
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from iseg_cli.attention.extractor import MapExtractor
+from iseg_cli.attention.map_extractor import MapExtractor
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.config import Settings
 from iseg_cli.errors import PromptError, SettingsError
@@ -20,7 +20,7 @@ from iseg_cli.ops.maps import AttentionMaps
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import crop_ground_truth, middle_square
 from iseg_cli.readers.images import load_image
-from iseg_cli.segmentation.batches import NO_NUMBERS
+from iseg_cli.segmentation.batch_segmenter import NO_NUMBERS
 from iseg_cli.segmentation.segmenter import fit_input, label_values
 from iseg_cli.storage.sweeps import ImageCounts
 from iseg_cli.sweep.counting import TrueLabels, count_image

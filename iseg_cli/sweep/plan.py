@@ -7,6 +7,7 @@ from typing import Any
 from iseg_cli.config import Settings, to_dict
 from iseg_cli.config.schema import AssignSettings, EntSelfSettings
 from iseg_cli.errors import SettingsError
+from iseg_cli.segmentation.refinement import refine_steps
 
 CAPTURE = ("prompt", "cat_cross", "capture", "cluster", "seed")
 """The settings that attention depends on; the others only change what is made of it."""
@@ -67,12 +68,10 @@ def plan_captures(variants: Mapping[str, Settings]) -> tuple[Capture, ...]:
 def _branches(group: Mapping[str, Settings]) -> tuple[Branch, ...]:
     found: dict[EntSelfSettings | None, dict[int, Rules]] = {}
     for name, settings in group.items():
-        mode = settings.refine.mode
-        if mode == "adaptive":
+        steps = refine_steps(settings)
+        if not steps.is_shareable:
             continue
-        count = {"none": 0, "single": 1}.get(mode, settings.refine.iterations)
-        reduced = settings.ent_self if mode == "iterative" and count else None
-        rules = found.setdefault(reduced, {}).setdefault(count, {})
+        rules = found.setdefault(steps.ent_self, {}).setdefault(steps.products, {})
         rules.setdefault(settings.assign, []).append(name)
     return tuple(Branch(ent_self, products) for ent_self, products in found.items())
 
@@ -80,7 +79,7 @@ def _branches(group: Mapping[str, Settings]) -> tuple[Branch, ...]:
 def _adaptive(group: Mapping[str, Settings]) -> tuple[tuple[Settings, Rules], ...]:
     found: dict[str, tuple[Settings, Rules]] = {}
     for name, settings in group.items():
-        if settings.refine.mode == "adaptive":
+        if not refine_steps(settings).is_shareable:
             shared = found.setdefault(_shared(settings, ("ent_self", "refine")), (settings, {}))
             shared[1].setdefault(settings.assign, []).append(name)
     return tuple(found.values())

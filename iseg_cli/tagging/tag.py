@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from tqdm import tqdm
 
 from iseg_cli import image_labels as labels
-from iseg_cli.clip.tagging import DECIMALS, Shown, Tagger
+from iseg_cli.clip.tagger import DECIMALS, Shown, Tagger
 from iseg_cli.config import Settings, to_dict
 from iseg_cli.evaluation.metrics.tags import TagReport
 from iseg_cli.execution.clip import describe_clip, open_tagger

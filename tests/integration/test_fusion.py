@@ -14,10 +14,10 @@ from emoji_runs import emoji_root, masks
 from label_sets import label_set
 
 from iseg_cli import Segmenter
-from iseg_cli.attention.extractor import MapExtractor
+from iseg_cli.attention.map_extractor import MapExtractor
 from iseg_cli.cli import main
 from iseg_cli.clip import loading
-from iseg_cli.clip.dense import DenseClip
+from iseg_cli.clip.dense_clip import DenseClip
 from iseg_cli.config import validate
 from iseg_cli.config.resources import embedded_dataset
 from iseg_cli.errors import PromptError, SettingsError

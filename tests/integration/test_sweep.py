@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from faults import Fault, has_lines, interrupted, run
 from safetensors.torch import load_file, save_file
 
-from iseg_cli.attention.extractor import MapExtractor
+from iseg_cli.attention.map_extractor import MapExtractor
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings

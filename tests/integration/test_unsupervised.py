@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from layouts import SIZE, halves, make_cityscapes, make_folder, write_image, write_mask
 from PIL import Image
 
-from iseg_cli.attention.self_extractor import SelfMapExtractor
+from iseg_cli.attention.self_map_extractor import SelfMapExtractor
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings, validate
 from iseg_cli.config.resources import embedded_dataset
@@ -19,7 +19,7 @@ from iseg_cli.readers.tables import load_label_set
 from iseg_cli.segmentation.segment_labels import MOST, segment_label_set
 from iseg_cli.segmentation.segmenter import fit_image
 from iseg_cli.segmentation.segments import MOST_SEGMENTS, find_segments
-from iseg_cli.segmentation.unsupervised import UnsupervisedSegmenter
+from iseg_cli.segmentation.unsupervised_segmenter import UnsupervisedSegmenter
 from iseg_cli.storage import read_mask, read_scores
 from iseg_cli.types import Mask
 

@@ -264,7 +264,7 @@ def test_shares_between_two_steps_are_refused():
     ("synthesis", "said"),
     [
         ({"steps": 1001}, "this model has 1000 timesteps"),
-        ({"steps": 1000}, "begin behind this model's 1000 timesteps"),
+        ({"steps": 1000}, "after the last of this model's 1000 timesteps"),
         ({"steps": 3, "read_from": 0.2, "read_to": 0.4}, "none of 3 steps"),
     ],
 )

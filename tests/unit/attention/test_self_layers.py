@@ -20,7 +20,7 @@ from iseg_cli.execution import machine
 from iseg_cli.execution.machine import fitting_batch_size, grid_side
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.segmentation.segmenter import Segmenter
-from iseg_cli.segmentation.unsupervised import UnsupervisedSegmenter
+from iseg_cli.segmentation.unsupervised_segmenter import UnsupervisedSegmenter
 from iseg_cli.storage import read_scores
 
 LAYERS = attention_layout(json.loads((TINY_MODEL / "unet" / "config.json").read_text("utf-8")))

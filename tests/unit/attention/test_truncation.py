@@ -7,8 +7,8 @@ from diffusers import UNet2DConditionModel
 from sd21_layers import CROSS_LAYERS, SELF_LAYER
 from torch.utils.flop_counter import FlopCounterMode
 
-from iseg_cli.attention.capture import AttentionCapture, CapturePlan
-from iseg_cli.attention.extractor import MapExtractor
+from iseg_cli.attention.attention_capture import AttentionCapture, CapturePlan
+from iseg_cli.attention.map_extractor import MapExtractor
 from iseg_cli.attention.truncation import AttentionSite, last_site, truncate
 from iseg_cli.benchmark.architecture import UNET
 from iseg_cli.config import validate

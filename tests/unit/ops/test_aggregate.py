@@ -6,11 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iseg_cli.errors import SettingsError
 from iseg_cli.ops.aggregate import (
     fuse_resolutions,
     join_prompts,
-    mean_heads,
     membership,
     resize,
     tokens_to_categories,
@@ -20,29 +18,6 @@ from iseg_cli.ops.aggregate import (
 def random(*shape, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(*shape, generator=generator, dtype=torch.float64)
-
-
-def test_mean_of_heads():
-    attention = random(2, 5, 4, 3)
-    for heads in (None, [1], [4, 0, 2]):
-        expected = [reference.mean_heads(image, heads or range(5)) for image in attention.numpy()]
-        np.testing.assert_allclose(mean_heads(attention, heads=heads).numpy(), expected)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_mean_of_heads_is_taken_in_float32_and_leaves_its_input_alone(dtype):
-    attention = random(1, 40, 4, 3).to(dtype)
-    before = attention.clone()
-    for heads in (None, list(range(40))):
-        result = mean_heads(attention, heads=heads)
-        torch.testing.assert_close(result, before.float().mean(dim=1))
-    assert torch.equal(attention, before)
-
-
-@pytest.mark.parametrize("heads", [[], [0, 5], [-1]])
-def test_heads_that_are_not_there(heads):
-    with pytest.raises(SettingsError, match="heads 0 to 4"):
-        mean_heads(random(1, 5, 4, 3), heads=heads)
 
 
 def test_enlarging_by_hand():

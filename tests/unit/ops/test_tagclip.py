@@ -54,23 +54,27 @@ def test_probabilities_by_hand():
     torch.testing.assert_close(ours, torch.tensor([[[0.75, 0.25], [0.25, 0.75]]]))
 
 
-@pytest.mark.parametrize(("averaged", "votes"), [((4, 5), 3), ((0,), 1), ((2, 3, 4), 6), ((1,), 7)])
-def test_trusted_attention(averaged, votes):
+@pytest.mark.parametrize(
+    ("averaged", "min_agreeing"), [((4, 5), 3), ((0,), 1), ((2, 3, 4), 6), ((1,), 7)]
+)
+def test_trusted_attention(averaged, min_agreeing):
     attention = attention_like(6, 2, 8, 8)
-    ours = trusted_attention(torch.tensor(attention), averaged=averaged, votes=votes)
+    ours = trusted_attention(
+        torch.tensor(attention), averaged=averaged, min_agreeing_blocks=min_agreeing
+    )
     for image in range(2):
-        expected = reference.trusted_attention(attention[:, image], averaged, votes)
+        expected = reference.trusted_attention(attention[:, image], averaged, min_agreeing)
         np.testing.assert_allclose(ours[image], expected, rtol=1e-12)
-    if votes == 7:  # more than there are blocks
+    if min_agreeing == 7:  # more than there are blocks
         assert not ours.any()
 
 
-def test_a_pair_needs_its_votes():
+def test_a_pair_needs_enough_agreeing_blocks():
     """Two blocks; the first pair is over the mean of both, the second of one, the last of none."""
     blocks = torch.tensor([[[[0.8, 0.6], [0.1, 0.1]]], [[[0.9, 0.2], [0.3, 0.1]]]])
-    kept = trusted_attention(blocks, averaged=[0], votes=2)
+    kept = trusted_attention(blocks, averaged=[0], min_agreeing_blocks=2)
     torch.testing.assert_close(kept, torch.tensor([[[0.8, 0.0], [0.0, 0.0]]]))
-    kept = trusted_attention(blocks, averaged=[0, 1], votes=1)
+    kept = trusted_attention(blocks, averaged=[0, 1], min_agreeing_blocks=1)
     torch.testing.assert_close(kept, torch.tensor([[[0.85, 0.4], [0.0, 0.0]]]))
 
 
@@ -162,8 +166,8 @@ def test_a_second_look_has_a_weight():
     for weights in ((0.4, 0.8), (0.8, 0.2), (1.0, 0.0)):
         combined = combine(
             *map(torch.tensor, (local, again, looked)),
-            local_weight=weights[0],
-            again_weight=weights[1],
+            patch_weight=weights[0],
+            crop_weight=weights[1],
         )
         expected = reference.combine_looks(local, again, looked, weights)
         np.testing.assert_allclose(combined, expected, rtol=1e-12)
@@ -184,7 +188,7 @@ def test_images_do_not_influence_each_other(dtype):
     attention = torch.tensor(attention_like(5, 4, 12, 12), dtype=dtype)
 
     def scores(images):
-        trusted = trusted_attention(attention[:, images], averaged=[3], votes=2)
+        trusted = trusted_attention(attention[:, images], averaged=[3], min_agreeing_blocks=2)
         return refine_scores(coarse[images], trusted, rows=3)
 
     together = scores([0, 1, 2, 3])

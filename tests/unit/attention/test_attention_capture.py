@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 from listening import attention_of, listen, softmax
 from sd21_layers import CROSS_LAYERS, SELF_LAYER
 
-from iseg_cli.attention.capture import CapturePlan, capture_attention, check_captured
+from iseg_cli.attention.attention_capture import AttentionCapture, CapturePlan, check_captured
 from iseg_cli.benchmark.architecture import UNET
 from iseg_cli.errors import SettingsError
 
@@ -39,7 +39,7 @@ def forward(unet, inputs):
 
 
 def capture(unet, inputs, plan, **options):
-    with capture_attention(unet, plan, side=SIDE, **options) as captured:
+    with AttentionCapture(unet, plan, side=SIDE).attached(**options) as captured:
         output = forward(unet, inputs)
     check_captured(captured, plan, side=SIDE)
     return captured, output
@@ -75,15 +75,15 @@ def test_its_own_processors_are_back_afterwards(unet, inputs):
 
     capture(unet, inputs, PLAN, key_scale=torch.full((2, 9), 1.6))
     assert_restored()
-    with pytest.raises(KeyError), capture_attention(unet, PLAN, side=SIDE):
+    with pytest.raises(KeyError), AttentionCapture(unet, PLAN, side=SIDE).attached():
         raise KeyError
     assert_restored()
-    with pytest.raises(RuntimeError), capture_attention(unet, PLAN, side=SIDE):
+    with pytest.raises(RuntimeError), AttentionCapture(unet, PLAN, side=SIDE).attached():
         forward(unet, (inputs[0][:, :3], *inputs[1:]))
     assert_restored()
     with (
         pytest.raises(SettingsError),
-        capture_attention(unet, replace(PLAN, self_heads=(9,)), side=SIDE),
+        AttentionCapture(unet, replace(PLAN, self_heads=(9,)), side=SIDE).attached(),
     ):
         forward(unet, inputs)
     assert_restored()
@@ -202,7 +202,7 @@ def test_the_heads_of_sd21_at_its_true_size():
         attention_of(unet, layer, "attn2").register_forward_hook(
             lambda *_, layer=layer: order.append(layer)
         )
-    with capture_attention(unet, PLAN, side=64) as captured:
+    with AttentionCapture(unet, PLAN, side=64).attached() as captured:
         forward(unet, inputs)
     check_captured(captured, PLAN, side=64)
     assert captured.seen == captured.heads == {32: 30, 16: 100}

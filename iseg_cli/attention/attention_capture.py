@@ -1,7 +1,7 @@
-"""Attention processors that keep what the method reads, attached for one forward at a time.
+"""`AttentionCapture`: processors that keep the attention a plan names, one forward at a time.
 
-Only chosen layers and heads are kept, and reduced at once: cross-attention to the sum over heads of
-each resolution, self-attention to the mean over its heads. What the layers compute is unchanged.
+Only chosen layers and heads are kept. They are reduced at once: cross-attention to a sum over heads
+for each resolution, self-attention to a mean over heads. The layers compute what they always do.
 """
 
 import math
@@ -30,16 +30,16 @@ Heads = tuple[int, ...]
 
 @dataclass(frozen=True)
 class CapturePlan:
-    """Which attention to keep.
+    """The attention to keep.
 
     Attributes:
         cross_layers: the transformer blocks whose cross-attention is read, such as
             `up_blocks.1.attentions.0`, in the order in which the model runs them.
-        cross_weights: divisor of L -> weight of the resolution; others are not kept.
-        cross_heads: divisor of L -> the heads to average there, counted over its layers in their
-            order; all where a divisor is absent.
+        cross_weights: divisor of L -> weight of that resolution; other resolutions are not kept.
+        cross_heads: divisor of L -> the heads to average there, counted through the layers of that
+            resolution; all heads where a divisor is absent.
         self_layer: the transformer block whose self-attention is read.
-        self_heads: its heads to average; None for all.
+        self_heads: the heads to average there; None for all.
     """
 
     cross_layers: tuple[str, ...]
@@ -50,20 +50,20 @@ class CapturePlan:
 
     @property
     def last(self) -> AttentionSite:
-        """The attention that a forward passes last of those that are read."""
+        """The last attention of the plan in a forward."""
         crosses = (AttentionSite(layer, "attn2") for layer in self.cross_layers)
         return last_site((*crosses, AttentionSite(self.self_layer, "attn1")))
 
 
 @dataclass(eq=False)
 class CapturedAttention:
-    """What a forward leaves behind.
+    """The attention kept of one forward.
 
     Attributes:
         cross: side of the grid -> sum over the kept heads of the softmax over tokens,
             Float[batch pixels tokens] in float32.
-        heads: side of the grid -> how many heads went into that sum.
-        seen: side of the grid -> how many heads the layers so far have had, kept or not.
+        heads: side of the grid -> the number of heads in that sum.
+        seen: side of the grid -> the number of heads of all layers so far, kept or not.
         self_attention: softmax over keys, mean over heads, Float[batch pixels pixels] in float32.
     """
 
@@ -73,29 +73,31 @@ class CapturedAttention:
     self_attention: Tensor | None = None
 
     def mean_cross(self, side: int) -> Tensor:
-        """Return the mean over heads of one resolution: Float[batch pixels tokens]."""
+        """Return the mean over heads of one resolution, Float[batch pixels tokens]."""
         return self.cross[side] / self.heads[side]
 
 
 class AttentionCapture:
-    """The processors that read a UNet by a plan: made once, attached for a forward at a time.
+    """The processors that read a UNet by a plan.
+
+    They are made once, and attached for one forward at a time.
 
     Attributes:
-        captured: what the forward of the last `attached` block left behind.
+        captured: the attention kept of the last forward.
     """
 
     def __init__(self, unet: Any, plan: CapturePlan, *, side: int, to_end: bool = True) -> None:
-        """Find the layers.
+        """Find the layers of the plan in the UNet.
 
         Args:
             unet: a UNet2DConditionModel.
             plan: which attention to keep.
-            side: L, the side of the latents that will go through it.
-            to_end: False where `truncation.truncate` cuts the UNet off behind the last place of the
-                plan, whose output nobody needs then.
+            side: L, the side of the latents of every forward.
+            to_end: False where `truncation.truncate` ends the UNet at the last attention of the
+                plan; nothing needs the output of that layer then.
 
         Raises:
-            SettingsError: a layer of the plan that this model does not have.
+            SettingsError: this model lacks a layer of the plan.
         """
         self.captured = CapturedAttention()
         cross = {
@@ -106,9 +108,9 @@ class AttentionCapture:
         self._cross: dict[int, tuple[Any, Processor]] = {}
         for name, layer in cross.items():
             is_last = last == AttentionSite(name, "attn2")
-            self._cross[id(layer)] = (layer, _CrossCapture(self, plan, side, is_last=is_last))
+            self._cross[id(layer)] = (layer, _CrossProcessor(self, plan, side, is_last=is_last))
         is_last = last == AttentionSite(plan.self_layer, "attn1")
-        self._self = (own, _SelfCapture(self, plan.self_heads, is_last=is_last))
+        self._self = (own, _SelfProcessor(self, plan.self_heads, is_last=is_last))
         self._others = [
             (layer, Processor())
             for layer in attention_layers(unet, "attn2")
@@ -117,11 +119,11 @@ class AttentionCapture:
 
     @contextmanager
     def attached(self, key_scale: Tensor | None = None) -> Iterator[CapturedAttention]:
-        """Attach the processors; whatever happens, the UNet's own are back afterwards.
+        """Attach the processors for a block; then the UNet has its own again, even after errors.
 
         Args:
-            key_scale: Float[batch tokens] factors of the keys of every cross-attention layer
-                (equation 8), or None.
+            key_scale: Float[batch tokens], the factors of the keys of every cross-attention layer
+                (eq. 8), or None.
         """
         self.captured = CapturedAttention()
         processors = [*self._cross.values(), self._self]
@@ -133,24 +135,11 @@ class AttentionCapture:
             yield self.captured
 
 
-@contextmanager
-def capture_attention(
-    unet: Any, plan: CapturePlan, *, side: int, key_scale: Tensor | None = None
-) -> Iterator[CapturedAttention]:
-    """Attach processors to a UNet for one forward; `AttentionCapture` says what is read.
-
-    Raises:
-        SettingsError: a layer or head of the plan that this model does not have.
-    """
-    with AttentionCapture(unet, plan, side=side).attached(key_scale) as captured:
-        yield captured
-
-
 def check_captured(captured: CapturedAttention, plan: CapturePlan, *, side: int) -> None:
-    """Check after a forward that every head of the plan was there.
+    """Check after a forward that the model had every resolution and head of the plan.
 
     Raises:
-        SettingsError: a resolution or head of the plan that the model did not have.
+        SettingsError: the model lacks a resolution or head of the plan.
     """
     for divisor, weight in plan.cross_weights.items():
         if not weight:
@@ -176,7 +165,9 @@ def check_captured(captured: CapturedAttention, plan: CapturePlan, *, side: int)
             )
 
 
-class _CrossCapture(Processor):
+class _CrossProcessor(Processor):
+    """Adds the chosen heads of a cross-attention layer to the sum of its resolution."""
+
     def __init__(
         self, capture: AttentionCapture, plan: CapturePlan, side: int, *, is_last: bool
     ) -> None:
@@ -205,7 +196,9 @@ class _CrossCapture(Processor):
         captured.heads[grid] = captured.heads.get(grid, 0) + len(heads)
 
 
-class _SelfCapture(Processor):
+class _SelfProcessor(Processor):
+    """Keeps the mean over the chosen heads of the self-attention layer."""
+
     def __init__(
         self, capture: AttentionCapture, heads: Sequence[int] | None, *, is_last: bool
     ) -> None:

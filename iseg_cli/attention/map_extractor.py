@@ -1,4 +1,4 @@
-"""From a batch of images and their categories to AttentionMaps: one noisy forward of the UNet."""
+"""`MapExtractor`: from a batch of images and their categories to AttentionMaps."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from iseg_cli.attention.forward import AttentionExtractor
+from iseg_cli.attention.attention_extractor import AttentionExtractor
 from iseg_cli.backbones.latents import add_noise, check_timestep, draw_noise, encode
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.backbones.prompts import Prompt, build_prompts
@@ -24,19 +24,19 @@ from iseg_cli.types import Category
 
 @dataclass(frozen=True)
 class _Row:
-    """One row of a UNet batch: an image with one of its prompts."""
+    """One row of a batch of the UNet: an image with one of its prompts."""
 
     image: int
     prompt: Prompt
 
 
 class MapExtractor:
-    """Reads attention, batch after batch, with one model and one group of settings.
+    """Returns the attention maps of batches of images, with one model and one group of settings.
 
-    An image's maps depend on the image, its categories, the settings, the seed and the batch size
-    alone: every forward has the same shape (short batches are filled up), and every image gets the
-    same noise. To the last bit where threads share out whole images, as one thread does; elsewhere
-    an image's place in its batch may change rounding (a share of 1e-6 or so).
+    An image's maps depend only on the image, its categories, the settings, the seed and the batch
+    size: every forward has the same shape (short batches are filled up), and every image gets the
+    same noise. With one thread, or threads that each take whole images, this holds to the last bit.
+    Otherwise an image's position in its batch may change the rounding (a share of about 1e-6).
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class MapExtractor:
         check_timestep(model, settings.capture.timestep, setting="capture.timestep")
         self._timestep = torch.tensor([settings.capture.timestep], device=model.device)
         self._noise = draw_noise(model, seed=settings.seed)
-        self._reader = AttentionExtractor(model, settings)
+        self._attention = AttentionExtractor(model, settings)
         if settings.compile:
             model.vae.encoder.compile()
         self._prompts = lru_cache(maxsize=TEXTS_KEPT)(self._build_prompts)
@@ -63,7 +63,7 @@ class MapExtractor:
         """Return the prompts of an image with these categories.
 
         Raises:
-            PromptError: a category that the text encoder cannot hold.
+            PromptError: a category is too long for the text encoder.
         """
         return self._prompts(tuple(categories))
 
@@ -73,20 +73,19 @@ class MapExtractor:
         images: UInt8[np.ndarray, "batch height width 3"],
         categories: Sequence[Sequence[Category]],
     ) -> AttentionMaps:
-        """Read the attention of a batch.
+        """Return the attention maps of a batch.
 
         Args:
-            images: RGB, already at the model's size (`model.image_size` squared); at most
-                `batch_size` of them.
-            categories: those to segment in each image; none for an image that is all background.
+            images: RGB at the model's size (`model.image_size` squared), at most `batch_size`.
+            categories: the categories to segment in each image; none for an image of background.
 
         Returns:
-            The maps of these images on the device of the model, in float32, with as many columns as
-            the image with most categories needs.
+            The maps of these images on the model's device, in float32. There are as many columns as
+            the image with most categories has.
 
         Raises:
-            SettingsError: settings that ask for heads that the model does not have.
-            PromptError: a category that the text encoder cannot hold.
+            SettingsError: the model lacks a head of the settings.
+            PromptError: a category is too long for the text encoder.
         """
         return self.attend(self.encode(images), categories)
 
@@ -94,7 +93,7 @@ class MapExtractor:
     def encode(
         self, images: UInt8[np.ndarray, "batch height width 3"]
     ) -> Float[Tensor, "filled channels side side"]:
-        """Return the latents of a batch, filled up to the batch size with the last one."""
+        """Return the latents of a batch, filled up to the batch size with the last image's."""
         return encode(self.model, images, batch_size=self.batch_size)
 
     @torch.inference_mode()
@@ -103,11 +102,11 @@ class MapExtractor:
         latents: Float[Tensor, "filled channels side side"],
         categories: Sequence[Sequence[Category]],
     ) -> AttentionMaps:
-        """Read the attention of a batch whose latents are known: `extract` without `encode`.
+        """Return the attention maps of a batch, given its latents: `extract` without `encode`.
 
         Args:
             latents: as `encode` returns them.
-            categories: those to segment in each image.
+            categories: the categories to segment in each image.
         """
         count = len(categories)
         rows = [
@@ -121,15 +120,15 @@ class MapExtractor:
         owns: list[Tensor] = []
         for start in range(0, len(rows), self.batch_size):
             group = rows[start : start + self.batch_size]
-            # Filled up to the batch size, so that every forward has the same shape.
+            # The group is filled up, so that every forward has the same shape.
             filled = [*group, *[group[-1]] * (self.batch_size - len(group))]
-            reading = self._reader.read(
+            output = self._attention.read(
                 _take(noisy, [row.image for row in filled]),
                 self._timestep,
                 [row.prompt for row in filled],
             )
-            crosses.append(reading.cross[: len(group)])
-            owns.append(reading.self_attention[: len(group)])
+            crosses.append(output.cross[: len(group)])
+            owns.append(output.self_attention[: len(group)])
         widest = max((len(c) for c in categories), default=0)
         self_attention = _average(owns, [row.image for row in rows], count)
         return AttentionMaps(
@@ -143,9 +142,9 @@ class MapExtractor:
         )
 
     def prefetch_texts(self, categories: Iterable[Sequence[Category]]) -> None:
-        """Note the categories of images that will come soon, so that their texts go together."""
+        """Note the categories of the next images, so that their texts are embedded together."""
         prompts = (prompt for own in categories for prompt in self.prompts(own))
-        self._reader.embed.prefetch_texts(prompt.text for prompt in prompts)
+        self._attention.embed.prefetch_texts(prompt.text for prompt in prompts)
 
     def _build_prompts(self, categories: tuple[Category, ...]) -> tuple[Prompt, ...]:
         return build_prompts(
@@ -159,14 +158,14 @@ class MapExtractor:
 
 
 def _take(latents: Tensor, images: list[int]) -> Tensor:
-    """Return the latents of some images; mostly it is all of them, in their order."""
+    """Return the latents of some images, without a copy if these are all images in sequence."""
     if images == list(range(len(latents))):
         return latents
     return latents[to_device(torch.tensor(images), latents.device)]
 
 
 def _join(maps: Tensor, rows: Sequence[_Row], count: int, widest: int) -> Tensor:
-    """Bring each prompt's slots to the columns of their image."""
+    """Return the maps with each prompt's slots in the columns of its image."""
     if len(rows) == count:
         return maps[:, :, :widest]  # one prompt each: its slots are the columns
     columns = torch.full((len(rows), maps.shape[2]), -1)
@@ -182,7 +181,7 @@ def _join(maps: Tensor, rows: Sequence[_Row], count: int, widest: int) -> Tensor
 def _average(owns: Sequence[Tensor], images: Sequence[int], count: int) -> Tensor:
     """Return each image's mean over its prompts, Float[count pixels pixels].
 
-    Where every image has one prompt, which is the rule, nothing is copied: it is large.
+    Usually every image has one prompt; then nothing is copied, because this tensor is large.
     """
     if len(owns) == 1 and len(images) == count:
         return owns[0]

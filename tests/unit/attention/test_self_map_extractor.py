@@ -9,7 +9,7 @@ from listening import listen, softmax
 from sd21_layers import SELF_LAYER
 
 from iseg_cli.attention.self_capture import RefiningLayer, capture_self
-from iseg_cli.attention.self_extractor import SelfMapExtractor
+from iseg_cli.attention.self_map_extractor import SelfMapExtractor
 from iseg_cli.config import validate
 from iseg_cli.errors import SettingsError
 

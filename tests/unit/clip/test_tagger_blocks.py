@@ -1,4 +1,4 @@
-"""Which blocks of CLIP vote: all, the last one with the attention that it was trained with."""
+"""All blocks of CLIP are asked for agreement, the last one with its trained attention."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from reference_clip import VisionReference, patch_scores
 from tagging_scenes import TEMPLATES, scenes, tagger
 
-from iseg_cli.clip.text import TextEmbedder
+from iseg_cli.clip.text_embedder import ClipTextEmbedder
 from iseg_cli.clip.vision import read_patches, to_pixels, vision_blocks
 from iseg_cli.ops.tagclip import trusted_attention
 
@@ -34,20 +34,20 @@ def test_every_block_as_in_float64(random_clip, vision, squares):
         np.testing.assert_allclose(ours.features[0], points, atol=2e-5)
 
 
-@pytest.mark.parametrize("votes", [1, 2, 4, 6])
-def test_scores_as_in_float64(random_clip, vision, squares, votes):
-    texts = TextEmbedder(random_clip, TEMPLATES).embed(WORDS).double().numpy()
-    ours = tagger(random_clip, side=32, reidentify=False, min_agreeing_blocks=votes)
+@pytest.mark.parametrize("min_agreeing", [1, 2, 4, 6])
+def test_scores_as_in_float64(random_clip, vision, squares, min_agreeing):
+    texts = ClipTextEmbedder(random_clip, TEMPLATES).embed(WORDS).double().numpy()
+    ours = tagger(random_clip, side=32, reidentify=False, min_agreeing_blocks=min_agreeing)
     for scene, pixels in zip(scenes(), squares, strict=True):
         expected = patch_scores(
             vision, pixels[0].double().numpy(), texts, scale=random_clip.scale, averaged=[4],
-            votes=votes,
+            min_agreeing=min_agreeing,
         )  # fmt: skip
         scores = ours.score([ours.fit(scene)])[0]
         np.testing.assert_allclose(scores, expected.max(axis=0)[:4], atol=5e-6)
 
 
-def test_the_last_blocks_vote_counts(vision, squares):
+def test_the_last_block_is_asked(vision, squares):
     """An identity in its place would keep other pairs."""
     for pixels in squares:
         _, attention = vision.read(pixels[0].double().numpy())
@@ -57,14 +57,14 @@ def test_the_last_blocks_vote_counts(vision, squares):
         assert (kept != (reference.trusted_attention(without, [4], 3) > 0)).any()
 
 
-def test_votes_by_hand():
-    """Two patches, three blocks, two votes; the third block decides for the pair (0, 1).
+def test_agreement_by_hand():
+    """Two patches, three blocks, two must agree; the third block decides for the pair (0, 1).
 
     Means are 0.4, 0.25 and 0.3. Over them: in the first block (0, 0) and (0, 1), in the second
     (0, 0), in the third (0, 1) and (1, 0).
     """
     blocks = [[[0.7, 0.5], [0.2, 0.2]], [[0.4, 0.2], [0.2, 0.2]], [[0.2, 0.4], [0.5, 0.1]]]
-    kept = trusted_attention(torch.tensor(blocks)[:, None], averaged=[1], votes=2)
+    kept = trusted_attention(torch.tensor(blocks)[:, None], averaged=[1], min_agreeing_blocks=2)
     torch.testing.assert_close(kept, torch.tensor([[[0.4, 0.2], [0.0, 0.0]]]))
 
 

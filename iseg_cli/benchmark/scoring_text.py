@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from iseg_cli.benchmark.scoring import OtherSpeed, ScoringResult
-from iseg_cli.benchmark.text import as_table
+from iseg_cli.evaluation.text import aligned
 
 
 def scoring_as_text(result: ScoringResult) -> str:
@@ -17,14 +17,8 @@ def scoring_as_text(result: ScoringResult) -> str:
         _row("reading the files", result.reading, result, "-", "-"),
     ]
     notes = [f"{other.name}: {other.note}." for other in result.others if other.note]
-    return "\n".join(
-        [
-            f"{result.masks} masks of {width} x {height}, processes of iseg: {result.workers}",
-            "",
-            *as_table(rows),
-            *(["", *notes] if notes else []),
-        ]
-    )
+    heading = f"{result.masks} masks of {width} x {height}, processes of iseg: {result.workers}"
+    return "\n".join([heading, "", aligned(rows), *notes]).rstrip()
 
 
 def scoring_to_dict(result: ScoringResult) -> dict[str, Any]:

@@ -45,7 +45,7 @@ BACKGROUND = (
 """What usually surrounds things: TagCLIP's words for VOC, for label sets that have none."""
 
 
-class TextEmbedder:
+class ClipTextEmbedder:
     """Embeds words, each of them once, with one CLIP and one set of sentences.
 
     A word's embedding depends on no other word.

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from iseg_cli.attention.self_extractor import SelfMapExtractor
+from iseg_cli.attention.self_map_extractor import SelfMapExtractor
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.backbones.transfers import HostCopies
 from iseg_cli.config import Settings
-from iseg_cli.segmentation.batches import Pending, Segmentation
+from iseg_cli.segmentation.batch_segmenter import Pending, Segmentation
 from iseg_cli.segmentation.segments import find_segments
 from iseg_cli.types import Category, LabelSet, Mask
 

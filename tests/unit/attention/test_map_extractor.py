@@ -8,7 +8,7 @@ import torch
 from listening import listen, softmax
 from sd21_layers import CROSS_LAYERS, SELF_LAYER
 
-from iseg_cli.attention.extractor import MapExtractor
+from iseg_cli.attention.map_extractor import MapExtractor
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.config import validate
 from iseg_cli.errors import PromptError, SettingsError

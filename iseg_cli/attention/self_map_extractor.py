@@ -1,4 +1,4 @@
-"""From a batch of images to SelfMaps: the self-attention of all layers, without a prompt."""
+"""`SelfMapExtractor`: from a batch of images to SelfMaps, without a prompt."""
 
 import numpy as np
 import torch
@@ -16,11 +16,11 @@ from iseg_cli.ops.maps import SelfMaps
 
 
 class SelfMapExtractor:
-    """Reads self-attention, batch after batch, with one model and one group of settings.
+    """Returns the self-attention of batches of images, with one model and one group of settings.
 
-    One forward at `diffseg.timestep` with an empty prompt; if segments are refined at another
-    timestep, `capture.timestep`, a second one there. As for `Extractor`, every forward has the same
-    shape and every image the same noise, so that an image's maps depend on it alone.
+    It runs one forward at `diffseg.timestep` with an empty prompt. If segments are refined at
+    another timestep, `capture.timestep`, it runs a second forward there. As in `MapExtractor`,
+    every forward has the same shape and every image the same noise.
     """
 
     def __init__(self, model: DiffusionModel, settings: Settings, *, batch_size: int = 1) -> None:
@@ -38,17 +38,16 @@ class SelfMapExtractor:
 
     @torch.inference_mode()
     def extract(self, images: UInt8[np.ndarray, "batch height width 3"]) -> SelfMaps:
-        """Read the self-attention of a batch.
+        """Return the self-attention of a batch.
 
         Args:
-            images: RGB, already at the model's size (`model.image_size` squared); at most
-                `batch_size` of them.
+            images: RGB at the model's size (`model.image_size` squared), at most `batch_size`.
 
         Returns:
-            The maps of these images on the device of the model, in float32.
+            The maps of these images on the model's device, in float32.
 
         Raises:
-            SettingsError: a refining layer or head that the model does not have.
+            SettingsError: the model lacks the refining layer or one of its heads.
         """
         count = len(images)
         latents = encode(self.model, images, batch_size=self.batch_size)
@@ -56,7 +55,7 @@ class SelfMapExtractor:
         steps = self.settings.diffseg.timestep, self.settings.capture.timestep
         is_shared = steps[0] == steps[1]
         first = self._forward(latents, steps[0], True, self._refining if is_shared else None)
-        # Sums over layers serve as their means: every row is divided by its sum there.
+        # Sums over layers replace means: `merge_resolutions` divides every row by its sum.
         merged = merge_resolutions([one[:count] for one in first.finest_first()], side=side)
         refining = first.refining
         if self._refining is not None and not is_shared:

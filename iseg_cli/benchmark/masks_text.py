@@ -1,8 +1,7 @@
 """What a benchmark found, for a terminal."""
 
-from collections.abc import Sequence
-
-from iseg_cli.benchmark.result import BatchResult, MaskSpeed
+from iseg_cli.benchmark.mask_speed import BatchResult, MaskSpeed
+from iseg_cli.evaluation.text import aligned
 
 GIGA = 1e9
 GIB = 2**30
@@ -17,8 +16,7 @@ def masks_as_text(speed: MaskSpeed) -> str:
         f"({setup.device_name}), {setup.dtype}, threads {setup.threads}, "
         f"torch {setup.versions['torch']}, median of {setup.rounds} rounds",
         "",
-        *as_table([HEADINGS, *_rows(speed)]),
-        "",
+        aligned([HEADINGS, *_rows(speed)]),
         "Stages are milliseconds an image, each alone; images/s is the whole loop, in which some "
         "of them overlap.",
         f"An image takes {arithmetic.needed / GIGA:.1f} GFLOP (VAE {arithmetic.vae / GIGA:.1f}, "
@@ -71,12 +69,3 @@ def _share(equal: float | None) -> str:
     if equal is None:
         return NONE
     return f"{int(equal * 100_000) / 1000:.3f}%"
-
-
-def as_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows with their columns to the right, one beside the other."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from iseg_cli.clip.loading import ClipModel
-from iseg_cli.clip.text import BACKGROUND, TextEmbedder
+from iseg_cli.clip.text_embedder import BACKGROUND, ClipTextEmbedder
 from iseg_cli.clip.vision import fill_batch, fit_patches, read_patches, read_whole, to_pixels
 from iseg_cli.config.schema import ClipSettings
 from iseg_cli.errors import SettingsError
@@ -56,11 +56,11 @@ class Tagger:
         self.categories = label_set.categories
         self.background = background_prompts(settings, label_set)
         words = [category.prompt for category in self.categories]
-        texts = TextEmbedder(clip, settings.templates)
+        texts = ClipTextEmbedder(clip, settings.templates)
         self._texts = texts.embed([*words, *self.background])
         self._blocks = _averaged_blocks(settings, clip.blocks)
         wanted = settings.min_agreeing_blocks
-        self._votes = max(1, clip.blocks // 3) if wanted is None else wanted
+        self._min_agreeing_blocks = max(1, clip.blocks // 3) if wanted is None else wanted
 
     def fit(self, image: Picture) -> Shown:
         """Resize an image to what CLIP is shown: whole patches, bicubically."""
@@ -141,8 +141,8 @@ class Tagger:
                 scores,
                 again,
                 looked,
-                local_weight=self.settings.patch_weight,
-                again_weight=self.settings.crop_weight,
+                patch_weight=self.settings.patch_weight,
+                crop_weight=self.settings.crop_weight,
             )
         return scores.cpu().numpy()
 
@@ -154,7 +154,7 @@ class Tagger:
         if not self.settings.refine:
             return coarse
         trusted = tagclip.trusted_attention(
-            reading.attention, averaged=self._blocks, votes=self._votes
+            reading.attention, averaged=self._blocks, min_agreeing_blocks=self._min_agreeing_blocks
         )
         return tagclip.refine_scores(coarse, trusted, rows=rows)
 

@@ -1,4 +1,4 @@
-"""One forward of the UNet, read: noisy latents and their prompts in, the categories' maps out."""
+"""`AttentionExtractor`: from noisy latents and prompts to the attention of one forward."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iseg_cli.attention.capture import (
+from iseg_cli.attention.attention_capture import (
     AttentionCapture,
     CapturedAttention,
     CapturePlan,
@@ -28,15 +28,15 @@ from iseg_cli.ops.cluster import cluster_maps
 
 @dataclass(frozen=True, eq=False)
 class AttentionOutput:
-    """What one forward said.
+    """The attention of one forward.
 
     Attributes:
-        cross: the maps of each prompt's categories, by their slot: as many slots as tokens, more
-            than categories fit, so that the arithmetic has the same shape whatever they are.
-        self_attention: how each position attends to all; rows sum to 1. Its positions are those of
-            the grid of `capture.self_layer`, on which the maps lie as well.
-        output: what the UNet predicted, noise or velocity, in its own type; None where the
-            forward ended at the last attention that is read.
+        cross: the maps of each prompt's categories, by slot. There are as many slots as tokens,
+            so that arithmetic has one shape for any number of categories.
+        self_attention: how each position attends to all positions; rows sum to 1. Positions are
+            those of the grid of `capture.self_layer`; `cross` has the same grid.
+        output: the UNet's prediction, noise or velocity, in the UNet's type; None where the forward
+            ended at the last attention that is read.
     """
 
     cross: Float[Tensor, "rows pixels tokens"]
@@ -45,22 +45,26 @@ class AttentionOutput:
 
     @property
     def side(self) -> int:
-        """The side of the grid that all of this lies on: L, or less where the layer has fewer."""
+        """The side of the grid of both: L, or less where `capture.self_layer` has a coarser one."""
         return math.isqrt(self.self_attention.shape[-1])
 
 
 class AttentionExtractor:
-    """Reads the attention that the settings' `capture` section names, forward by forward.
+    """Reads the attention that the settings' `capture` section names, one forward at a time.
 
-    Unless the forwards are to run to their end, for the sake of what the UNet predicts, nothing
-    behind the last attention that is read is run.
+    A forward ends at the last attention that is read, unless the UNet's prediction is wanted.
     """
 
     def __init__(self, model: DiffusionModel, settings: Settings, *, to_end: bool = False) -> None:
-        """Make ready.
+        """Prepare the processors and the UNet.
+
+        Args:
+            model: the diffusion model.
+            settings: which attention is read, and how its maps are fused.
+            to_end: whether forwards run to their end and return the UNet's prediction.
 
         Raises:
-            SettingsError: settings that ask for layers that the model does not have.
+            SettingsError: the model lacks a layer of the settings.
         """
         self.model = model
         self.settings = settings
@@ -83,27 +87,26 @@ class AttentionExtractor:
                 self._unet.compile()
 
     def embeddings(self, prompts: Sequence[Prompt]) -> Float[Tensor, "rows tokens channels"]:
-        """Return what the text encoder makes of the prompts' texts, each embedded once."""
+        """Return the embeddings of the prompts' texts; each text is embedded once."""
         return self.embed([prompt.text for prompt in prompts])
 
     def enhanced(self, prompts: Sequence[Prompt]) -> Float[Tensor, "rows tokens channels"]:
-        """Return the embeddings with those of the categories' tokens times gamma (Cat-Cross)."""
+        """Return the embeddings, those of the categories' tokens times gamma (Cat-Cross, eq. 7)."""
         embeddings = self.embeddings(prompts)
         return enhance(
             embeddings, self._named(prompts, embeddings), gamma=self.settings.cat_cross.gamma
         )
 
     def read(self, latents: Tensor, timestep: Tensor, prompts: Sequence[Prompt]) -> AttentionOutput:
-        """Run the UNet once, with Cat-Cross, and read its attention.
+        """Return the attention of one forward of the UNet, with Cat-Cross.
 
         Args:
-            latents: Float[rows channels side side], noisy as the timestep says, in the model's
-                type.
+            latents: Float[rows channels side side] with the timestep's noise, in the model's type.
             timestep: Int[1] or Int[], on the latents' device.
             prompts: one for each row.
 
         Raises:
-            SettingsError: settings that ask for layers or heads that the model does not have.
+            SettingsError: the model lacks a layer or head of the settings.
         """
         embeddings, key_scale = self.embeddings(prompts), None
         if self.settings.cat_cross.apply == "embeddings":
@@ -135,13 +138,13 @@ class AttentionExtractor:
     def _fuse(
         self, captured: CapturedAttention, prompts: Sequence[Prompt], *, of: int, to: int
     ) -> Tensor:
-        """Return the maps of the prompts' categories, Float[rows pixels tokens], by their slot.
+        """Return the maps of the prompts' categories by slot, Float[rows pixels tokens].
 
         Args:
-            captured: what the forward left behind.
+            captured: the attention kept of the forward.
             prompts: one for each row.
             of: L, the side that `capture.cross_weights` divides.
-            to: the side of the grid that the maps are brought to.
+            to: the side of the grid of the maps.
         """
         weights = {of // d: w for d, w in self.settings.capture.cross_weights.items() if w}
         fused = fuse_resolutions(

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from iseg_cli.clip.loading import ClipModel
-from iseg_cli.clip.text import TextEmbedder
+from iseg_cli.clip.text_embedder import ClipTextEmbedder
 from iseg_cli.clip.vision import (
     embed_tokens,
     fill_batch,
@@ -36,7 +36,7 @@ class DenseClip:
     def __init__(self, clip: ClipModel, settings: ClipSettings, *, batch_size: int = 1) -> None:
         self.clip, self.settings = clip, settings
         self._together = 1 if clip.device.type == "cpu" else batch_size
-        self._texts = TextEmbedder(clip, settings.templates)
+        self._texts = ClipTextEmbedder(clip, settings.templates)
 
     def check(self, words: Iterable[str]) -> None:
         """Raise PromptError for words that the text encoder cannot hold."""

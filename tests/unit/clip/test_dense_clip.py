@@ -8,8 +8,8 @@ from dense_scenes import scenes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iseg_cli.clip.dense import DenseClip, dense_features
-from iseg_cli.clip.text import TextEmbedder
+from iseg_cli.clip.dense_clip import DenseClip, dense_features
+from iseg_cli.clip.text_embedder import ClipTextEmbedder
 from iseg_cli.clip.vision import to_pixels
 from iseg_cli.config.schema import ClipSettings
 from iseg_cli.errors import PromptError
@@ -123,7 +123,7 @@ def test_cosines_step_by_step(random_clip, surroundings):
     pictures = scenes()
     found = dense(random_clip).match(pictures, WORDS, surroundings)
     assert found.scale == random_clip.scale
-    texts = TextEmbedder(random_clip, TEMPLATES)
+    texts = ClipTextEmbedder(random_clip, TEMPLATES)
     for picture, words, ours in zip(pictures, WORDS, found.cosines, strict=True):
         features = dense_features(random_clip, to_pixels(random_clip, picture[None]))[0]
         directions = features.double() / features.double().norm(dim=1, keepdim=True)

@@ -42,6 +42,7 @@ from iseg_cli.errors import SettingsError
 from iseg_cli.ops.aggregate import fuse_resolutions, resize
 from iseg_cli.ops.assign import assign, background_score, ignore_band, min_max
 from iseg_cli.ops.refine import refine, refine_adaptively
+from iseg_cli.segmentation.refinement import refine_steps
 from iseg_cli.segmentation.segmenter import label_values
 from iseg_cli.types import Category, LabelSet, Mask
 
@@ -214,19 +215,18 @@ class PlainSegmenter:
 
     def _refine(self, cross: Tensor, attention: Tensor) -> Tensor:
         """Spread the categories' maps along self-attention, as the settings say."""
-        rule = self.settings.refine
-        if rule.mode in ("iterative", "adaptive"):
-            attention = reduce_entropy_plainly(attention, self.settings.ent_self)
-        if rule.mode == "adaptive":
+        steps = refine_steps(self.settings)
+        if steps.ent_self is not None:
+            attention = reduce_entropy_plainly(attention, steps.ent_self)
+        if steps.stop is not None:
             return refine_adaptively(
                 cross,
                 attention,
-                tolerance=rule.tolerance,
-                min_iterations=rule.min_iterations,
-                max_iterations=rule.iterations,
+                tolerance=steps.stop.tolerance,
+                min_iterations=steps.stop.min_products,
+                max_iterations=steps.products,
             )[0]
-        iterations = {"none": 0, "single": 1}.get(rule.mode, rule.iterations)
-        return refine(cross, attention, iterations=iterations)
+        return refine(cross, attention, iterations=steps.products)
 
     def _label(self, maps: Tensor, categories: Sequence[Category], size: tuple[int, int]) -> Mask:
         """Score every class of the dataset at the image's size and take the strongest."""

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from tagging_scenes import LABELS, TEMPLATES, scenes, tagger
 
-from iseg_cli.clip.tagging import background_prompts
-from iseg_cli.clip.text import BACKGROUND, TextEmbedder
+from iseg_cli.clip.tagger import background_prompts
+from iseg_cli.clip.text_embedder import BACKGROUND, ClipTextEmbedder
 from iseg_cli.clip.vision import read_patches, read_whole, to_pixels
 from iseg_cli.config import load_settings, validate
 from iseg_cli.config.schema import ClipSettings
@@ -22,19 +22,27 @@ from iseg_cli.types import LabelSet
 
 
 def expected_scores(
-    clip, picture, *, refine, reidentify, likely=0.5, blocks=(4,), votes=2, weights=(0.5, 0.5)
+    clip,
+    picture,
+    *,
+    refine,
+    reidentify,
+    likely=0.5,
+    blocks=(4,),
+    min_agreeing=2,
+    weights=(0.5, 0.5),
 ):
     """The scores of one picture whose sides are whole patches, step by step."""
     rows = picture.shape[0] // 8
     pixels = to_pixels(clip, picture[None])
     words = ["dog", "cat", "bus", "potted plant", "grass", "sky"]  # a class is no background
-    texts = TextEmbedder(clip, TEMPLATES).embed(words).double().numpy()
+    texts = ClipTextEmbedder(clip, TEMPLATES).embed(words).double().numpy()
     reading = read_patches(clip, pixels)
     features = reading.features[0].double().numpy()
     maps = reference.class_probabilities(features, texts, clip.scale)
     if refine:
         attention = reading.attention[:, 0].double().numpy()
-        trusted = reference.trusted_attention(attention, list(blocks), votes)
+        trusted = reference.trusted_attention(attention, list(blocks), min_agreeing)
         maps = reference.refine_scores(maps, trusted, rows)
     scores = maps[:, :4].max(axis=0)
     middle = maps.min() + likely * (maps.max() - maps.min())
@@ -87,12 +95,19 @@ def test_the_second_look_has_weights(random_clip, weights):
         np.testing.assert_allclose(ours.score([(picture,)])[0], expected, atol=2e-5)
 
 
-@pytest.mark.parametrize(("blocks", "votes"), [((0, 1), 5), ((3,), 0)])
-def test_blocks_and_votes_are_settings(random_clip, blocks, votes):
-    ours = tagger(random_clip, reidentify=False, attention_blocks=blocks, min_agreeing_blocks=votes)
+@pytest.mark.parametrize(("blocks", "min_agreeing"), [((0, 1), 5), ((3,), 0)])
+def test_blocks_and_their_agreement_are_settings(random_clip, blocks, min_agreeing):
+    ours = tagger(
+        random_clip, reidentify=False, attention_blocks=blocks, min_agreeing_blocks=min_agreeing
+    )
     (picture,) = ours.fit(scenes(1)[0])
     expected, _ = expected_scores(
-        random_clip, picture, refine=True, reidentify=False, blocks=blocks, votes=votes
+        random_clip,
+        picture,
+        refine=True,
+        reidentify=False,
+        blocks=blocks,
+        min_agreeing=min_agreeing,
     )
     np.testing.assert_allclose(ours.score([(picture,)])[0], expected, atol=2e-6)
 
