@@ -122,7 +122,7 @@ def evaluate(
     """
     from iseg_cli.evaluation.evaluate import evaluate as score
     from iseg_cli.evaluation.evaluate import find_runs
-    from iseg_cli.evaluation.rendering import render_all
+    from iseg_cli.evaluation.formats import render_all
     from iseg_cli.storage import write_atomically
 
     reports: dict[str, Report] = {}

@@ -90,7 +90,7 @@ def tag(
     dataset. The labels go to a JSON file that `iseg generate --labels file:PATH` takes, their
     scores to a file beside it; where the true labels are known, the labels are scored against them.
     """
-    from iseg_cli.evaluation.tags_text import render_tags
+    from iseg_cli.evaluation.tag_text import render_tags
     from iseg_cli.generation.generate import resolve_settings
     from iseg_cli.tagging.tag import default_file, tag
 

@@ -14,17 +14,17 @@ from iseg_cli.errors import (
     suggestion,
 )
 from iseg_cli.evaluation import ABSENT_CLASSES, MATCHINGS
-from iseg_cli.evaluation.asked import find_masks
+from iseg_cli.evaluation.mask_selection import find_masks
 from iseg_cli.evaluation.notes import suspicions
 from iseg_cli.evaluation.protocol import count_kinds, describe, notes_on_bits, notes_on_colors
 from iseg_cli.evaluation.report import Report
 from iseg_cli.evaluation.scoring import score, suitable_workers
 from iseg_cli.label_images import Legend, folder_legend
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.coco_classes import FROM_JSON
+from iseg_cli.readers.coco.classes import FROM_JSON
 from iseg_cli.readers.folder import FolderReader, label_set_of
+from iseg_cli.readers.label_tables import label_set_names, load_label_set
 from iseg_cli.readers.registry import DATASETS, open_dataset
-from iseg_cli.readers.tables import label_set_names, load_label_set
 from iseg_cli.segmentation.segment_labels import segment_label_set
 from iseg_cli.storage import (
     SYNTHESIS,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from iseg_cli.evaluation.asked import AskedMasks
+from iseg_cli.evaluation.mask_selection import AskedMasks
 from iseg_cli.label_images.legend import bits_words
 from iseg_cli.readers.base import Reader
 from iseg_cli.storage import RunInfo

@@ -23,7 +23,7 @@ from iseg_cli.execution.iteration import batches, map_ahead
 from iseg_cli.execution.processes import Processes, available_cores
 from iseg_cli.label_images import Decoded, Legend
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.crop import crop_ground_truth
+from iseg_cli.readers.middle_square import crop_ground_truth
 from iseg_cli.storage import decode_mask
 from iseg_cli.types import IGNORE, Mask
 

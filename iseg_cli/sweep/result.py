@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from iseg_cli.evaluation.report import Report
-from iseg_cli.evaluation.text import aligned, percent
+from iseg_cli.evaluation.text_formats import aligned, percent
 from iseg_cli.sweep.grid import Axis, point_text, value_text
 
 FORMATS = ("table", "csv", "json", "markdown")

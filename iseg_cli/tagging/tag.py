@@ -22,7 +22,7 @@ from iseg_cli.execution.iteration import batches, map_ahead
 from iseg_cli.execution.machine import whole_image_threads
 from iseg_cli.execution.run_setup import open_reader
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.readers.registry import dataset_info
 from iseg_cli.storage.tags import TagFile
 from iseg_cli.types import Category

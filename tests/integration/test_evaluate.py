@@ -18,7 +18,7 @@ from iseg_cli.cli import main
 from iseg_cli.cli.evaluate import evaluate as command
 from iseg_cli.errors import DataError, DatasetNotFoundError, PredictionsError, SettingsError
 from iseg_cli.evaluation.evaluate import evaluate, find_runs
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.readers.voc import VocReader
 from iseg_cli.segmentation.segment_labels import segment_label_set
 from iseg_cli.storage import ImageRecord, PredictionFolder, RunInfo, encode_mask, write_rle

@@ -23,7 +23,7 @@ from iseg_cli.config.schema import SELF_LAYER
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.ops.cluster import cluster_maps
 from iseg_cli.ops.ent_self import reduce_entropy
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.segmentation.segmenter import Segmenter, fit_input
 from iseg_cli.storage import encode_mask

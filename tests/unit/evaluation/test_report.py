@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as hnp
 
 from iseg_cli.errors import SettingsError
 from iseg_cli.evaluation import ABSENT_CLASSES, FORMATS
+from iseg_cli.evaluation.formats import render, render_all
 from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
-from iseg_cli.evaluation.rendering import render, render_all
 from iseg_cli.evaluation.report import Report
-from iseg_cli.evaluation.text import protocol_rows
+from iseg_cli.evaluation.text_formats import protocol_rows
 
 NAMES = {0: "background", 1: "cat", 3: "tv <monitor>", 4: "d|og"}
 

@@ -24,7 +24,7 @@ from iseg_cli.evaluation import MATCHINGS, scoring
 from iseg_cli.evaluation.evaluate import evaluate
 from iseg_cli.evaluation.scoring import PART, Part, count_part, score, suitable_workers
 from iseg_cli.execution.processes import Processes
-from iseg_cli.readers.coco import CocoReader
+from iseg_cli.readers.coco.reader import CocoReader
 from iseg_cli.readers.voc import VocReader
 from iseg_cli.storage import list_masks
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from iseg_cli.evaluation.metrics.tags import TagReport
-from iseg_cli.evaluation.text import aligned, percent, protocol_rows
+from iseg_cli.evaluation.text_formats import aligned, percent, protocol_rows
 
 HEAD = ("class", "images", "precision %", "recall %", "F1 %", "AP %")
 

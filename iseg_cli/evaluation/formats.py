@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from iseg_cli.errors import SettingsError
-from iseg_cli.evaluation.page import render_page
+from iseg_cli.evaluation.html_page import render_page
 from iseg_cli.evaluation.report import Report
-from iseg_cli.evaluation.text import render_csv, render_json, render_markdown, render_table
+from iseg_cli.evaluation.text_formats import render_csv, render_json, render_markdown, render_table
 
 _RENDERERS: Mapping[str, Callable[..., str]] = MappingProxyType(
     {"table": render_table, "csv": render_csv, "markdown": render_markdown}
