@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from iseg_cli.types import split_names
+from iseg_cli.files.text import split_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
