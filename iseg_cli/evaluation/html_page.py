@@ -3,7 +3,8 @@
 from html import escape
 
 from iseg_cli.evaluation.report import ClassScore, Report
-from iseg_cli.evaluation.text_formats import absence_sentence, mean_words, percent, protocol_rows
+from iseg_cli.evaluation.text_formats import absence_sentence, mean_words, protocol_rows
+from iseg_cli.evaluation.text_table import percent
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bar: #3b82f6; }

@@ -1,6 +1,5 @@
 """What an evaluation found: scores by class, their means, and the protocol they hold under."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
+from iseg_cli.evaluation.metrics.ratios import none_for_nan
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Report:
     def classes(self) -> dict[str, ClassScore]:
         """The scores by class name."""
         return {
-            name: ClassScore(_number(iou), _number(accuracy))
+            name: ClassScore(none_for_nan(iou), none_for_nan(accuracy))
             for name, iou, accuracy in zip(
                 self.names, self.matrix.iou(), self.matrix.accuracy(), strict=True
             )
@@ -102,12 +102,12 @@ class Report:
     @property
     def mean_accuracy(self) -> float | None:
         """The mean accuracy in [0, 1] over the classes in the truth; None where there is none."""
-        return _number(self.matrix.mean_accuracy())
+        return none_for_nan(self.matrix.mean_accuracy())
 
     @property
     def pixel_accuracy(self) -> float | None:
         """The share of counted pixels that is right; None where none was counted."""
-        return _number(self.matrix.pixel_accuracy())
+        return none_for_nan(self.matrix.pixel_accuracy())
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the contents of report.json: fractions in [0, 1], null for absent."""
@@ -130,7 +130,3 @@ class Report:
                 "undecided": self.matrix.undecided.tolist(),
             },
         }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

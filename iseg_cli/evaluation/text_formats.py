@@ -6,12 +6,11 @@ Tables for readers give percentages as papers do; JSON and CSV give fractions in
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from iseg_cli.evaluation.report import Report
-
-ABSENT = "-"
+from iseg_cli.evaluation.text_table import aligned, markdown, percent
 
 
 def render_json(report: Report) -> str:
@@ -34,12 +33,7 @@ def render_table(report: Report, *, confusion: bool = False) -> str:
 
 def render_markdown(report: Report, *, confusion: bool = False) -> str:
     """Return Markdown tables: scores by class, the protocol, on demand the confusion matrix."""
-    return _sections(report, _markdown, confusion=confusion)
-
-
-def percent(value: float | None) -> str:
-    """Return a fraction as a percentage of two decimals, a dash for None."""
-    return ABSENT if value is None else f"{100 * value:.2f}"
+    return _sections(report, markdown, confusion=confusion)
 
 
 def protocol_rows(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -107,38 +101,14 @@ def _confusion_rows(report: Report) -> list[tuple[str, ...]]:
     return rows
 
 
-def _sections(
-    report: Report, lay_out: Callable[[Sequence[Sequence[str]]], str], *, confusion: bool
-) -> str:
+def _sections(report: Report, lay_out: Callable[..., str], *, confusion: bool) -> str:
     protocol = [("protocol", ""), *protocol_rows(report.protocol)]
     absence = absence_sentence(report)
     parts = [
         lay_out(_percent_rows(report)),
         *([f"{absence}\n"] if absence else []),
-        lay_out(protocol),
+        lay_out(protocol, words=2),
     ]
     if confusion:
         parts.append(lay_out(_confusion_rows(report)))
     return "\n".join(parts)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows in columns, words to the left and numbers to the right, a line under the head."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    adjust = str.ljust if _is_words(rows) else str.rjust
-    lines = []
-    for first, *others in rows:
-        cells = [adjust(cell, width) for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    lines.insert(1, "-" * min(100, sum(widths) + 2 * (len(widths) - 1)))
-    return "\n".join(lines) + "\n"
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    rule = ["---"] + ["---" if _is_words(rows) else "---:"] * (len(head) - 1)
-    return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *body])
-
-
-def _is_words(rows: Sequence[Sequence[str]]) -> bool:
-    return len(rows[0]) == 2  # names and values; wider tables hold numbers

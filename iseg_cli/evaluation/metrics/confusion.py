@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
 from iseg_cli.errors import DataError
+from iseg_cli.evaluation.metrics.ratios import divide, mean_of_numbers
 from iseg_cli.types import run_starts
 
 
@@ -63,23 +64,23 @@ class ConfusionMatrix:
         """Return TP / (TP + FP + FN) by class; nan for one absent from truth and prediction."""
         correct = np.diagonal(self.counts)
         union = self._truth_pixels() + self.counts.sum(axis=0) - correct
-        return _divide(correct, union)
+        return divide(correct, union)
 
     def accuracy(self) -> Float64[np.ndarray, " classes"]:
         """Return the share of each class's pixels that was found; nan for one absent from truth."""
-        return _divide(np.diagonal(self.counts), self._truth_pixels())
+        return divide(np.diagonal(self.counts), self._truth_pixels())
 
     def miou(self) -> float:
         """Return the mean IoU over the classes that have one; nan where none has."""
-        return _mean(self.iou())
+        return mean_of_numbers(self.iou())
 
     def mean_accuracy(self) -> float:
         """Return the mean accuracy over the classes that have one; nan where none has."""
-        return _mean(self.accuracy())
+        return mean_of_numbers(self.accuracy())
 
     def pixel_accuracy(self) -> float:
         """Return the share of all counted pixels that is right; nan where none was counted."""
-        return float(_divide(np.trace(self.counts), self._truth_pixels().sum()))
+        return float(divide(np.trace(self.counts), self._truth_pixels().sum()))
 
     def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
         if (self.num_classes, self.ignore_index) != (other.num_classes, other.ignore_index):
@@ -136,15 +137,3 @@ def _require_labels(what: str, labels: Integer[np.ndarray, " runs"], number: int
     if labels.size and (labels.min() < 0 or labels.max() >= number):
         wrong = labels[(labels < 0) | (labels >= number)][0]
         raise DataError(f"the {what} has label {wrong}, but labels are 0 to {number - 1}")
-
-
-def _divide(part: Int64[np.ndarray, "*n"], whole: Int64[np.ndarray, "*n"]) -> np.ndarray:
-    """Divide counts; nan for 0 / 0."""
-    share = np.full(np.shape(whole), np.nan)
-    np.divide(part, whole, out=share, where=np.asarray(whole) > 0)
-    return share
-
-
-def _mean(values: Float64[np.ndarray, " n"]) -> float:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else float("nan")

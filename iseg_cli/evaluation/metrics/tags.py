@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
+from iseg_cli.evaluation.metrics.ratios import divide, mean_of_numbers, none_for_nan
+
 
 @dataclass(frozen=True, eq=False)
 class TagReport:
@@ -30,12 +32,12 @@ class TagReport:
     @property
     def precision(self) -> Float64[np.ndarray, " classes"]:
         """The share of a class's labels that are true; nan for a class never found."""
-        return _divide(self._right(), self.labels.sum(axis=0))
+        return divide(self._right(), self.labels.sum(axis=0))
 
     @property
     def recall(self) -> Float64[np.ndarray, " classes"]:
         """The share of the images with a class where it was found; nan for a class never there."""
-        return _divide(self._right(), self.ground_truth.sum(axis=0))
+        return divide(self._right(), self.ground_truth.sum(axis=0))
 
     @property
     def average_precision(self) -> Float64[np.ndarray, " classes"]:
@@ -56,15 +58,17 @@ class TagReport:
         counts = np.stack([self._right(), self.labels.sum(axis=0), self.ground_truth.sum(axis=0)])
         right, found, true = counts.sum(axis=1)
         return {
-            "map": _number(_mean(average[there])),
-            "micro": _figures(_ratio(right, found), _ratio(right, true)),
-            "macro": _figures(_mean(np.nan_to_num(precision)[there]), _mean(recall[there])),
+            "map": none_for_nan(mean_of_numbers(average[there])),
+            "micro": _figures(*divide(np.array([right, right]), np.array([found, true]))),
+            "macro": _figures(
+                mean_of_numbers(np.nan_to_num(precision)[there]), mean_of_numbers(recall[there])
+            ),
             "images": len(self.ground_truth),
             "classes": {
                 name: {
                     "images": int(self.ground_truth[:, c].sum()),
                     **_figures(precision[c], recall[c]),
-                    "average_precision": _number(average[c]),
+                    "average_precision": none_for_nan(average[c]),
                 }
                 for c, name in enumerate(self.names)
             },
@@ -101,25 +105,8 @@ def _figures(precision: float, recall: float) -> dict[str, float | None]:
         f1 = 2 * precision * recall / (precision + recall)
     else:
         f1 = math.nan if math.isnan(precision) and math.isnan(recall) else 0.0
-    return {"precision": _number(precision), "recall": _number(recall), "f1": _number(f1)}
-
-
-def _divide(
-    part: Int64[np.ndarray, " n"], whole: Int64[np.ndarray, " n"]
-) -> Float64[np.ndarray, " n"]:
-    """Divide counts; nan for 0 / 0."""
-    share = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=share, where=whole > 0)
-    return share
-
-
-def _ratio(part: int, whole: int) -> float:
-    return float(part / whole) if whole else math.nan
-
-
-def _mean(values: Float64[np.ndarray, " n"]) -> float:
-    return float(values.mean()) if values.size else math.nan
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+    return {
+        "precision": none_for_nan(precision),
+        "recall": none_for_nan(recall),
+        "f1": none_for_nan(f1),
+    }
