@@ -1,4 +1,4 @@
-"""A report, or several, in any of the formats."""
+"""Renders one report or several in any format."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,8 +18,8 @@ _HEADINGS: Mapping[str, str] = MappingProxyType({"table": "", "csv": "# ", "mark
 def render(report: Report, style: str, *, confusion: bool = False) -> str:
     """Return the report in one of `evaluation.FORMATS`, ending in a newline.
 
-    With `confusion` a table or Markdown ends with the confusion matrix, and CSV is that matrix, in
-    pixels; JSON and HTML have it anyway.
+    With `confusion` a table or Markdown ends with the confusion matrix, and CSV is only that
+    matrix, in pixels. JSON and HTML always have it.
     """
     if style == "json":
         return render_json(report)
@@ -31,14 +31,14 @@ def render(report: Report, style: str, *, confusion: bool = False) -> str:
 def render_all(
     reports: Mapping[str, Report], style: str, *, confusion: bool = False, named: bool = False
 ) -> str:
-    """Return one report as it is, several one after the other under their names.
+    """Return one report alone, or several, each under its name.
 
-    In JSON several are one object by name. With `named` the only one stands under its name too.
-    SettingsError for several in HTML, a page each.
+    In JSON several reports are one object, by name. With `named` a single report has its name as
+    well. SettingsError for several reports in HTML.
     """
     if style == "html" and len(reports) > 1:
         raise SettingsError(
-            f"HTML is one page for one run, but there are {', '.join(reports)}; pass one of them"
+            f"an HTML page holds one run, but there are {', '.join(reports)}; pass one of them"
         )
     if len(reports) == 1 and (style == "html" or not named):
         return "".join(render(report, style, confusion=confusion) for report in reports.values())

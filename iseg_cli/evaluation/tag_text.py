@@ -1,4 +1,4 @@
-"""A report of image-level labels as text: a table with percentages, or JSON with fractions."""
+"""Renders the scores of image-level labels: a table in percent, or JSON in fractions."""
 
 import json
 from collections.abc import Mapping

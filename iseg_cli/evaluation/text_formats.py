@@ -1,6 +1,6 @@
-"""A report as text: table, Markdown, CSV or JSON.
+"""Renders a report as text: table, Markdown, CSV or JSON.
 
-Tables for readers give percentages as papers do; JSON and CSV give fractions in [0, 1].
+Table and Markdown have percentages, as papers do; JSON and CSV have fractions in [0, 1].
 """
 
 import csv
@@ -14,12 +14,12 @@ from iseg_cli.evaluation.text_table import aligned, markdown, percent
 
 
 def render_json(report: Report) -> str:
-    """Return the contents of report.json."""
+    """Return the report as JSON, as in report.json."""
     return json.dumps(report.to_json_dict(), indent=2, ensure_ascii=False) + "\n"
 
 
 def render_csv(report: Report, *, confusion: bool = False) -> str:
-    """Return scores by class as fractions, or with `confusion` the confusion matrix in pixels."""
+    """Return scores by class as fractions, or the confusion matrix in pixels."""
     rows = _confusion_rows(report) if confusion else _fraction_rows(report)
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
@@ -27,17 +27,17 @@ def render_csv(report: Report, *, confusion: bool = False) -> str:
 
 
 def render_table(report: Report, *, confusion: bool = False) -> str:
-    """Return aligned columns: scores by class, the protocol, on demand the confusion matrix."""
+    """Return the scores by class, the protocol and, if wanted, the confusion matrix, aligned."""
     return _sections(report, aligned, confusion=confusion)
 
 
 def render_markdown(report: Report, *, confusion: bool = False) -> str:
-    """Return Markdown tables: scores by class, the protocol, on demand the confusion matrix."""
+    """Return the same tables in Markdown."""
     return _sections(report, markdown, confusion=confusion)
 
 
 def protocol_rows(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the protocol as pairs of words; what is not known says so, notes have a row each."""
+    """Return the protocol as pairs of words: `unknown` for None, a row for each note."""
     rows: list[tuple[str, str]] = []
     for key, value in protocol.items():
         if key == "notes":
@@ -54,19 +54,19 @@ def protocol_rows(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def mean_words(report: Report) -> str:
-    """Return over how many of how many classes the mean IoU is taken, in words."""
+    """Return the number of classes in the mean IoU, in words: `mean of 3 of 21 classes`."""
     return f"mean of {len(report.in_mean)} of {len(report.names)} classes"
 
 
 def absence_sentence(report: Report) -> str | None:
-    """Return the sentence about classes that are predicted but in no truth; None for no class."""
+    """Return the sentence about classes that the ground truth lacks; None if there are none."""
     if not report.predicted_only:
         return None
     names = ", ".join(report.predicted_only)
     if report.absent_classes == "skip":
-        return f"Predicted but in no truth: {names}. The mean IoU leaves them out."
+        return f"Predicted but absent from the ground truth: {names}. The mean IoU leaves them out."
     return (
-        f"Predicted but in no truth: {names}. Each counts in the mean IoU with 0; "
+        f"Predicted but absent from the ground truth: {names}. Each counts in the mean IoU with 0; "
         "--absent-classes skip leaves them out."
     )
 
@@ -93,7 +93,7 @@ def _fraction_rows(report: Report) -> list[tuple[str, str, str]]:
 
 
 def _confusion_rows(report: Report) -> list[tuple[str, ...]]:
-    """Return pixels by true class (rows) and predicted class (columns)."""
+    """Return pixels by true class (rows) and predicted class (columns), with a head."""
     rows = [("truth \\ prediction", *report.names, "undecided")]
     counts, undecided = report.matrix.counts.tolist(), report.matrix.undecided.tolist()
     for name, row, left in zip(report.names, counts, undecided, strict=True):
