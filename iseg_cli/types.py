@@ -1,6 +1,5 @@
-"""What goes in and what comes out: categories, images to segment, masks. Only NumPy."""
+"""Categories, label sets, images to segment and masks. NumPy only."""
 
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from jaxtyping import Int64, Integer, UInt8
 from iseg_cli.errors import DataError, suggestion
 
 IGNORE = 255
-"""Label of pixels that neither training nor evaluation counts."""
+"""The label of pixels that neither training nor evaluation counts."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +20,13 @@ class Category:
     """One class of a label set.
 
     Attributes:
-        id: the value of its pixels in a mask, 0 to 254.
-        name: its name in the dataset, as reports print it.
-        prompt: its words in the prompt (VOC's `aeroplane` is a `plane` to the model).
-        focus: those of the prompt's words that carry the map; empty means all of them.
+        id: the label of its pixels in a mask, 0 to 254.
+        name: its name in the dataset and in reports.
+        prompt: its words in the prompt (`plane` for VOC's `aeroplane`).
+        focus: the words of the prompt whose attention maps count; empty means all words.
         color: its RGB colour in palette PNGs and overlays, 0 to 255 each.
-        source_ids: the ids that the dataset's own files use for it, where they differ from `id`.
-        synonyms: further words by which files of labels call it (VOC's `person` is `people`).
+        source_ids: its ids in the dataset's own files; empty where they equal `id`.
+        synonyms: further names of it in label files (`people` for VOC's `person`).
     """
 
     id: int
@@ -41,14 +40,14 @@ class Category:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The classes of a dataset, and which label means background.
+    """The classes of a dataset and the label of the background.
 
     Attributes:
-        name: the label set's name (`voc`, `coco`, `cityscapes-27` ...).
-        categories: the classes that can be segmented, in the order of their ids.
-        background: the label of pixels that belong to no category, or None where every pixel
-            belongs to one (Cityscapes, PASCAL-Context's 59 classes).
-        background_words: what usually surrounds the classes; they end the prompt.
+        name: its name (`voc`, `coco`, `cityscapes-27` ...).
+        categories: the classes that can be segmented, sorted by id.
+        background: the label of pixels of no category; None where every pixel has a category
+            (Cityscapes, PASCAL-Context's 59 classes).
+        background_words: words for the usual surroundings of the classes; they end the prompt.
     """
 
     name: str
@@ -57,20 +56,18 @@ class LabelSet:
     background_words: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        """Refuse two categories of one name or one id, and ids that a mask cannot hold."""
+        """Refuse two categories with one name or one id, and ids that a mask cannot hold."""
         ids = [c.id for c in self.categories]
         ids += [] if self.background is None else [self.background]
         names = [name_key(c.name) for c in self.categories]
         if len(set(ids)) != len(ids) or len(set(names)) != len(names):
             raise DataError(f"label set {self.name} has two categories of one id or one name")
         if any(not 0 <= i < IGNORE for i in ids):
-            raise DataError(
-                f"label set {self.name} has an id outside 0 to {IGNORE - 1}; a mask holds no other"
-            )
+            raise DataError(f"label set {self.name} has an id outside 0 to {IGNORE - 1}")
 
     @cached_property
     def names(self) -> dict[int, str]:
-        """Every label's name in the order of the labels, background among them."""
+        """The name of each label, the background's included, sorted by label."""
         named = {c.id: c.name for c in self.categories}
         if self.background is not None:
             named[self.background] = "background"
@@ -78,12 +75,12 @@ class LabelSet:
 
     @property
     def num_classes(self) -> int:
-        """The size of a confusion matrix for this label set: the greatest label plus one."""
+        """The greatest label plus one: the number of rows of a confusion matrix."""
         return max(self.names) + 1
 
     @cached_property
     def palette(self) -> UInt8[np.ndarray, "256 3"]:
-        """RGB colours by label; background black, the ignore label VOC's cream."""
+        """The RGB colour of each label. Background is black; the ignore label has VOC's cream."""
         colors = np.zeros((256, 3), dtype=np.uint8)
         for category in self.categories:
             colors[category.id] = category.color
@@ -92,9 +89,9 @@ class LabelSet:
 
     @cached_property
     def from_source(self) -> UInt8[np.ndarray, "256"]:
-        """The label of each id that the dataset's own files use; 255 for ids of no class.
+        """The label of each id in the dataset's own files; 255 for an id of no class.
 
-        A category without `source_ids` is written by its own id, and so is background.
+        The background and a category without `source_ids` have the same id there as here.
         """
         labels = np.full(256, IGNORE, dtype=np.uint8)
         if self.background is not None:
@@ -104,7 +101,7 @@ class LabelSet:
         return labels
 
     def by_id(self, label: int) -> Category:
-        """Return the category of a label; DataError if no category has it."""
+        """Return the category with a label; DataError if no category has it."""
         if label in self._by_id:
             return self._by_id[label]
         ids = sorted(self._by_id)
@@ -112,17 +109,15 @@ class LabelSet:
         raise DataError(f"label set {self.name} has no category with id {label}{known}")
 
     def by_name(self, name: str) -> Category:
-        """Return the category of a name.
+        """Return the category with a name.
 
-        A name that is equal comes first, then one that differs in case, blanks or Unicode form
-        alone, then the words of the prompts, then the synonyms. DataError, with the nearest name,
-        if no category has it, and if the words are those of two.
+        The name is compared with the exact names first. Then case, blanks and Unicode form are
+        ignored, and the names, the prompts and the synonyms are compared, in this sequence.
+        DataError if no category has the name (the nearest name is given), or if two have it.
         """
-        if name in self._by_exact_name:
-            return self._by_exact_name[name]
         key = name_key(name)
-        for level in self._by_words:
-            found = level.get(key, ())
+        for level, wanted in zip(self._by_words, (name, key, key, key), strict=True):
+            found = level.get(wanted, ())
             if len(found) == 1:
                 return found[0]
             if found:
@@ -141,24 +136,21 @@ class LabelSet:
         return {category.id: category for category in self.categories}
 
     @cached_property
-    def _by_exact_name(self) -> dict[str, Category]:
-        return {category.name: category for category in self.categories}
-
-    @cached_property
     def _by_words(self) -> tuple[Mapping[str, tuple[Category, ...]], ...]:
-        """The categories by their words as `name_key` writes them: names, prompts, synonyms."""
+        """The categories by exact name, then by the `name_key` of name, prompt and synonyms."""
+        exact = {category.name: (category,) for category in self.categories}
         levels: tuple[dict[str, tuple[Category, ...]], ...] = ({}, {}, {})
         for category in self.categories:
             words = ((category.name,), (category.prompt,), category.synonyms)
             for level, own in zip(levels, words, strict=True):
                 for key in {name_key(word) for word in own}:
                     level[key] = (*level.get(key, ()), category)
-        return levels
+        return exact, *levels
 
     def select(self, labels: Iterable[int]) -> tuple[Category, ...]:
-        """Return the categories among `labels` in the order of their ids.
+        """Return the categories of some labels, sorted by id.
 
-        Background and the ignore label are passed over; DataError for a label of no category.
+        Background and the ignore label are skipped. DataError for a label of no category.
         """
         passed_over = {IGNORE} if self.background is None else {IGNORE, self.background}
         return tuple(self.by_id(label) for label in sorted(set(labels) - passed_over))
@@ -166,11 +158,11 @@ class LabelSet:
 
 @dataclass(frozen=True)
 class SourceIds:
-    """What a dataset's annotation file calls its images and classes.
+    """The ids that a dataset's annotation file gives to images and classes.
 
     Attributes:
-        images: its ids of images, by the image's name within the dataset.
-        classes: its ids of classes, by the label in masks.
+        images: the file's id of each image, by `Sample.image_id`.
+        classes: the file's id of each class, by the label in masks.
     """
 
     images: Mapping[str, int | str]
@@ -179,14 +171,13 @@ class SourceIds:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image to segment. Never ground truth.
+    """One image to segment. It never holds ground truth.
 
     Attributes:
-        image_id: its name within the dataset, unique; a mask is written to `<image_id>.png`.
+        image_id: its unique name within the dataset; its mask is written to `<image_id>.png`.
         image_path: its file.
-        size: (height, width) in pixels where it is known before decoding.
-        categories: the categories to segment; empty where an image has none, None where they are
-            not known yet.
+        size: (height, width) in pixels; None where only decoding tells it.
+        categories: the categories to segment; empty if the image has none, None if unknown.
     """
 
     image_id: str
@@ -197,43 +188,31 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """The labels of one image's pixels: 255 ignore, the rest as its label set says."""
+    """The label of each pixel of one image; 255 means ignore."""
 
     labels: UInt8[np.ndarray, "height width"]
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
-        height, width = self.labels.shape
-        return height, width
+        return self.labels.shape[0], self.labels.shape[1]
 
     def present(self) -> list[int]:
-        """Return the labels that some pixel has, in ascending order."""
+        """Return the labels of the mask, each once, in ascending order."""
         flat = self.labels.ravel()
         found: list[int] = np.flatnonzero(np.bincount(flat[run_starts(flat)])).tolist()
         return found
 
 
-def voc_color(label: int) -> tuple[int, int, int]:
-    """Return the RGB colour, 0 to 255 each, that VOC's palette gives a label (0 to 255).
-
-    The label's bits are dealt to red, green and blue in turn, the first ones to the highest bits.
-    """
-    red = green = blue = 0
-    for place in range(8):
-        three_bits = label >> (3 * place)
-        red |= (three_bits & 1) << (7 - place)
-        green |= (three_bits >> 1 & 1) << (7 - place)
-        blue |= (three_bits >> 2 & 1) << (7 - place)
-    return red, green, blue
-
-
 def run_starts(*labels: Integer[np.ndarray, " pixels"]) -> Int64[np.ndarray, " runs"]:
-    """Return where runs of equal pixels begin.
+    """Return the indices where runs of equal pixels begin.
 
-    That is at the first pixel, and at each that differs in any of the arrays from the one before.
-    A mask of areas has a hundredth as many runs as pixels, so that what is asked of every run is
-    answered far sooner than what is asked of every pixel.
+    A run ends where a pixel differs from the next one in any of the arrays. Masks have about a
+    hundred times fewer runs than pixels, so a computation on runs is much faster.
+
+    Example:
+        >>> run_starts(np.array([3, 3, 0, 0, 3])).tolist()
+        [0, 2, 4]
     """
     changes = np.zeros(labels[0].size, dtype=bool)
     changes[:1] = True
@@ -243,21 +222,20 @@ def run_starts(*labels: Integer[np.ndarray, " pixels"]) -> Int64[np.ndarray, " r
 
 
 def name_key(name: str) -> str:
-    """Return what the names of one category have in common.
+    """Return the form of a name in which two names of one category are equal.
 
-    Case, runs of blanks and the Unicode form (NFC, NFD) make no difference: a text encoder reads
-    `Dog` and `dog` alike, and a Mac writes the letters of a file's name apart from their accents.
+    Case, runs of blanks and the Unicode form (NFC, NFD) are removed: a text encoder reads `Dog`
+    and `dog` alike, and macOS stores the accents of file names separately (NFD).
 
     Example:
         >>> name_key("Traffic  Light") == name_key("traffic light")
         True
     """
-    folded = unicodedata.normalize("NFD", name).casefold()
-    return unicodedata.normalize("NFC", " ".join(folded.split()))
+    return nfc(" ".join(unicodedata.normalize("NFD", name).casefold().split()))
 
 
 def is_background(name: str) -> bool:
-    """Tell whether a name means the background: `background`, `_background_`, `Background` ...
+    """Return whether a name means the background: `background`, `_background_`, `Background` ...
 
     Example:
         >>> is_background("__background__")
@@ -267,27 +245,5 @@ def is_background(name: str) -> bool:
 
 
 def nfc(name: str) -> str:
-    """Return a name in Unicode's composed form (UAX #15), in which equal names are equal."""
+    """Return a name in Unicode's composed form, NFC (UAX #15)."""
     return unicodedata.normalize("NFC", name)
-
-
-def split_names(text: str) -> tuple[str, ...]:
-    """Return the names between commas or line ends, without quotes around them and empty ones.
-
-    ValueError if signs that separate names elsewhere (`;`, `|`, brackets) are part of one.
-
-    Example:
-        >>> split_names("cat, 'traffic light',")
-        ('cat', 'traffic light')
-    """
-    names = tuple(filter(None, (_unquoted(name) for name in re.split(r"[,\r\n]", text))))
-    for name in names:
-        if re.search(r"[;|\[\]{}]", name):
-            raise ValueError(f'{name!r} is no name of a category; write names such as "cat, dog"')
-    return names
-
-
-def _unquoted(name: str) -> str:
-    name = name.strip()
-    is_quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "\"'"
-    return name[1:-1].strip() if is_quoted else name

@@ -22,7 +22,7 @@ from iseg_cli.attention.map_extractor import MapExtractor
 from iseg_cli.backbones.loading import DiffusionModel, load_model
 from iseg_cli.config import Settings, load_settings
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.segmentation.segmenter import fit_image
 from iseg_cli.sweep import score_settings

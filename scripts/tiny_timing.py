@@ -46,7 +46,7 @@ def main(model: str, threads: int, times: int, seconds: float) -> None:
     import torch
 
     from iseg_cli.config import load_settings
-    from iseg_cli.readers.images import load_image
+    from iseg_cli.readers.decoding import load_image
     from iseg_cli.readers.registry import open_dataset
     from iseg_cli.segmentation.segmenter import Segmenter, fit_image
 

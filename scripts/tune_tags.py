@@ -19,7 +19,7 @@ from iseg_cli.config.schema import ClipSettings
 from iseg_cli.evaluation.metrics.tags import TagReport
 from iseg_cli.image_labels import LabelSource, from_masks
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.readers.registry import open_dataset
 
 Changes = dict[str, Any]

@@ -21,7 +21,7 @@ from iseg_cli.config import Settings, load_settings, to_dict
 from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
 from iseg_cli.evaluation.metrics.matching import count_overlaps, match
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.segmentation.segmenter import fit_image
 from iseg_cli.segmentation.segments import Segments, decide_segments, find_proposals

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 
 SIZE = (6, 8)
 """(height, width) of every image, unequal so that a swap is noticed."""

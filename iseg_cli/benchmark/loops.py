@@ -23,7 +23,7 @@ from iseg_cli.execution.iteration import map_ahead
 from iseg_cli.execution.machine import open_model
 from iseg_cli.execution.run_setup import fitting_background, label_source, open_reader
 from iseg_cli.generation.generate import generate
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.segmentation.segmenter import fit_input
 from iseg_cli.storage import encode_mask, read_mask, write_atomically
 from iseg_cli.types import Category

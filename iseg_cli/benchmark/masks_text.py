@@ -1,7 +1,7 @@
 """What a benchmark found, for a terminal."""
 
 from iseg_cli.benchmark.mask_speed import BatchResult, MaskSpeed
-from iseg_cli.evaluation.text import aligned
+from iseg_cli.evaluation.text_table import aligned
 
 GIGA = 1e9
 GIB = 2**30

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from iseg_cli.benchmark.scoring import OtherSpeed, ScoringResult
-from iseg_cli.evaluation.text import aligned
+from iseg_cli.evaluation.text_table import aligned
 
 
 def scoring_as_text(result: ScoringResult) -> str:

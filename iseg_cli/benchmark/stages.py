@@ -15,7 +15,7 @@ from iseg_cli.benchmark.mask_speed import Stages
 from iseg_cli.benchmark.timing import median_seconds
 from iseg_cli.image_labels import LabelSource
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 from iseg_cli.segmentation.segmenter import Segmenter, fit_input, label_values
 from iseg_cli.storage import encode_mask, write_atomically

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from PIL import Image
 
-from iseg_cli.readers.tables import voc_color
+from iseg_cli.label_images.palette import voc_color
 from iseg_cli.storage import encode_mask
 from iseg_cli.types import IGNORE, Mask
 

@@ -1,4 +1,6 @@
-"""The command line: parse, call one workflow, print. Commands import what they need when they run.
+"""The command line: each command parses its options, calls one function and prints.
+
+A command imports the function when it runs, so `iseg --help` starts fast.
 
 Exit codes: 0 done; 1 a usable result with failed images, or a figure below --fail-under; 2 wrong
 usage or input; 130 stopped with Ctrl-C.
@@ -15,7 +17,7 @@ from iseg_cli.errors import IsegError
 from iseg_cli.files.pillow import set_up_pillow
 
 COMMANDS = ("generate", "evaluate", "sweep", "tag", "synthesize", "benchmark", "config", "info")
-"""The commands in the order of the help: each a function in a module, both of its name."""
+"""The commands in the sequence of the help; module and function have the command's name."""
 
 EPILOG = """\b
 Examples:
@@ -28,13 +30,13 @@ Exit codes: 0 done; 1 a usable result with failed images, or below --fail-under;
 
 
 class _UserError(click.ClickException):
-    """How an IsegError ends the program: one sentence, no traceback."""
+    """An IsegError for click: it prints one sentence without a traceback."""
 
     exit_code = 2
 
 
 class _Group(click.Group):
-    """Imports a command when it is called, and translates our errors once for all of them."""
+    """A group that imports a command when it is called, and turns IsegError into exit code 2."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -51,10 +53,10 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except IsegError as error:
-            lines = str(error).split("\n")  # of a library's own report
+            lines = str(error).split("\n")  # the report of a library has several lines
             raise _UserError("\n".join(map(printable, lines))) from None
         except KeyboardInterrupt:
-            click.echo("\nStopped. What was finished stays; the same command resumes.", err=True)
+            click.echo("\nStopped. Finished images stay; the same command resumes.", err=True)
             ctx.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""`iseg evaluate`: masks against ground truth."""
+"""`iseg evaluate`: scores masks against ground truth."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
 
 @click.command(epilog=EXAMPLES)
 @click.argument("predictions", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--dataset", help="Dataset name; by default the one the masks were made for.")
+@click.option("--dataset", help="Dataset name; by default the run's dataset.")
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
@@ -40,7 +40,7 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
     "--label-set",
     help="Which of the dataset's category tables, such as cityscapes-27; from-json for coco.",
 )
-@options.categories("Names for the labels 1, 2 ... with commas between them; for --dataset folder.")
+@options.categories("Names of the labels 1, 2 ..., separated by commas; for --dataset folder.")
 @click.option(
     "--truth",
     "ground_truth",
@@ -51,15 +51,15 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
     "--matching",
     type=click.Choice(MATCHINGS),
     help="Match segments without names to classes, per image or once over the dataset; "
-    "by default none, and image for an unsupervised run.",
+    "by default image for an unsupervised run, none otherwise.",
 )
 @click.option(
     "--absent-classes",
     type=click.Choice(ABSENT_CLASSES),
     default="count",
     show_default=True,
-    help="Classes that are predicted but in no truth: count them in the mean IoU with 0, or skip "
-    "them, as iSeg's released code does.",
+    help="Classes that are predicted but absent from the ground truth: count them in the mean IoU "
+    "with 0, or skip them as iSeg's released code does.",
 )
 @click.option(
     "--format",
@@ -78,8 +78,8 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
 @click.option(
     "--allow-missing",
     is_flag=True,
-    help="Score the images whose mask and truth can be compared instead of refusing a folder "
-    "where some cannot; the report says so.",
+    help="Score the images that can be scored, and report the others; by default a folder with "
+    "such others is refused.",
 )
 @click.option(
     "--fail-under",
@@ -93,7 +93,7 @@ Exit codes: 0 done; 1 below --fail-under; 2 wrong usage or input.
     default="auto",
     show_default=True,
     callback=options.number_or_auto,
-    help="Processes that score; auto: as many as there is work for, up to the cores.",
+    help="Processes that score; auto chooses by the number of pixels, up to the number of cores.",
 )
 @click.pass_context
 def evaluate(
@@ -116,13 +116,13 @@ def evaluate(
 ) -> None:
     """Score masks against ground truth: IoU by class, mIoU, accuracies.
 
-    PREDICTIONS is a folder that `iseg generate` wrote, a folder of several of them, or, with
-    --dataset, any folder of PNG masks named as the dataset's images. The figures come with the
-    protocol they hold under, and stay in the folder as report.json.
+    PREDICTIONS is the output folder of `iseg generate` or a folder of such folders. With
+    --dataset it may be any folder of PNG masks <image_id>.png. The report has the scores and their
+    protocol; it is also written to report.json in the folder.
     """
     from iseg_cli.evaluation.evaluate import evaluate as score
-    from iseg_cli.evaluation.evaluate import find_runs
-    from iseg_cli.evaluation.rendering import render_all
+    from iseg_cli.evaluation.formats import render_all
+    from iseg_cli.evaluation.opening import find_runs
     from iseg_cli.storage import write_atomically
 
     reports: dict[str, Report] = {}

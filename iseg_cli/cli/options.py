@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from iseg_cli.types import split_names
+from iseg_cli.files.text import split_names
 
 if TYPE_CHECKING:
     from iseg_cli.config.backbone import Backbone

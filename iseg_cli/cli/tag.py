@@ -91,7 +91,7 @@ def tag(
     scores to a file beside it; where the true labels are known, the labels are scored against them.
     """
     from iseg_cli.config.resolve import resolve_settings
-    from iseg_cli.evaluation.tags_text import render_tags
+    from iseg_cli.evaluation.tag_text import render_tags
     from iseg_cli.tagging.tag import default_file, tag
 
     if images is not None and (given["dataset"] or given["root"]):

@@ -29,7 +29,7 @@ from iseg_cli.config.tasks import (
     FusionSettings,
     SynthesisSettings,
 )
-from iseg_cli.types import split_names
+from iseg_cli.files.text import split_names
 
 __all__ = [
     "AssignSettings",

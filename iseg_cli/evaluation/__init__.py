@@ -1,11 +1,14 @@
-"""Metrics and reports: NumPy and SciPy only, so that `iseg evaluate` starts fast."""
+"""Scores of masks against ground truth: the metrics, the protocol and the report.
 
-# Here, not beside their code, so that the command line can name them without loading NumPy.
+Nothing here imports torch, so `iseg evaluate` starts fast.
+"""
+
+# The command line imports these names; this module must not load NumPy.
 FORMATS = ("table", "json", "csv", "markdown", "html")
-"""How a report can be written."""
+"""The formats of a report."""
 
 MATCHINGS = ("none", "image", "dataset")
-"""Labels are classes; or segments, matched to classes per image or once over the dataset."""
+"""Labels are classes; or segments that are matched to classes, per image or once a dataset."""
 
 ABSENT_CLASSES = ("count", "skip")
-"""Whether a class that is predicted but in no truth counts in the mean IoU, with an IoU of 0."""
+"""A class that is predicted but absent from the ground truth counts with an IoU of 0, or not."""

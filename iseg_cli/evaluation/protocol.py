@@ -1,24 +1,38 @@
-"""The protocol that the figures of an evaluation hold under."""
+"""The protocol of scores: what the figures depend on, in the sequence of the report."""
 
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from iseg_cli.evaluation.asked import AskedMasks
-from iseg_cli.label_images.legend import bits_words
+from iseg_cli.evaluation.mask_selection import MaskSelection
 from iseg_cli.readers.base import Reader
 from iseg_cli.storage import RunInfo
-from iseg_cli.types import IGNORE, LabelSet
-
-_FILES = {
-    "masks": ("mask", "masks"),
-    "ground_truth": ("file of ground truth", "files of ground truth"),
-}
-"""What kinds of files are called in a sentence: one of them, and several."""
+from iseg_cli.types import IGNORE
 
 
-def describe(
-    masks: AskedMasks,
+def dataset_protocol(
+    reader: Reader, *, images: int, further: Mapping[str, Any], limit: int | None = None
+) -> dict[str, Any]:
+    """Return the part of every protocol that says which images of which dataset were scored.
+
+    Args:
+        reader: the reader of the split.
+        images: how many images were scored.
+        further: counts of other images, or the source of the ground truth.
+        limit: the run's `--limit`; the protocol has no such key if it is None.
+    """
+    return {
+        "dataset": reader.name,
+        "split": reader.split,
+        "images": images,
+        **further,
+        **({} if limit is None else {"limit": limit}),
+        "label_set": reader.label_set.name,
+    }
+
+
+def evaluation_protocol(
+    masks: MaskSelection,
     *,
     matching: str,
     absent_classes: str,
@@ -26,30 +40,30 @@ def describe(
     by_color: Mapping[str, int],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """Return what the figures depend on, in the order in which a reader asks for it.
+    """Return the protocol of `iseg evaluate`.
 
     Args:
-        masks: which masks were asked for, found and not found.
-        matching: how segments were matched to classes, if at all.
-        absent_classes: whether classes that are predicted but in no truth count in the mean.
-        faulty: how many of the masks could not be compared with their truth.
-        by_color: how many files were read by their colours, by what they are; empty for none.
-        notes: what a user should know about the dataset, the masks and the truth, a sentence each.
+        masks: the masks that were scored, and the images without a mask.
+        matching: how segments were matched to classes, one of `MATCHINGS`.
+        absent_classes: how a class counts that is predicted but absent from the ground truth.
+        faulty: how many masks could not be compared with their ground truth.
+        by_color: how many files were read by their colours, as `count_kinds` returns them.
+        notes: what the user should know about dataset and masks, one sentence each.
     """
     info, reader = masks.info, masks.reader
-    return {
-        "dataset": reader.name,
-        "split": reader.split,
-        "images": len(masks.paths) - faulty,
+    counts = {
         "missing": len(masks.missing),
         "failed": len(masks.failed),
         "faulty": faulty,
         "surplus": len(masks.surplus),
-        **({"limit": masks.limit} if masks.limit is not None else {}),
-        "label_set": reader.label_set.name,
+    }
+    return {
+        **dataset_protocol(
+            reader, images=len(masks.paths) - faulty, further=counts, limit=masks.limit
+        ),
         "task": info.task if info else None,
         "label_source": info.label_source if info else None,
-        "input": _input(info),
+        "input": input_words(info),
         "background": _background(info, reader),
         "ignore_label": IGNORE,
         "matching": matching,
@@ -64,44 +78,20 @@ def describe(
 
 
 def count_kinds(paths: Set[Path], predicted: Set[Path]) -> dict[str, int]:
-    """Return how many of some files are masks, and how many files of ground truth."""
+    """Return how many of some files are masks, and how many are ground truth."""
     counts = {"masks": len(paths & predicted), "ground_truth": len(paths - predicted)}
     return {kind: count for kind, count in counts.items() if count}
 
 
-def notes_on_colors(by_color: Mapping[str, int]) -> list[str]:
-    """Return a sentence that says how many files were read by their colours; none if none was."""
-    if not by_color:
-        return []
-    verb = "was" if sum(by_color.values()) == 1 else "were"
-    return [
-        f"{_counted(by_color)} {verb} read by colour: the numbers that are stored are not the "
-        "labels of the label set"
-    ]
-
-
-def notes_on_bits(from_bits: Mapping[str, int], label_set: LabelSet) -> list[str]:
-    """Return a sentence that says how many files of 1 bit were read; none if none was."""
-    if not from_bits:
-        return []
-    verb = "has" if sum(from_bits.values()) == 1 else "have"
-    return [f"{_counted(from_bits)} {verb} 1 bit for a pixel: {bits_words(label_set)}"]
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    """Return `1 mask and 2 files of ground truth`."""
-    return " and ".join(f"{count} {_FILES[kind][count != 1]}" for kind, count in counts.items())
-
-
-def _input(info: RunInfo | None) -> str:
-    """Return which part of the images the masks cover."""
+def input_words(info: RunInfo | None) -> str:
+    """Return which part of each image the masks of a run cover, in words."""
     if info is None or info.crop_side is None:
         return "whole images"
     return f"middle squares, resized to {info.crop_side} x {info.crop_side}"
 
 
 def _background(info: RunInfo | None, reader: Reader) -> str | None:
-    """Return the rule by which pixels became background."""
+    """Return the rule that made pixels background; None if it is unknown."""
     if reader.label_set.background is None:
         return "none"
     if info is not None and info.task == "unsupervised":

@@ -1,6 +1,5 @@
-"""What an evaluation found: scores by class, their means, and the protocol they hold under."""
+"""The report of an evaluation: scores by class, their means, and the protocol."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
+from iseg_cli.evaluation.metrics.ratios import none_for_nan
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class ClassScore:
     """The scores of one class, in [0, 1].
 
     Attributes:
-        iou: intersection over union; None for a class absent from truth and prediction.
-        accuracy: the share of its pixels that was found; None for a class absent from truth.
+        iou: intersection over union; None if ground truth and prediction lack the class.
+        accuracy: the recall of its pixels; None if the ground truth lacks the class.
     """
 
     iou: float | None
@@ -28,12 +28,12 @@ class Report:
     """The scores of one folder of masks.
 
     Attributes:
-        names: the classes, background among them, in the order of their labels.
-        matrix: pixel counts over these classes in this order.
-        images: how many images were scored.
+        names: the classes, the background among them, sorted by label.
+        matrix: the pixel counts of these classes, in the same sequence.
+        images: the number of images that were scored.
         protocol: what else the figures depend on: split, label source, matching ...
-        absent_classes: `count`: a class that is predicted but in no truth counts in the mean IoU,
-            with 0; `skip`: it is left out of the mean.
+        absent_classes: how a class counts that is predicted but absent from the ground truth.
+            `count`: with an IoU of 0. `skip`: not at all.
     """
 
     names: tuple[str, ...]
@@ -52,22 +52,22 @@ class Report:
         protocol: Mapping[str, Any],
         absent_classes: str = "count",
     ) -> "Report":
-        """Make a report of the labels that have a name.
+        """Return the report of the labels that have a name.
 
-        A label without a name has no score; pixels that matching gave to one are undecided.
+        A label without a name has no score; pixels that were predicted as one are undecided.
         """
         labels = list(names)
         named = ConfusionMatrix(len(labels), matrix.ignore_index)
         named.counts = matrix.counts[np.ix_(labels, labels)]
-        everything = matrix.counts.sum(axis=1) + matrix.undecided
-        named.undecided = everything[labels] - named.counts.sum(axis=1)
+        pixels = matrix.counts.sum(axis=1) + matrix.undecided
+        named.undecided = pixels[labels] - named.counts.sum(axis=1)
         return cls(tuple(names.values()), named, images, protocol, absent_classes)
 
     @property
     def classes(self) -> dict[str, ClassScore]:
         """The scores by class name."""
         return {
-            name: ClassScore(_number(iou), _number(accuracy))
+            name: ClassScore(none_for_nan(iou), none_for_nan(accuracy))
             for name, iou, accuracy in zip(
                 self.names, self.matrix.iou(), self.matrix.accuracy(), strict=True
             )
@@ -75,7 +75,7 @@ class Report:
 
     @property
     def predicted_only(self) -> tuple[str, ...]:
-        """The classes that are predicted but in no truth; the IoU of each is 0."""
+        """The classes that are predicted but absent from the ground truth; their IoU is 0."""
         return tuple(
             name
             for name, score in self.classes.items()
@@ -84,7 +84,7 @@ class Report:
 
     @property
     def in_mean(self) -> tuple[str, ...]:
-        """The classes that the mean IoU is taken over."""
+        """The classes that count in the mean IoU."""
         left_out = self.predicted_only if self.absent_classes == "skip" else ()
         return tuple(
             name
@@ -94,23 +94,23 @@ class Report:
 
     @property
     def miou(self) -> float | None:
-        """The mean IoU in [0, 1] over the classes `in_mean`; None where there are none."""
+        """The mean IoU in [0, 1] over the classes `in_mean`; None if there are none."""
         classes = self.classes
         values = [iou for name in self.in_mean if (iou := classes[name].iou) is not None]
         return float(np.mean(values)) if values else None
 
     @property
     def mean_accuracy(self) -> float | None:
-        """The mean accuracy in [0, 1] over the classes in the truth; None where there is none."""
-        return _number(self.matrix.mean_accuracy())
+        """The mean accuracy in [0, 1] over the classes of the ground truth; None if it has none."""
+        return none_for_nan(self.matrix.mean_accuracy())
 
     @property
     def pixel_accuracy(self) -> float | None:
-        """The share of counted pixels that is right; None where none was counted."""
-        return _number(self.matrix.pixel_accuracy())
+        """The share of counted pixels that are right; None if none was counted."""
+        return none_for_nan(self.matrix.pixel_accuracy())
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return the contents of report.json: fractions in [0, 1], null for absent."""
+        """Return the contents of report.json: fractions in [0, 1], null for a missing figure."""
         return {
             "miou": self.miou,
             "pixel_accuracy": self.pixel_accuracy,
@@ -130,7 +130,3 @@ class Report:
                 "undecided": self.matrix.undecided.tolist(),
             },
         }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

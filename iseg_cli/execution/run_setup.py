@@ -10,8 +10,8 @@ from iseg_cli.errors import IsegError, SettingsError
 from iseg_cli.image_labels import LabelSource
 from iseg_cli.label_images.legend import bits_words
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.crop import middle_square
 from iseg_cli.readers.folder import FolderReader
+from iseg_cli.readers.middle_square import middle_square
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.types import LabelSet, Mask
 

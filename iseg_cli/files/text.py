@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,3 +59,25 @@ def parse_json(
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no readable JSON file: {error}") from error
     return content
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Return the names between commas or line ends, without their quotes; empty names are dropped.
+
+    ValueError if a name holds a sign that separates names elsewhere: `;`, `|`, a bracket.
+
+    Example:
+        >>> split_names("cat, 'traffic light',")
+        ('cat', 'traffic light')
+    """
+    names = tuple(filter(None, (_unquoted(name) for name in re.split(r"[,\r\n]", text))))
+    for name in names:
+        if re.search(r"[;|\[\]{}]", name):
+            raise ValueError(f'{name!r} is no name of a category; write names such as "cat, dog"')
+    return names
+
+
+def _unquoted(name: str) -> str:
+    name = name.strip()
+    is_quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "\"'"
+    return name[1:-1].strip() if is_quoted else name

@@ -21,8 +21,8 @@ from iseg_cli.execution.iteration import ahead_of, batches, map_ahead
 from iseg_cli.execution.machine import grid_side
 from iseg_cli.image_labels import LabelSource
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.crop import middle_square
-from iseg_cli.readers.images import decode_image
+from iseg_cli.readers.decoding import decode_image
+from iseg_cli.readers.middle_square import middle_square
 from iseg_cli.segmentation.batch_segmenter import BatchSegmenter, Pending, Segmentation
 from iseg_cli.segmentation.segmenter import fit_input, label_values
 from iseg_cli.storage import (

@@ -15,7 +15,7 @@ from iseg_cli.execution.provenance import describe_run
 from iseg_cli.execution.run_setup import asks_clip, fitting_background, label_source, open_reader
 from iseg_cli.generation.job import Extras, Job
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.coco_classes import FROM_JSON
+from iseg_cli.readers.coco.classes import FROM_JSON
 from iseg_cli.segmentation.batch_segmenter import BatchSegmenter
 from iseg_cli.segmentation.segment_labels import segment_label_set
 from iseg_cli.segmentation.segmenter import Segmenter

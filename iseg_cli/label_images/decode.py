@@ -13,8 +13,9 @@ from jaxtyping import Int64, Integer, UInt8
 
 from iseg_cli.errors import DataError
 from iseg_cli.label_images.legend import UNKNOWN, Legend
+from iseg_cli.label_images.palette import voc_color
 from iseg_cli.label_images.png import Pixels, counted_pixels, read_pixels
-from iseg_cli.types import IGNORE, run_starts, voc_color
+from iseg_cli.types import IGNORE, run_starts
 
 Labels = UInt8[np.ndarray, "height width"]
 Values = Int64[np.ndarray, " used"]

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError, suggestion
 from iseg_cli.label_images import Legend, folder_legend, read_labels
-from iseg_cli.readers.images import image_size
+from iseg_cli.readers.decoding import image_size
 from iseg_cli.types import IGNORE, Category, LabelSet, Mask, Sample, SourceIds
 
 DOCS = "see docs/datasets.md"

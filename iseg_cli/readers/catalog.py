@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from iseg_cli.config.presets import dataset_presets, require_dataset
-from iseg_cli.readers import cityscapes, coco, coco_object, cocostuff, context, folder, voc
+from iseg_cli.readers import cityscapes, coco_object, cocostuff, context, folder, voc
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.coco_classes import FROM_JSON
+from iseg_cli.readers.coco import reader as coco
+from iseg_cli.readers.coco.classes import FROM_JSON
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from iseg_cli.readers.base import (
     require_label_set,
     require_split,
 )
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 
 SPLITS = ("train", "val", "test", "train_extra")
 LABEL_SETS = ("cityscapes", "cityscapes-27")

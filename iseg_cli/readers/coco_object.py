@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from iseg_cli.readers.coco import CocoReader
+from iseg_cli.readers.coco.reader import CocoReader
 
 SPLITS = ("val2017", "train2017")
 

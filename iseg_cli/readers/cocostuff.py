@@ -9,8 +9,8 @@ from jaxtyping import UInt8
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.label_images import Legend
 from iseg_cli.readers.base import DOCS, Reader, relabel, require_folder, require_split
-from iseg_cli.readers.lists import read_ids
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.image_lists import read_ids
+from iseg_cli.readers.label_tables import load_label_set
 
 SPLITS = ("val", "train", "val2017", "train2017")
 CURATED = "Coco164kFull_Stuff_Coarse_7.txt"

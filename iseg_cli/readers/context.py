@@ -16,10 +16,10 @@ from iseg_cli.readers.base import (
     require_label_set,
     require_split,
 )
-from iseg_cli.readers.kinds import IMAGE_SUFFIXES
-from iseg_cli.readers.lists import missing_image, read_ids
-from iseg_cli.readers.stems import Stems
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.file_kinds import IMAGE_SUFFIXES
+from iseg_cli.readers.files_by_stem import Stems
+from iseg_cli.readers.image_lists import missing_image, read_ids
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import Sample
 
 SPLITS = ("train", "val")

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError
+from iseg_cli.label_images.palette import voc_color
 from iseg_cli.readers.base import Reader, first_existing, require_folder, require_split
-from iseg_cli.readers.listing import Listing, list_images, named
-from iseg_cli.readers.tables import load_label_set, voc_color
+from iseg_cli.readers.image_folder import Listing, list_images, named
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import IGNORE, Category, LabelSet, is_background, name_key, nfc
 
 SPLITS = ("all",)

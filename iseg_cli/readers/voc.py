@@ -10,11 +10,11 @@ from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
-from iseg_cli.readers.kinds import IMAGE_SUFFIXES
-from iseg_cli.readers.lists import missing_image, read_ids
-from iseg_cli.readers.objects import object_names
-from iseg_cli.readers.stems import Stems
-from iseg_cli.readers.tables import load_label_set, read_label_set
+from iseg_cli.readers.file_kinds import IMAGE_SUFFIXES
+from iseg_cli.readers.files_by_stem import Stems
+from iseg_cli.readers.image_lists import missing_image, read_ids
+from iseg_cli.readers.label_tables import load_label_set, read_label_set
+from iseg_cli.readers.voc_annotations import object_names
 from iseg_cli.types import Category, Sample, is_background
 
 V = TypeVar("V", bound="VocReader")

@@ -20,9 +20,9 @@ from iseg_cli.config import Settings
 from iseg_cli.config.schema import Resize
 from iseg_cli.errors import ImageError, ModelNotFoundError, SettingsError
 from iseg_cli.ops.maps import ClipMaps
-from iseg_cli.readers.crop import middle_square
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.readers.folder import label_set_of
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.middle_square import middle_square
 from iseg_cli.segmentation.batch_segmenter import Pending, Segmentation
 from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 from iseg_cli.types import IGNORE, Category, LabelSet, Mask

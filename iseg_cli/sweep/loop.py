@@ -18,8 +18,8 @@ from iseg_cli.execution.iteration import batches, map_ahead
 from iseg_cli.image_labels import LabelSource
 from iseg_cli.ops.maps import AttentionMaps
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.crop import crop_ground_truth, middle_square
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.decoding import load_image
+from iseg_cli.readers.middle_square import crop_ground_truth, middle_square
 from iseg_cli.segmentation.batch_segmenter import NO_NUMBERS
 from iseg_cli.segmentation.segmenter import fit_input, label_values
 from iseg_cli.storage.sweeps import ImageCounts

@@ -4,13 +4,13 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from iseg_cli.evaluation.report import Report
-from iseg_cli.evaluation.text import aligned, percent
+from iseg_cli.evaluation.text_table import aligned, markdown, percent
 from iseg_cli.sweep.grid import Axis, point_text, value_text
 
 FORMATS = ("table", "csv", "json", "markdown")
@@ -120,8 +120,9 @@ def render(result: SweepResult, style: str) -> str:
         return json.dumps(result.to_json_dict(), indent=2, ensure_ascii=False) + "\n"
     if style == "csv":
         return _csv(result)
-    lay_out = _markdown if style == "markdown" else aligned
-    return f"{lay_out(_rows(result))}\n{conclusion(result)}\n"
+    rows = _rows(result)
+    table = markdown(rows, words=0) if style == "markdown" else aligned(rows)
+    return f"{table}\n{conclusion(result)}\n"
 
 
 def conclusion(result: SweepResult) -> str:
@@ -182,8 +183,3 @@ def _csv(result: SweepResult) -> str:
             ]
         )
     return buffer.getvalue()
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---:"] * len(head), *body])

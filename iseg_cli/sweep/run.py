@@ -12,7 +12,7 @@ from iseg_cli.config import Settings
 from iseg_cli.config.resolve import default_folder
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
-from iseg_cli.evaluation.protocol import count_kinds
+from iseg_cli.evaluation.protocol import count_kinds, dataset_protocol, input_words
 from iseg_cli.evaluation.report import Report
 from iseg_cli.execution.machine import choose_batch_size, configure_threads, open_model
 from iseg_cli.execution.provenance import describe_run
@@ -259,15 +259,15 @@ def _result(
     images = info.images - len(job.failed)
     by_color = count_kinds(reader.read_by_color, frozenset())
     protocol = {
-        "dataset": reader.name,
-        "split": reader.split,
-        "images": images,
-        "failed": len(job.failed) + len(reader.refused),
-        **({"limit": info.limit} if info.limit is not None else {}),
-        "label_set": reader.label_set.name,
+        **dataset_protocol(
+            reader,
+            images=images,
+            further={"failed": len(job.failed) + len(reader.refused)},
+            limit=info.limit,
+        ),
         "task": info.task,
         "label_source": info.label_source,
-        "input": "whole images" if info.crop_side is None else f"middle squares, {info.crop_side}",
+        "input": input_words(info),
         "ignore_label": IGNORE,
         **({"read_by_color": by_color} if by_color else {}),
         "model": dict(info.model),

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from iseg_cli.config.schema import SynthesisSettings
 from iseg_cli.errors import SettingsError
+from iseg_cli.label_images.palette import voc_color
 from iseg_cli.readers.folder import label_set_of
-from iseg_cli.readers.tables import voc_color
 from iseg_cli.types import Category, LabelSet, name_key
 
 

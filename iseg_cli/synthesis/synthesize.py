@@ -14,8 +14,8 @@ from iseg_cli.errors import SettingsError
 from iseg_cli.execution.iteration import batches
 from iseg_cli.execution.machine import choose_batch_size, configure_threads, open_model
 from iseg_cli.execution.provenance import describe_run
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.readers.registry import dataset_info
-from iseg_cli.readers.tables import load_label_set
 from iseg_cli.storage import (
     Drawing,
     ImageRecord,

@@ -16,13 +16,14 @@ from iseg_cli import image_labels as labels
 from iseg_cli.clip.tagger import DECIMALS, Shown, Tagger
 from iseg_cli.config import Settings, to_dict
 from iseg_cli.evaluation.metrics.tags import TagReport
+from iseg_cli.evaluation.protocol import dataset_protocol
 from iseg_cli.execution.clip import describe_clip, open_tagger
 from iseg_cli.execution.image_faults import IMAGE_FAULTS, reason_of
 from iseg_cli.execution.iteration import batches, map_ahead
 from iseg_cli.execution.machine import whole_image_threads
 from iseg_cli.execution.run_setup import open_reader
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.readers.registry import dataset_info
 from iseg_cli.storage.tags import TagFile
 from iseg_cli.types import Category
@@ -118,11 +119,7 @@ def tag(
             _table(tagger.categories, [found[row] for row in kept]),
             scores[kept],
             {
-                "dataset": reader.name,
-                "split": reader.split,
-                "images": len(kept),
-                "truth": expected.name,
-                "label_set": reader.label_set.name,
+                **dataset_protocol(reader, images=len(kept), further={"truth": expected.name}),
                 "model": describe_clip(tagger.clip),
                 "refine": settings.clip.refine,
                 "reidentify": settings.clip.reidentify,

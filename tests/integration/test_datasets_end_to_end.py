@@ -22,7 +22,7 @@ from layouts import (
 from PIL import Image
 
 from iseg_cli.cli import main
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.storage import read_mask
 
 UNANNOTATED = {"cityscapes", "cocostuff27", "context"}

@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from transformers import CLIPModel, CLIPTokenizer
 
 from iseg_cli.config.resources import TINY_CLIP, TINY_MODEL
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.readers.registry import open_dataset
 
 MEGABYTE = 1_000_000

@@ -214,7 +214,7 @@ def test_ctrl_c_stops_rays_processes_and_says_how_to_go_on(tmp_path: Path) -> No
     output, errors = running.communicate(timeout=LIMIT_S)
     assert running.returncode == 130, errors
     assert output == ""
-    assert errors.strip() == "Stopped. What was finished stays; the same command resumes."
+    assert errors.strip() == "Stopped. Finished images stay; the same command resumes."
     assert 2 <= len(masks(out)) < 300
 
 

@@ -17,8 +17,9 @@ from sklearn.metrics import jaccard_score
 from iseg_cli.cli import main
 from iseg_cli.cli.evaluate import evaluate as command
 from iseg_cli.errors import DataError, DatasetNotFoundError, PredictionsError, SettingsError
-from iseg_cli.evaluation.evaluate import evaluate, find_runs
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.evaluation.evaluate import evaluate
+from iseg_cli.evaluation.opening import find_runs
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.readers.voc import VocReader
 from iseg_cli.segmentation.segment_labels import segment_label_set
 from iseg_cli.storage import ImageRecord, PredictionFolder, RunInfo, encode_mask, write_rle
@@ -163,7 +164,7 @@ def test_any_folder_of_masks_is_scored_with_a_dataset(tmp_path, root, prediction
     with pytest.raises(PredictionsError, match="--dataset"):
         evaluate(folder)
     (folder / f"{IDS[1]}.png").unlink()
-    with pytest.raises(PredictionsError, match=f"1 of 4 masks are missing .first: {IDS[1]}"):
+    with pytest.raises(PredictionsError, match=f"1 of 4 masks is missing .first: {IDS[1]}"):
         evaluate(folder, dataset="voc", root=root)
 
 
@@ -208,7 +209,7 @@ def test_a_recorded_mask_that_is_not_whole_is_missing(predictions, damage):
     path = predictions / f"{IDS[2]}.png"
     data = path.read_bytes()
     path.unlink() if damage == "delete" else path.write_bytes(data[:-20])
-    with pytest.raises(PredictionsError, match="1 of 4 masks are missing"):
+    with pytest.raises(PredictionsError, match="1 of 4 masks is missing"):
         evaluate(predictions)
 
 
@@ -273,9 +274,9 @@ def test_a_name_with_a_slip_is_seen(tmp_path, root):
     with pytest.raises(PredictionsError) as raised:
         evaluate(folder, dataset="voc", root=root)
     assert str(raised.value) == (
-        f"{folder} is incomplete: 1 of 4 masks are missing (first: {IDS[3]}); 1 mask is of no "
-        f"image of split train of voc (first: {folder}/2007_00004.png); add them, or score the "
-        "others with --allow-missing"
+        f"{folder} is incomplete: 1 of 4 masks is missing (first: {IDS[3]}); 1 mask is of no "
+        f"image of split train of voc (first: {folder}/2007_00004.png); add them, or pass "
+        "--allow-missing to score the others"
     )
     report = evaluate(folder, dataset="voc", root=root, allow_missing=True)
     assert [report.protocol[key] for key in ("images", "missing", "surplus")] == [3, 1, 1]
@@ -285,7 +286,7 @@ def test_a_name_with_a_slip_is_seen(tmp_path, root):
 def test_masks_of_no_image_at_all_are_refused(predictions, root):
     (root / "ImageSets" / "Segmentation" / "other.txt").write_text("2008_000001\n")
     (root / "SegmentationClass" / "2008_000001.png").write_bytes(png(truth_labels(0)))
-    sentence = rf"{IDS[0]}\.png belongs to no image of split other of voc \(4 such masks\)"
+    sentence = rf"{IDS[0]}\.png belongs to no image of split other of voc, nor do 3 other masks"
     for allow_missing in (False, True):
         with pytest.raises(PredictionsError, match=sentence):
             evaluate(predictions, split="other", allow_missing=allow_missing)
@@ -308,7 +309,7 @@ def test_the_limit_of_a_run_holds_for_its_own_split_alone(tmp_path, root):
 def test_a_name_that_no_mask_can_have_counts_as_failed(predictions, root):
     with (root / "ImageSets" / "Segmentation" / "train.txt").open("a") as file:
         file.write("../2007_000009\n")
-    with pytest.raises(PredictionsError, match=r"1 of 5 masks are missing, 1 of them failed"):
+    with pytest.raises(PredictionsError, match=r"1 of 5 masks is missing, 1 of them failed"):
         evaluate(predictions)
     report = evaluate(predictions, allow_missing=True)
     assert [report.protocol[key] for key in ("images", "missing", "failed")] == [4, 1, 1]
@@ -340,7 +341,7 @@ def test_truth_of_0_and_255_is_told(tmp_path, root):
     make_run(tmp_path / "run", run_info(root))
     note = (
         "the ground truth of all images holds only the labels 0 and 255, and 255 is not counted; "
-        "a mask of 0 and 255 must be written with the class's label in place of 255"
+        "a mask of 0 and 255 must hold the label of the class in place of 255"
     )
     assert evaluate(tmp_path / "run").protocol["notes"] == [note]
     for matching in ("image", "dataset"):
@@ -473,7 +474,7 @@ def test_a_folder_is_told_which_option_it_lacks(tmp_path):
     for name in ("masks", "truth"):
         write_mask(tmp_path / name / "a.png", halves(0, 1))
     given = {"dataset": "folder", "root": tmp_path / "pictures"}
-    with pytest.raises(DataError, match=r"compare with; pass --truth FOLDER$"):
+    with pytest.raises(DataError, match=r"has no ground truth; pass --truth FOLDER$"):
         evaluate(tmp_path / "masks", categories=["dog"], **given)
     with pytest.raises(SettingsError, match=r"pass --categories .* or --label-set NAME"):
         evaluate(tmp_path / "masks", ground_truth=tmp_path / "truth", **given)
@@ -538,7 +539,7 @@ def test_masks_of_one_bit_are_counted_in_a_note(tmp_path, root, workers):
 def test_one_mask_is_one_mask(predictions, root):
     shrink(predictions / f"{IDS[0]}.png", PALETTE, 1)
     assert evaluate(predictions).protocol["notes"] == [
-        "1 mask was read by colour: the numbers that are stored are not the labels of the label set"
+        "1 mask was read by colour: the stored numbers are not the labels of the label set"
     ]
 
 

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 from iseg_cli.cli import main
 from iseg_cli.clip.tagger import Tagger
 from iseg_cli.config.resources import embedded_dataset
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.readers.voc import EmojiVocReader
 from iseg_cli.storage import read_mask
 

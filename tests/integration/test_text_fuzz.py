@@ -16,10 +16,10 @@ from pictures import Pictures
 from iseg_cli.errors import IsegError
 from iseg_cli.image_labels import from_file, from_prompts, names_in_file
 from iseg_cli.readers.folder import label_set_of
-from iseg_cli.readers.lists import read_ids
-from iseg_cli.readers.objects import object_names
-from iseg_cli.readers.tables import load_label_set, read_label_set
+from iseg_cli.readers.image_lists import read_ids
+from iseg_cli.readers.label_tables import load_label_set, read_label_set
 from iseg_cli.readers.voc import VocReader
+from iseg_cli.readers.voc_annotations import object_names
 from iseg_cli.types import Sample
 
 IMAGES = Pictures("x.jpg", "my cat 1.png", "zoo/x.JPG", "0.jpg", "#1.jpg")

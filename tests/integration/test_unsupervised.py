@@ -13,9 +13,9 @@ from iseg_cli.attention.self_map_extractor import SelfMapExtractor
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings, validate
 from iseg_cli.config.resources import embedded_dataset
-from iseg_cli.readers.crop import crop_ground_truth, middle_square
-from iseg_cli.readers.images import load_image
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.decoding import load_image
+from iseg_cli.readers.label_tables import load_label_set
+from iseg_cli.readers.middle_square import crop_ground_truth, middle_square
 from iseg_cli.segmentation.segment_labels import MOST, segment_label_set
 from iseg_cli.segmentation.segmenter import fit_image
 from iseg_cli.segmentation.segments import MOST_SEGMENTS, find_segments

@@ -13,7 +13,7 @@ from iseg_cli.cli.options import category_names
 from iseg_cli.config.schema import Settings
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.readers.folder import label_set_of
-from iseg_cli.readers.tables import load_label_set, read_label_set
+from iseg_cli.readers.label_tables import load_label_set, read_label_set
 from iseg_cli.synthesis.image_specs import label_set_for
 from iseg_cli.types import Category, LabelSet, is_background, name_key
 

@@ -1,1 +1,4 @@
-"""Metrics on arrays: NumPy and SciPy only."""
+"""Metrics on arrays: confusion matrix, matching of segments, image-level labels.
+
+NumPy and SciPy only.
+"""

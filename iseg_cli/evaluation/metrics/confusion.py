@@ -1,24 +1,25 @@
-"""How often each class was taken for which: integers are added up, and divided once."""
+"""The confusion matrix: integers are added up and divided once."""
 
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
 from iseg_cli.errors import DataError
+from iseg_cli.evaluation.metrics.ratios import divide, mean_of_numbers
 from iseg_cli.types import run_starts
 
 
 class ConfusionMatrix:
-    """Pixel counts of true class against predicted class.
+    """The number of pixels by true class and predicted class.
 
-    Pixels whose truth is the ignore label are not counted. A counted pixel whose prediction is the
-    ignore label was left undecided: it is an error of its true class and of no other, so that
-    leaving pixels out never raises a score.
+    Pixels whose ground truth is the ignore label are not counted. A counted pixel whose prediction
+    is the ignore label is undecided. It is an error of its true class and of no other class, so an
+    undecided pixel never raises a score.
 
     Attributes:
         num_classes: labels are 0 to `num_classes - 1`.
-        ignore_index: the label that means "not counted" in truth and "undecided" in a prediction.
-        counts: Int64[truth, prediction], in pixels.
-        undecided: Int64[truth], pixels that were predicted as no class.
+        ignore_index: the label for "not counted" in ground truth and "undecided" in a prediction.
+        counts: Int64[true class, predicted class], in pixels.
+        undecided: Int64[true class], the pixels without a predicted class.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
@@ -32,7 +33,7 @@ class ConfusionMatrix:
     def of_pairs(
         cls, pairs: Int64[np.ndarray, "classes classes+1"], ignore_index: int = 255
     ) -> "ConfusionMatrix":
-        """Return the matrix of counts whose last column is the undecided pixels."""
+        """Return the matrix of `pairs`, whose last column holds the undecided pixels."""
         matrix = cls(len(pairs), ignore_index)
         matrix.counts, matrix.undecided = pairs[:, :-1].copy(), pairs[:, -1].copy()
         return matrix
@@ -45,7 +46,7 @@ class ConfusionMatrix:
     def update(
         self, prediction: Integer[np.ndarray, "*shape"], ground_truth: Integer[np.ndarray, "*shape"]
     ) -> None:
-        """Count the pixels of one image, or of any number of them.
+        """Add the pixels of one image or of several.
 
         DataError where the shapes differ or a label is neither a class nor the ignore label.
         """
@@ -60,26 +61,26 @@ class ConfusionMatrix:
         self.undecided += pairs[:, -1]
 
     def iou(self) -> Float64[np.ndarray, " classes"]:
-        """Return TP / (TP + FP + FN) by class; nan for one absent from truth and prediction."""
+        """Return TP / (TP + FP + FN) by class; nan for a class that has no pixels in either."""
         correct = np.diagonal(self.counts)
-        union = self._truth_pixels() + self.counts.sum(axis=0) - correct
-        return _divide(correct, union)
+        union = self._true_pixels() + self.counts.sum(axis=0) - correct
+        return divide(correct, union)
 
     def accuracy(self) -> Float64[np.ndarray, " classes"]:
-        """Return the share of each class's pixels that was found; nan for one absent from truth."""
-        return _divide(np.diagonal(self.counts), self._truth_pixels())
+        """Return the recall of each class's pixels; nan if the ground truth lacks the class."""
+        return divide(np.diagonal(self.counts), self._true_pixels())
 
     def miou(self) -> float:
-        """Return the mean IoU over the classes that have one; nan where none has."""
-        return _mean(self.iou())
+        """Return the mean IoU over the classes that have one; nan if none has."""
+        return mean_of_numbers(self.iou())
 
     def mean_accuracy(self) -> float:
-        """Return the mean accuracy over the classes that have one; nan where none has."""
-        return _mean(self.accuracy())
+        """Return the mean accuracy over the classes that have one; nan if none has."""
+        return mean_of_numbers(self.accuracy())
 
     def pixel_accuracy(self) -> float:
-        """Return the share of all counted pixels that is right; nan where none was counted."""
-        return float(_divide(np.trace(self.counts), self._truth_pixels().sum()))
+        """Return the share of counted pixels that are right; nan if none was counted."""
+        return float(divide(np.trace(self.counts), self._true_pixels().sum()))
 
     def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
         if (self.num_classes, self.ignore_index) != (other.num_classes, other.ignore_index):
@@ -89,7 +90,7 @@ class ConfusionMatrix:
         total.undecided = self.undecided + other.undecided
         return total
 
-    def _truth_pixels(self) -> Int64[np.ndarray, " classes"]:
+    def _true_pixels(self) -> Int64[np.ndarray, " classes"]:
         pixels: Int64[np.ndarray, " classes"] = self.counts.sum(axis=1) + self.undecided
         return pixels
 
@@ -102,10 +103,16 @@ def count_pairs(
     columns: int,
     ignore_index: int,
 ) -> Int64[np.ndarray, "rows columns+1"]:
-    """Count pixels by true label and predicted label; the last column is the undecided ones.
+    """Return the number of pixels by true label and predicted label.
 
-    DataError where the shapes differ, truth is not in 0 to `rows - 1` or a prediction not in
-    0 to `columns - 1`; the ignore label is allowed in both.
+    The last column holds the undecided pixels. DataError if the shapes differ, a true label is
+    outside 0 to `rows - 1` or a predicted one outside 0 to `columns - 1`; both may be the ignore
+    label.
+
+    Example:
+        >>> truth, prediction = np.array([0, 1, 1, 255]), np.array([0, 1, 255, 1])
+        >>> count_pairs(truth, prediction, rows=2, columns=2, ignore_index=255).tolist()
+        [[1, 0, 0], [0, 1, 1]]
     """
     ground_truth, prediction = np.asarray(ground_truth), np.asarray(prediction)
     if ground_truth.shape != prediction.shape:
@@ -113,7 +120,7 @@ def count_pairs(
             f"the prediction's size {prediction.shape} is not the ground truth's "
             f"{ground_truth.shape}"
         )
-    # Masks hold areas: a row of equal pixels is looked at once, and counts as often as it is long.
+    # Masks consist of areas: each run of equal pixels is counted once, by its length.
     ground_truth, prediction = ground_truth.ravel(), prediction.ravel()
     starts = run_starts(ground_truth, prediction)
     lengths = np.diff(starts, append=ground_truth.size)
@@ -125,7 +132,7 @@ def count_pairs(
     _require_labels("prediction", column[~undecided], columns)
     column = np.where(undecided, columns, column.astype(np.int64))
     flat = row.astype(np.int64) * (columns + 1) + column
-    # The sums are of floats, but exact: integers below 2^53.
+    # The sums are exact floats: integers below 2^53.
     pairs = np.bincount(flat, weights=lengths, minlength=rows * (columns + 1))
     return pairs.astype(np.int64).reshape(rows, columns + 1)
 
@@ -136,15 +143,3 @@ def _require_labels(what: str, labels: Integer[np.ndarray, " runs"], number: int
     if labels.size and (labels.min() < 0 or labels.max() >= number):
         wrong = labels[(labels < 0) | (labels >= number)][0]
         raise DataError(f"the {what} has label {wrong}, but labels are 0 to {number - 1}")
-
-
-def _divide(part: Int64[np.ndarray, "*n"], whole: Int64[np.ndarray, "*n"]) -> np.ndarray:
-    """Divide counts; nan for 0 / 0."""
-    share = np.full(np.shape(whole), np.nan)
-    np.divide(part, whole, out=share, where=np.asarray(whole) > 0)
-    return share
-
-
-def _mean(values: Float64[np.ndarray, " n"]) -> float:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else float("nan")

@@ -1,8 +1,8 @@
-"""Which class a segment without a name stands for: Hungarian matching (DiffSeg's protocol).
+"""Matches segments to classes: the Hungarian matching of DiffSeg's protocol.
 
-Segments are numbered, not named. They are matched to classes one to one so that as many pixels as
-possible are right: per image (DiffSeg's published figures) or once over a whole dataset (where a
-number means the same in every image).
+Segments have numbers, not names. Each class is matched to one segment so that the most pixels are
+right: per image (DiffSeg's published figures), or once over a dataset (if a number means the same
+in every image).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from jaxtyping import Int64, Integer
 from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix, count_pairs
 
 NUM_SEGMENTS = 255
-"""Segments are 0 to 254 in an 8-bit mask; 255 is the ignore label."""
+"""The number of segments of an 8-bit mask: 0 to 254; 255 is the ignore label."""
 
 
 def count_overlaps(
@@ -23,10 +23,10 @@ def count_overlaps(
     num_classes: int,
     ignore_index: int = 255,
 ) -> Int64[np.ndarray, "classes+1 segments+1"]:
-    """Count pixels by true class and segment.
+    """Return the number of pixels by true class and segment.
 
-    The last row counts the pixels that the truth ignores, the last column those of no segment.
-    DataError as for `ConfusionMatrix.update`.
+    The last row holds the pixels that the ground truth ignores, the last column the pixels of no
+    segment. DataError as in `count_pairs`.
     """
     counted = count_pairs(
         ground_truth, prediction, rows=num_classes, columns=NUM_SEGMENTS, ignore_index=ignore_index
@@ -48,21 +48,22 @@ def match(
     labels: Sequence[int] | None = None,
     ignore_index: int = 255,
 ) -> ConfusionMatrix:
-    """Return the confusion matrix of segments called by the classes they are matched to.
+    """Return the confusion matrix of segments, each named by the class that it is matched to.
 
-    Every class gets one segment. The segments to choose from are those from 0 to the last one of
-    the mask, and at least as many as there are classes: a number that no counted pixel has can be
-    matched too, to a class that has nothing to win. So a class that is not in the truth gets a
-    segment of counted pixels only where no empty number is left for it, or where the algorithm
-    chooses so between equals; these pixels count as a false find of it. Pixels of segments that are
-    not matched, and pixels of no segment, are undecided: errors of their true class alone.
+    Every class gets one segment. The candidates are the segments from 0 to the last one of the
+    mask, and at least as many as there are classes. So a class without pixels in the ground truth
+    can get a number without counted pixels. It gets a segment with counted pixels only if no empty
+    number is left, or if the algorithm chooses so between equals; then these pixels are false
+    positives. Pixels of no segment or of an unmatched segment are undecided.
 
     Args:
-        overlaps: as `count_overlaps` returns them, of one image or summed over several.
-        labels: the classes that take part; None: all.
-        ignore_index: the ignore label of the matrix that is returned.
+        overlaps: the result of `count_overlaps`, of one image or summed over several.
+        labels: the classes to match; None means all.
+        ignore_index: the ignore label of the returned matrix.
     """
-    from scipy.optimize import linear_sum_assignment  # half a second that few evaluations need
+    from scipy.optimize import (
+        linear_sum_assignment,
+    )  # takes half a second, and few evaluations need it
 
     counted = overlaps[:-1]
     classes = np.arange(len(counted)) if labels is None else np.asarray(labels)

@@ -1,4 +1,4 @@
-"""How right image-level labels are: precision, recall, F1 and average precision."""
+"""Scores of image-level labels: precision, recall, F1 and average precision."""
 
 import math
 from collections.abc import Mapping
@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
+from iseg_cli.evaluation.metrics.ratios import divide, mean_of_numbers, none_for_nan
+
 
 @dataclass(frozen=True, eq=False)
 class TagReport:
-    """Labels and scores of some images against the truth.
+    """The image-level labels and scores of some images, and their ground truth.
 
     Attributes:
         names: the classes.
-        ground_truth: which classes are in each image.
-        labels: which were found there.
-        scores: by which they were found: the greater, the surer.
-        protocol: what else the figures depend on: split, where truth came from, model, settings.
+        ground_truth: whether each image has each class.
+        labels: whether each class was found in each image.
+        scores: the score of each class in each image; a greater score is surer.
+        protocol: what else the figures depend on: split, source of the ground truth, model ...
     """
 
     names: tuple[str, ...]
@@ -29,17 +31,17 @@ class TagReport:
 
     @property
     def precision(self) -> Float64[np.ndarray, " classes"]:
-        """The share of a class's labels that are true; nan for a class never found."""
-        return _divide(self._right(), self.labels.sum(axis=0))
+        """The share of true labels among each class's labels; nan for a class without labels."""
+        return divide(self._right(), self.labels.sum(axis=0))
 
     @property
     def recall(self) -> Float64[np.ndarray, " classes"]:
-        """The share of the images with a class where it was found; nan for a class never there."""
-        return _divide(self._right(), self.ground_truth.sum(axis=0))
+        """The share of each class's images where it was found; nan for a class without images."""
+        return divide(self._right(), self.ground_truth.sum(axis=0))
 
     @property
     def average_precision(self) -> Float64[np.ndarray, " classes"]:
-        """Each class's average precision; nan for a class never there."""
+        """The average precision of each class; nan for a class without images."""
         columns = zip(self.ground_truth.T, self.scores.T, strict=True)
         return np.array(
             [average_precision(ground_truth, scores) for ground_truth, scores in columns]
@@ -48,23 +50,25 @@ class TagReport:
     def to_json_dict(self) -> dict[str, Any]:
         """Return all figures as fractions in [0, 1], null where there is none.
 
-        `micro` counts the labels of all classes together; `macro` is the mean over the classes in
-        the truth, one that was never found having a precision of 0, and its F1 that of the means.
+        `micro` counts the labels of all classes together. `macro` is the mean over the classes of
+        the ground truth: a class without labels has a precision of 0, and F1 is that of the means.
         """
         precision, recall, average = self.precision, self.recall, self.average_precision
         there = self.ground_truth.any(axis=0)
         counts = np.stack([self._right(), self.labels.sum(axis=0), self.ground_truth.sum(axis=0)])
         right, found, true = counts.sum(axis=1)
         return {
-            "map": _number(_mean(average[there])),
-            "micro": _figures(_ratio(right, found), _ratio(right, true)),
-            "macro": _figures(_mean(np.nan_to_num(precision)[there]), _mean(recall[there])),
+            "map": none_for_nan(mean_of_numbers(average[there])),
+            "micro": _figures(*divide(np.array([right, right]), np.array([found, true]))),
+            "macro": _figures(
+                mean_of_numbers(np.nan_to_num(precision)[there]), mean_of_numbers(recall[there])
+            ),
             "images": len(self.ground_truth),
             "classes": {
                 name: {
                     "images": int(self.ground_truth[:, c].sum()),
                     **_figures(precision[c], recall[c]),
-                    "average_precision": _number(average[c]),
+                    "average_precision": none_for_nan(average[c]),
                 }
                 for c, name in enumerate(self.names)
             },
@@ -79,11 +83,14 @@ class TagReport:
 def average_precision(
     ground_truth: Bool[np.ndarray, " images"], scores: Float[np.ndarray, " images"]
 ) -> float:
-    """Return the mean precision over the true images, each taken where its score puts it.
+    """Return the area under the precision-recall curve, without interpolation.
 
-    Images are ranked by their scores; equal ones form one step. Each step adds its precision times
-    the recall that it gains: the area under the curve of precision over recall, not interpolated.
-    nan if no image is true.
+    Images are ranked by score; equal scores form one step. Each step adds its precision times the
+    recall that it gains. nan if no image has the class.
+
+    Example:
+        >>> average_precision(np.array([True, False, True]), np.array([0.9, 0.8, 0.7]))
+        0.8333333333333333
     """
     if not ground_truth.any():
         return math.nan
@@ -96,30 +103,13 @@ def average_precision(
 
 
 def _figures(precision: float, recall: float) -> dict[str, float | None]:
-    """Return precision, recall and their harmonic mean: 0 if one is 0 or there is only one."""
+    """Return precision, recall and F1; F1 is 0 if one of them is 0 or nan, None if both are nan."""
     if precision + recall > 0:
         f1 = 2 * precision * recall / (precision + recall)
     else:
         f1 = math.nan if math.isnan(precision) and math.isnan(recall) else 0.0
-    return {"precision": _number(precision), "recall": _number(recall), "f1": _number(f1)}
-
-
-def _divide(
-    part: Int64[np.ndarray, " n"], whole: Int64[np.ndarray, " n"]
-) -> Float64[np.ndarray, " n"]:
-    """Divide counts; nan for 0 / 0."""
-    share = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=share, where=whole > 0)
-    return share
-
-
-def _ratio(part: int, whole: int) -> float:
-    return float(part / whole) if whole else math.nan
-
-
-def _mean(values: Float64[np.ndarray, " n"]) -> float:
-    return float(values.mean()) if values.size else math.nan
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+    return {
+        "precision": none_for_nan(precision),
+        "recall": none_for_nan(recall),
+        "f1": none_for_nan(f1),
+    }

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from iseg_cli.backbones.prompts import build_prompts, fill_template, focus_spans
 from iseg_cli.config import load_settings
 from iseg_cli.errors import PromptError
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import Category
 
 TEMPLATE = "a photograph of {} and other object and background"

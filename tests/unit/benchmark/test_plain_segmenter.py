@@ -6,7 +6,7 @@ from iseg_cli.backbones.loading import load_model
 from iseg_cli.benchmark.plain_segmenter import PlainSegmenter
 from iseg_cli.config import load_settings
 from iseg_cli.errors import SettingsError
-from iseg_cli.readers.images import load_image
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.segmentation.segmenter import Segmenter, fit_input
 

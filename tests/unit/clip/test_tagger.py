@@ -17,7 +17,7 @@ from iseg_cli.config.schema import ClipSettings
 from iseg_cli.errors import SettingsError
 from iseg_cli.execution.clip import open_clip
 from iseg_cli.readers.folder import label_set_of
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import LabelSet
 
 

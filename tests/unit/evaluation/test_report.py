@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as hnp
 
 from iseg_cli.errors import SettingsError
 from iseg_cli.evaluation import ABSENT_CLASSES, FORMATS
+from iseg_cli.evaluation.formats import render, render_all
 from iseg_cli.evaluation.metrics.confusion import ConfusionMatrix
-from iseg_cli.evaluation.rendering import render, render_all
 from iseg_cli.evaluation.report import Report
-from iseg_cli.evaluation.text import protocol_rows
+from iseg_cli.evaluation.text_formats import protocol_rows
 
 NAMES = {0: "background", 1: "cat", 3: "tv <monitor>", 4: "d|og"}
 
@@ -90,8 +90,8 @@ def test_the_table_is_aligned_with_a_dash_for_absent(report):
         "mean of 3 of 4 classes  31.11       54.17",
         "all pixels                          57.14",
         "",
-        "Predicted but in no truth: tv <monitor>. Each counts in the mean IoU with 0; "
-        "--absent-classes skip leaves them out.",
+        "Predicted but absent from the ground truth: tv <monitor>. Each counts in the mean IoU with "
+        "0; --absent-classes skip leaves them out.",
         "",
         "protocol",
         "----------------------",
@@ -112,7 +112,10 @@ def test_classes_that_are_only_predicted_can_be_left_out_of_the_mean(report):
     assert (contents["classes_in_mean"], contents["classes_total"]) == (2, 4)
     table = render(skipping, "table")
     assert "mean of 2 of 4 classes  46.67" in table
-    assert "Predicted but in no truth: tv <monitor>. The mean IoU leaves them out." in table
+    assert (
+        "Predicted but absent from the ground truth: tv <monitor>. The mean IoU leaves them out."
+        in table
+    )
 
 
 def test_nothing_is_said_of_absent_classes_where_there_are_none():
@@ -132,7 +135,7 @@ def test_every_page_for_readers_says_over_how_many_classes(report):
     for style in ("table", "markdown", "html"):
         text = render(report, style)
         assert "mean of 3 of 4 classes" in text
-        assert "Predicted but in no truth: tv" in text
+        assert "Predicted but absent from the ground truth: tv" in text
 
 
 def test_notes_have_a_row_each():

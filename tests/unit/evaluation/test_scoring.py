@@ -22,13 +22,13 @@ from iseg_cli.cli import main
 from iseg_cli.errors import DataError, PredictionsError
 from iseg_cli.evaluation import MATCHINGS, scoring
 from iseg_cli.evaluation.evaluate import evaluate
-from iseg_cli.evaluation.scoring import PART, Part, count_part, score, suitable_workers
+from iseg_cli.evaluation.scoring import BATCH_SIZE, MaskBatch, count_batch, score, suitable_workers
 from iseg_cli.execution.processes import Processes
-from iseg_cli.readers.coco import CocoReader
+from iseg_cli.readers.coco.reader import CocoReader
 from iseg_cli.readers.voc import VocReader
 from iseg_cli.storage import list_masks
 
-IMAGES = 3 * PART + 5
+IMAGES = 3 * BATCH_SIZE + 5
 IDS = tuple(f"2007_{number:06}" for number in range(IMAGES))
 
 
@@ -94,7 +94,7 @@ def test_counts_are_scikit_learns_over_all_pixels_at_once(masks, root, workers):
 
 
 def test_truth_painted_from_coco_annotations_is_painted_by_the_workers(tmp_path):
-    numbers = range(PART + 3)
+    numbers = range(BATCH_SIZE + 3)
     objects = [coco_object(n + 1, n, 1, box(0, 0, 1 + n % 8, 6), area=6) for n in numbers]
     root = make_coco(tmp_path, objects=objects, images=numbers)
     reader = CocoReader(root)
@@ -118,7 +118,10 @@ def spoil(path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_all_damaged_masks_are_counted_and_the_first_are_named(masks, root, workers):
-    bad = [masks / f"{IDS[n]}.png" for n in (PART + 2, 2 * PART, 2 * PART + 1, IMAGES - 1)]
+    bad = [
+        masks / f"{IDS[n]}.png"
+        for n in (BATCH_SIZE + 2, 2 * BATCH_SIZE, 2 * BATCH_SIZE + 1, IMAGES - 1)
+    ]
     for path in bad:
         spoil(path)
     with pytest.raises(PredictionsError) as raised:
@@ -126,7 +129,7 @@ def test_all_damaged_masks_are_counted_and_the_first_are_named(masks, root, work
     rest = "is truncated or damaged; delete it and rerun iseg generate"
     assert str(raised.value) == (
         f"4 of {IMAGES} images cannot be scored: (1) {bad[0]} {rest}; (2) {bad[1]} {rest}; "
-        f"(3) {bad[2]} {rest}; and 1 more (--allow-missing scores the others)"
+        f"(3) {bad[2]} {rest}; and 1 more (pass --allow-missing to score the others)"
     )
     assert not (masks / "report.json").exists()
 
@@ -134,7 +137,7 @@ def test_all_damaged_masks_are_counted_and_the_first_are_named(masks, root, work
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("matching", MATCHINGS)
 def test_the_others_are_scored_on_demand_and_the_report_says_so(masks, root, workers, matching):
-    damaged, small, unreadable = PART - 1, PART, 2 * PART + 3
+    damaged, small, unreadable = BATCH_SIZE - 1, BATCH_SIZE, 2 * BATCH_SIZE + 3
     spoil(masks / f"{IDS[damaged]}.png")
     write_mask(masks / f"{IDS[small]}.png", np.zeros((2, 5)))
     good = [n for n in range(IMAGES) if n not in (damaged, small, unreadable)]
@@ -160,11 +163,11 @@ def test_the_others_are_scored_on_demand_and_the_report_says_so(masks, root, wor
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sizes_and_labels_and_truth_that_do_not_fit_are_named(masks, root, workers, tmp_path):
-    middle, late = IDS[PART + 7], IDS[-1]
+    middle, late = IDS[BATCH_SIZE + 7], IDS[-1]
     write_mask(masks / f"{late}.png", np.zeros((2, 5)))
     with pytest.raises(PredictionsError, match=rf"{late}\.png is 5 wide and 2 high.*12 wide and"):
         report(masks, root, workers)
-    write_mask(masks / f"{middle}.png", np.full(truth_labels(PART + 7).shape, 33))
+    write_mask(masks / f"{middle}.png", np.full(truth_labels(BATCH_SIZE + 7).shape, 33))
     with pytest.raises(PredictionsError, match=rf"\(1\) .*{middle}\.png has label 33.*--matching"):
         report(masks, root, workers)
     without = shutil.copytree(root, tmp_path / "without")
@@ -188,8 +191,8 @@ def test_where_no_image_can_be_scored_there_is_no_report(masks, root, allow_miss
 
 
 def test_a_worker_that_was_killed_is_one_sentence(masks, root, monkeypatch):
-    monkeypatch.setattr(scoring, "count_part", exec)
-    monkeypatch.setattr(scoring, "Part", lambda *_: "import os; os._exit(9)")
+    monkeypatch.setattr(scoring, "count_batch", exec)
+    monkeypatch.setattr(scoring, "MaskBatch", lambda *_: "import os; os._exit(9)")
     with pytest.raises(PredictionsError, match="pass fewer than --workers 2"):
         report(masks, root, 2)
 
@@ -204,9 +207,9 @@ def test_few_parts_are_on_their_way_however_many_there_are(root, workers):
     def parts():
         for number in range(60):
             made.append(number)
-            yield Part(reader.part(()), {}, "none", None)
+            yield MaskBatch(reader.part(()), {}, "none", None)
 
-    for taken, counts in enumerate(scoring._map_parts(parts(), workers), 1):
+    for taken, counts in enumerate(scoring._count_batches(parts(), workers), 1):
         ahead.append(len(made) - taken)
         assert counts.pairs.sum() == counts.ignored == 0
     assert len(ahead) == len(made) == 60
@@ -215,14 +218,14 @@ def test_few_parts_are_on_their_way_however_many_there_are(root, workers):
 
 def test_a_part_weighs_the_same_whatever_the_size_of_the_dataset(tmp_path):
     sizes = []
-    for images in (PART, 20 * PART):
+    for images in (BATCH_SIZE, 20 * BATCH_SIZE):
         objects = [coco_object(n + 1, n, 1, box(0, 0, 4, 6), area=24) for n in range(images)]
         root = make_coco(tmp_path / str(images), objects=objects, images=range(images))
         reader = CocoReader(root)
-        part = reader.part(reader.image_ids[:PART])
+        part = reader.part(reader.image_ids[:BATCH_SIZE])
         sizes.append(len(pickle.dumps(part)))
         received = pickle.loads(pickle.dumps(part))  # noqa: S301, our own bytes
-        assert received.image_ids == reader.image_ids[:PART]
+        assert received.image_ids == reader.image_ids[:BATCH_SIZE]
         assert received.ground_truth(part.image_ids[3]).labels.sum() == 24
         with pytest.raises(DataError, match="has no image"):
             received.ground_truth(f"COCO_train2014_{images - 1:012}x")
@@ -234,7 +237,7 @@ def test_workers_load_no_torch(root, masks):
     reader = VocReader(root).part(IDS[:2])
     paths = {image_id: masks / f"{image_id}.png" for image_id in reader.image_ids}
     with Processes(1) as pool:
-        counts = pool.submit(count_part, Part(reader, paths, "image", None)).result()
+        counts = pool.submit(count_batch, MaskBatch(reader, paths, "image", None)).result()
         loaded = pool.submit(eval, "sorted(__import__('sys').modules)").result()
     assert counts.pairs.sum() == sum((truth_labels(n) != 255).sum() for n in range(2))
     assert "numpy" in loaded
@@ -312,7 +315,7 @@ def stuck(masks, root, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     (tmp_path / "site").mkdir()
-    waiting = WAIT_FOR_A_PIPE.format(mask=f"{IDS[PART + 1]}.png", pipe=str(pipe))
+    waiting = WAIT_FOR_A_PIPE.format(mask=f"{IDS[BATCH_SIZE + 1]}.png", pipe=str(pipe))
     (tmp_path / "site" / "sitecustomize.py").write_text(waiting)
     command = [sys.executable, "-m", "iseg_cli", "evaluate", str(masks)]
     process = subprocess.Popen(

@@ -14,7 +14,7 @@ from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.image_labels import choose, from_file, names_in_file
 from iseg_cli.image_labels.finder import ImageFinder
 from iseg_cli.readers.folder import label_set_of
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import LabelSet, Sample
 
 PETS = label_set_of(["cat", "dog", "traffic light"])

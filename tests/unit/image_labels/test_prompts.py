@@ -11,7 +11,7 @@ from pictures import Pictures
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.image_labels import choose, from_prompts
 from iseg_cli.readers.folder import label_set_of
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import LabelSet, Sample
 
 PETS = label_set_of(["dog", "hot dog", "person", "knife", "city", "bus", "bus stop", "cat"])

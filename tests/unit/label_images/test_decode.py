@@ -27,11 +27,12 @@ from pngs import (
 from iseg_cli.errors import DataError, IsegError
 from iseg_cli.files.pillow import MAX_PIXELS
 from iseg_cli.label_images import Legend, folder_legend, read_labels
+from iseg_cli.label_images.palette import voc_color
 from iseg_cli.readers.folder import label_set_of
-from iseg_cli.readers.tables import label_set_names, load_label_set
+from iseg_cli.readers.label_tables import label_set_names, load_label_set
 from iseg_cli.segmentation.segment_labels import segment_label_set
 from iseg_cli.storage import encode_mask, read_mask
-from iseg_cli.types import Category, LabelSet, Mask, voc_color
+from iseg_cli.types import Category, LabelSet, Mask
 
 VOC = load_label_set("voc")
 COCO = load_label_set("coco")

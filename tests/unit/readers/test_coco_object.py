@@ -7,7 +7,7 @@ import pytest
 from layouts import SIZE, halves, make_coco, make_coco_object, write_mask
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
-from iseg_cli.readers.coco import CocoReader
+from iseg_cli.readers.coco.reader import CocoReader
 from iseg_cli.readers.coco_object import CocoObjectReader
 
 IDS = ("000000000009", "000000000025", "000000000030")

@@ -8,7 +8,7 @@ from layouts import COCOSTUFF_CURATED, COCOSTUFF_MASKS, halves, make_cocostuff, 
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.cocostuff import CURATED, CocoStuffReader
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 
 # Classes by name, their values in a stuffthingmap and their groups, as COCO-Stuff lists them.
 EXAMPLES = {

@@ -8,7 +8,7 @@ from layouts import SIZE, halves, make_context, make_voc, write_mask
 
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError
 from iseg_cli.readers.context import ContextReader
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 
 
 @pytest.fixture

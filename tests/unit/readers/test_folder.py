@@ -8,8 +8,9 @@ import pytest
 from layouts import halves, make_folder, write_image, write_mask
 
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError
+from iseg_cli.label_images.palette import voc_color
 from iseg_cli.readers.folder import FolderReader
-from iseg_cli.readers.tables import load_label_set, voc_color
+from iseg_cli.readers.label_tables import load_label_set
 
 KINDS = ("a.jpg", "b.JPEG", "c.png", "d.webp", "e.bmp", "f.tif", "deep/er/g.tiff")
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from iseg_cli.errors import ImageError
 from iseg_cli.files.pillow import set_up_pillow
-from iseg_cli.readers.images import decode_image, image_size
+from iseg_cli.readers.decoding import decode_image, image_size
 
 EXAMPLES = int(os.environ.get("ISEG_FUZZ_EXAMPLES", "300"))
 """Set it to 10000 for a long run."""

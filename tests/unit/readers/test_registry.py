@@ -15,8 +15,8 @@ from layouts import (
 
 from iseg_cli.errors import DatasetNotFoundError, SettingsError
 from iseg_cli.readers.base import Reader
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.readers.registry import DATASETS, dataset_info, find_root, open_dataset
-from iseg_cli.readers.tables import load_label_set
 
 MAKERS = {
     "voc": make_voc,

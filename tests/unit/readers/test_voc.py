@@ -18,7 +18,7 @@ from PIL import Image
 
 from iseg_cli.config.resources import embedded_dataset
 from iseg_cli.errors import DataError, DatasetNotFoundError
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.readers.voc import EmojiVocReader, VocReader
 
 

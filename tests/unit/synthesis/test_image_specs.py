@@ -8,7 +8,8 @@ from iseg_cli.config.resources import data_folder
 from iseg_cli.config.schema import SynthesisSettings
 from iseg_cli.errors import SettingsError
 from iseg_cli.image_labels.prompts import from_prompts
-from iseg_cli.readers.tables import load_label_set, voc_color
+from iseg_cli.label_images.palette import voc_color
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.synthesis.image_specs import label_set_for, plan
 from iseg_cli.types import Category, Sample
 

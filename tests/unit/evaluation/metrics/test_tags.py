@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from iseg_cli.evaluation.metrics.tags import TagReport, average_precision
-from iseg_cli.evaluation.tags_text import render_tags
+from iseg_cli.evaluation.tag_text import render_tags
 
 TRUTH = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], dtype=bool)
 FOUND = np.array([[1, 0, 0, 1], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]], dtype=bool)

@@ -3,7 +3,8 @@
 from html import escape
 
 from iseg_cli.evaluation.report import ClassScore, Report
-from iseg_cli.evaluation.text import absence_sentence, mean_words, percent, protocol_rows
+from iseg_cli.evaluation.text_formats import absence_sentence, mean_words, protocol_rows
+from iseg_cli.evaluation.text_table import percent
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bar: #3b82f6; }
@@ -20,11 +21,11 @@ td.n, .big b { font-variant-numeric: tabular-nums; }
 .confusion thead th { writing-mode: vertical-rl; transform: rotate(180deg); }
 """
 _SMALL = 0.0005
-"""Shares under a twentieth of a percent are left blank in the confusion matrix."""
+"""The confusion matrix leaves smaller shares blank: under a twentieth of a percent."""
 
 
 def render_page(report: Report) -> str:
-    """Return the page: figures, classes, protocol and the confusion matrix as shares of truth."""
+    """Return the page: figures, classes, protocol and the confusion matrix in percent of a row."""
     title = f"{report.protocol.get('dataset', 'masks')}: {percent(report.miou)} % mIoU"
     figures = [
         (f"mIoU, {mean_words(report)}", percent(report.miou)),
@@ -56,7 +57,7 @@ def render_page(report: Report) -> str:
 <h2>Protocol</h2>
 <table>{protocol}</table>
 <h2>Confusion</h2>
-<p>Rows: the true class; columns: what its pixels were taken for, in percent of the row.</p>
+<p>Rows: the true class; columns: the predicted class, in percent of the row.</p>
 <div class="wide"><table class="confusion">{_confusion(report)}</table></div>
 </html>
 """

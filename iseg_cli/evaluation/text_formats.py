@@ -1,26 +1,25 @@
-"""A report as text: table, Markdown, CSV or JSON.
+"""Renders a report as text: table, Markdown, CSV or JSON.
 
-Tables for readers give percentages as papers do; JSON and CSV give fractions in [0, 1].
+Table and Markdown have percentages, as papers do; JSON and CSV have fractions in [0, 1].
 """
 
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from iseg_cli.evaluation.report import Report
-
-ABSENT = "-"
+from iseg_cli.evaluation.text_table import aligned, markdown, percent
 
 
 def render_json(report: Report) -> str:
-    """Return the contents of report.json."""
+    """Return the report as JSON, as in report.json."""
     return json.dumps(report.to_json_dict(), indent=2, ensure_ascii=False) + "\n"
 
 
 def render_csv(report: Report, *, confusion: bool = False) -> str:
-    """Return scores by class as fractions, or with `confusion` the confusion matrix in pixels."""
+    """Return scores by class as fractions, or the confusion matrix in pixels."""
     rows = _confusion_rows(report) if confusion else _fraction_rows(report)
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
@@ -28,22 +27,17 @@ def render_csv(report: Report, *, confusion: bool = False) -> str:
 
 
 def render_table(report: Report, *, confusion: bool = False) -> str:
-    """Return aligned columns: scores by class, the protocol, on demand the confusion matrix."""
+    """Return the scores by class, the protocol and, if wanted, the confusion matrix, aligned."""
     return _sections(report, aligned, confusion=confusion)
 
 
 def render_markdown(report: Report, *, confusion: bool = False) -> str:
-    """Return Markdown tables: scores by class, the protocol, on demand the confusion matrix."""
-    return _sections(report, _markdown, confusion=confusion)
-
-
-def percent(value: float | None) -> str:
-    """Return a fraction as a percentage of two decimals, a dash for None."""
-    return ABSENT if value is None else f"{100 * value:.2f}"
+    """Return the same tables in Markdown."""
+    return _sections(report, markdown, confusion=confusion)
 
 
 def protocol_rows(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the protocol as pairs of words; what is not known says so, notes have a row each."""
+    """Return the protocol as pairs of words: `unknown` for None, a row for each note."""
     rows: list[tuple[str, str]] = []
     for key, value in protocol.items():
         if key == "notes":
@@ -60,19 +54,19 @@ def protocol_rows(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def mean_words(report: Report) -> str:
-    """Return over how many of how many classes the mean IoU is taken, in words."""
+    """Return the number of classes in the mean IoU, in words: `mean of 3 of 21 classes`."""
     return f"mean of {len(report.in_mean)} of {len(report.names)} classes"
 
 
 def absence_sentence(report: Report) -> str | None:
-    """Return the sentence about classes that are predicted but in no truth; None for no class."""
+    """Return the sentence about classes that the ground truth lacks; None if there are none."""
     if not report.predicted_only:
         return None
     names = ", ".join(report.predicted_only)
     if report.absent_classes == "skip":
-        return f"Predicted but in no truth: {names}. The mean IoU leaves them out."
+        return f"Predicted but absent from the ground truth: {names}. The mean IoU leaves them out."
     return (
-        f"Predicted but in no truth: {names}. Each counts in the mean IoU with 0; "
+        f"Predicted but absent from the ground truth: {names}. Each counts in the mean IoU with 0; "
         "--absent-classes skip leaves them out."
     )
 
@@ -99,7 +93,7 @@ def _fraction_rows(report: Report) -> list[tuple[str, str, str]]:
 
 
 def _confusion_rows(report: Report) -> list[tuple[str, ...]]:
-    """Return pixels by true class (rows) and predicted class (columns)."""
+    """Return pixels by true class (rows) and predicted class (columns), with a head."""
     rows = [("truth \\ prediction", *report.names, "undecided")]
     counts, undecided = report.matrix.counts.tolist(), report.matrix.undecided.tolist()
     for name, row, left in zip(report.names, counts, undecided, strict=True):
@@ -107,38 +101,14 @@ def _confusion_rows(report: Report) -> list[tuple[str, ...]]:
     return rows
 
 
-def _sections(
-    report: Report, lay_out: Callable[[Sequence[Sequence[str]]], str], *, confusion: bool
-) -> str:
+def _sections(report: Report, lay_out: Callable[..., str], *, confusion: bool) -> str:
     protocol = [("protocol", ""), *protocol_rows(report.protocol)]
     absence = absence_sentence(report)
     parts = [
         lay_out(_percent_rows(report)),
         *([f"{absence}\n"] if absence else []),
-        lay_out(protocol),
+        lay_out(protocol, words=2),
     ]
     if confusion:
         parts.append(lay_out(_confusion_rows(report)))
     return "\n".join(parts)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows in columns, words to the left and numbers to the right, a line under the head."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    adjust = str.ljust if _is_words(rows) else str.rjust
-    lines = []
-    for first, *others in rows:
-        cells = [adjust(cell, width) for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    lines.insert(1, "-" * min(100, sum(widths) + 2 * (len(widths) - 1)))
-    return "\n".join(lines) + "\n"
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    rule = ["---"] + ["---" if _is_words(rows) else "---:"] * (len(head) - 1)
-    return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *body])
-
-
-def _is_words(rows: Sequence[Sequence[str]]) -> bool:
-    return len(rows[0]) == 2  # names and values; wider tables hold numbers

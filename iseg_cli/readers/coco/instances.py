@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from iseg_cli.errors import DataError
-from iseg_cli.readers.coco_categories import category_key, read_categories
-from iseg_cli.readers.coco_classes import Classes, choose_classes
-from iseg_cli.readers.coco_files import ImageFolders, is_file
-from iseg_cli.readers.coco_images import ImageEntry, ImageList, read_images
-from iseg_cli.readers.coco_shapes import Shape, ShapeError, check_shape
-from iseg_cli.readers.coco_tally import Kind, Tally
-from iseg_cli.readers.coco_values import Identity, flag, identity, number, shown
+from iseg_cli.readers.coco.categories import category_key, read_categories
+from iseg_cli.readers.coco.classes import Classes, choose_classes
+from iseg_cli.readers.coco.files import ImageFolders, is_file
+from iseg_cli.readers.coco.images import ImageEntry, ImageList, read_images
+from iseg_cli.readers.coco.json_values import Identity, flag, identity, number, shown
+from iseg_cli.readers.coco.left_out import Kind, Tally
+from iseg_cli.readers.coco.segmentations import Shape, ShapeError, check_shape
 from iseg_cli.types import LabelSet
 
 _LOOKED_AT = 50

@@ -1,11 +1,12 @@
-"""A report of image-level labels as text: a table with percentages, or JSON with fractions."""
+"""Renders the scores of image-level labels: a table in percent, or JSON in fractions."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from iseg_cli.evaluation.metrics.tags import TagReport
-from iseg_cli.evaluation.text import aligned, percent, protocol_rows
+from iseg_cli.evaluation.text_formats import protocol_rows
+from iseg_cli.evaluation.text_table import aligned, percent
 
 HEAD = ("class", "images", "precision %", "recall %", "F1 %", "AP %")
 
@@ -22,7 +23,7 @@ def render_tags(report: TagReport, style: str) -> str:
         _row("all labels", {**values["micro"], "images": values["images"]}),
     ]
     protocol = [("protocol", ""), *protocol_rows(values["protocol"])]
-    return f"{aligned(rows)}\n{aligned(protocol)}"
+    return f"{aligned(rows)}\n{aligned(protocol, words=2)}"
 
 
 def _row(name: str, scores: Mapping[str, Any]) -> tuple[str, ...]:

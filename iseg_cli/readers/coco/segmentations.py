@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from pycocotools import mask as coco_mask
 
-from iseg_cli.readers.coco_values import number, shown, whole_number
+from iseg_cli.readers.coco.json_values import number, shown, whole_number
 
 _FARTHEST = 100_000.0
 """Pixels from the corner within which the points of a polygon lie; no image is as large."""

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from iseg_cli.errors import ImageError, IsegError
 from iseg_cli.files.pillow import LIMIT_VARIABLE, pixel_limit, raise_limit_of_pillow
-from iseg_cli.readers.kinds import HEAD_LENGTH, formats_of, kind_of, refusal
+from iseg_cli.readers.file_kinds import HEAD_LENGTH, formats_of, kind_of, refusal
 
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 

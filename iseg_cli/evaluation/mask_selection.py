@@ -1,4 +1,4 @@
-"""Which masks of a folder are scored, and which of the images asked for have none."""
+"""Which masks of a folder are scored, and which requested images have no mask."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from iseg_cli.storage import PredictionFolder, RunInfo, list_masks
 
 
 @dataclass(frozen=True)
-class AskedMasks:
-    """The masks of the images that were asked for, and what is known about the others.
+class MaskSelection:
+    """The masks of the requested images, and the images that have none.
 
     Attributes:
-        folder: the folder of masks.
-        reader: the dataset's.
-        info: what the run wrote about itself; None for a folder from elsewhere.
+        folder: the folder of the masks.
+        reader: the reader of the requested split.
+        info: the contents of run.json; None for a folder that `iseg generate` did not write.
         paths: the masks to score, by image id.
-        missing: images that were asked for and have no mask, names that no mask can have included.
-        failed: those of them that were tried.
-        surplus: masks of images that are not in the split.
+        missing: the requested images without a mask; refused names of the reader are among them.
+        failed: the missing images that the run tried.
+        surplus: the masks of images outside the split.
     """
 
     folder: Path
@@ -33,12 +33,12 @@ class AskedMasks:
 
     @property
     def limit(self) -> int | None:
-        """How many images the run was limited to; None where all of the split are asked for."""
+        """The run's `--limit`; None where all images of the split are requested."""
         return _limit(self.info, self.reader)
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know who scores the masks that are there, a sentence each."""
+        """What the user should know about the selection, one sentence each."""
         refused = list(self.reader.refused.values())
         return [
             *([self._surplus_words(" and not scored")] if self.surplus else []),
@@ -46,16 +46,17 @@ class AskedMasks:
         ]
 
     def require_complete(self) -> None:
-        """Raise PredictionsError, with the way to go on, where images have no mask."""
+        """Raise PredictionsError if an image has no mask; the message says how to go on."""
         if not self.missing:
             return
         number = len(self.missing)
         why = f", {len(self.failed)} of them failed" if self.failed else ""
         surplus = f"; {self._surplus_words()}" if self.surplus else ""
         raise PredictionsError(
-            f"{self.folder} is incomplete: {number} of {number + len(self.paths)} masks are "
-            f"missing{why} (first: {self.missing[0]}){surplus}; {self._advice()}, "
-            "or score the others with --allow-missing"
+            f"{self.folder} is incomplete: {number} of {number + len(self.paths)} masks "
+            f"{'is' if number == 1 else 'are'} missing{why} (first: {self.missing[0]}){surplus}; "
+            f"{self._advice()}, "
+            "or pass --allow-missing to score the others"
         )
 
     def _surplus_words(self, fate: str = "") -> str:
@@ -74,21 +75,23 @@ class AskedMasks:
         limit = f" --limit {info.limit}" if info.limit is not None else ""
         return (
             f"resume with iseg generate --dataset {info.dataset}{split}{limit} "
-            f"--out {self.folder} and the options of the first time"
+            f"--out {self.folder} and the options of the first run"
         )
 
 
-def find_masks(predictions: Path, folder: PredictionFolder | None, reader: Reader) -> AskedMasks:
-    """Return the masks of the images of a split; the split may be another one than the run's.
+def select_masks(
+    predictions: Path, folder: PredictionFolder | None, reader: Reader
+) -> MaskSelection:
+    """Return the masks of the images of a split, which need not be the run's split.
 
     Args:
-        predictions: the folder of masks.
-        folder: the same as the run wrote it; None for masks from elsewhere.
-        reader: of the split that is asked for.
+        predictions: the folder of the masks.
+        folder: the same folder as a run's output folder; None if `iseg generate` did not write it.
+        reader: the reader of the requested split.
 
     Raises:
-        PredictionsError: there are masks, but none is of an image of the split; or a folder from
-            elsewhere has none.
+        PredictionsError: no mask is of an image of the split, or a folder without run.json has no
+            masks.
     """
     info = folder.info if folder else None
     if folder is None:
@@ -98,18 +101,18 @@ def find_masks(predictions: Path, folder: PredictionFolder | None, reader: Reade
         failed = {record.image_id for record in folder.failed()}
     if folder is None and not found:
         raise PredictionsError(
-            f"{predictions} holds no PNG masks; save them as PNGs named as the images of "
-            f"{reader.name}, such as {reader.image_ids[0]}.png"
+            f"{predictions} holds no PNG masks; save each as <image_id>.png, such as "
+            f"{reader.image_ids[0]}.png for an image of {reader.name}"
         )
     surplus = sorted(found.keys() - set(reader.image_ids))
     if found and len(surplus) == len(found):
         raise PredictionsError(
-            f"{found[surplus[0]]} belongs to no image of split {reader.split} of {reader.name} "
-            f"({len(surplus)} such masks); pass the --dataset and --split it was made for"
+            f"{found[surplus[0]]} belongs to no image of split {reader.split} of {reader.name}"
+            f"{_and_others(len(surplus) - 1)}; pass the --dataset and --split of these masks"
         )
     wanted = reader.image_ids[: _limit(info, reader)]
     missing = [image_id for image_id in wanted if image_id not in found]
-    return AskedMasks(
+    return MaskSelection(
         folder=predictions,
         reader=reader,
         info=info,
@@ -120,11 +123,18 @@ def find_masks(predictions: Path, folder: PredictionFolder | None, reader: Reade
     )
 
 
+def _and_others(number: int) -> str:
+    """Return how many other masks have the same fault, as the end of a clause."""
+    if number == 0:
+        return ""
+    return f", nor does {number} other mask" if number == 1 else f", nor do {number} other masks"
+
+
 def _limit(info: RunInfo | None, reader: Reader) -> int | None:
-    """Return the limit of a run where its own split is asked for; None elsewhere."""
+    """Return the limit of a run if its own split is requested, else None."""
     return info.limit if info is not None and _is_own(info, reader) else None
 
 
 def _is_own(info: RunInfo, reader: Reader) -> bool:
-    """Tell whether a run was made for the dataset and the split that a reader reads."""
+    """Return whether a run was made for the dataset and the split of a reader."""
     return info.dataset == reader.name and info.split in (None, reader.split)

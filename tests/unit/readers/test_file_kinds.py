@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from iseg_cli.errors import ImageError
-from iseg_cli.readers import kinds
-from iseg_cli.readers.images import decode_image, image_size, load_image
-from iseg_cli.readers.kinds import fault_of_kind, kind_of, looks_like_image
+from iseg_cli.readers import file_kinds
+from iseg_cli.readers.decoding import decode_image, image_size, load_image
+from iseg_cli.readers.file_kinds import fault_of_kind, kind_of, looks_like_image
 
 pillow_heif.register_heif_opener()
 
@@ -48,7 +48,7 @@ def write(path: Path, content: bytes) -> Path:
 
 @pytest.fixture
 def no_heic(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds, "_can_read_heic", lambda: False)
+    monkeypatch.setattr(file_kinds, "_can_read_heic", lambda: False)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_heic_that_is_damaged_is_named(tmp_path: Path) -> None:
 
 
 def test_avif_of_an_old_pillow_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(kinds, "_can_read_avif", lambda: False)
+    monkeypatch.setattr(file_kinds, "_can_read_avif", lambda: False)
     path = write(tmp_path / "a.avif", encoded("AVIF"))
     with pytest.raises(ImageError, match=r"a\.avif is an AVIF picture.* install Pillow 11\.3"):
         load_image(path)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from iseg_cli.errors import DataError
 from iseg_cli.files.text import numbered_lines, read_text
-from iseg_cli.readers.kinds import IMAGE_SUFFIXES
-from iseg_cli.readers.stems import Stems
+from iseg_cli.readers.file_kinds import IMAGE_SUFFIXES
+from iseg_cli.readers.files_by_stem import Stems
 from iseg_cli.types import nfc
 
 _FLAGS = ("1", "0", "-1")

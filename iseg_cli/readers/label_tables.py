@@ -12,7 +12,6 @@ from iseg_cli.config.resources import data_folder, label_table_path
 from iseg_cli.errors import DataError, SettingsError, suggestion
 from iseg_cli.files.text import read_text
 from iseg_cli.types import Category, LabelSet, is_background
-from iseg_cli.types import voc_color as voc_color
 
 _TABLE_KEYS = ("name", "background", "background_words", "categories")
 _CATEGORY_KEYS = ("id", "name", "prompt", "focus", "color", "source_ids", "synonyms")

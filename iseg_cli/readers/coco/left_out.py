@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from iseg_cli.readers.coco_values import shown
+from iseg_cli.readers.coco.json_values import shown
 
 
 class Kind(NamedTuple):

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iseg_cli.errors import DataError, suggestion
-from iseg_cli.readers.coco_categories import (
+from iseg_cli.label_images.palette import voc_color
+from iseg_cli.readers.coco.categories import (
     CategoryEntry,
     category_key,
     class_source_id,
     compared_name,
     group_categories,
 )
-from iseg_cli.readers.coco_values import Identity, shown
-from iseg_cli.readers.tables import voc_color
+from iseg_cli.readers.coco.json_values import Identity, shown
 from iseg_cli.types import IGNORE, Category, LabelSet
 
 FROM_JSON = "from-json"

@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from iseg_cli.errors import DataError
-from iseg_cli.readers.coco_files import ImageFolders
-from iseg_cli.readers.coco_tally import Kind, Tally
-from iseg_cli.readers.coco_values import Identity, identity, shown, source_id, text, whole_number
+from iseg_cli.readers.coco.files import ImageFolders
+from iseg_cli.readers.coco.json_values import (
+    Identity,
+    identity,
+    shown,
+    source_id,
+    text,
+    whole_number,
+)
+from iseg_cli.readers.coco.left_out import Kind, Tally
 
 _PLAUSIBLE_PIXELS = 2**27
 """A size of more is looked up in the image itself before so much memory is taken."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from iseg_cli.readers.kinds import (
+from iseg_cli.readers.file_kinds import (
     IMAGE_SUFFIXES,
     OTHER_SUFFIXES,
     VIDEO_SUFFIXES,

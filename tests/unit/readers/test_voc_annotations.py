@@ -6,8 +6,8 @@ import pytest
 from layouts import make_voc
 
 from iseg_cli.errors import DataError
-from iseg_cli.readers.objects import object_names
 from iseg_cli.readers.voc import VocReader
+from iseg_cli.readers.voc_annotations import object_names
 
 
 def document(*names: str) -> str:

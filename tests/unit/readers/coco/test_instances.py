@@ -10,7 +10,7 @@ import pytest
 from layouts import COCO_OBJECTS, SIZE, box, coco_object, halves, make_coco, write_image
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
-from iseg_cli.readers.coco import CocoReader
+from iseg_cli.readers.coco.reader import CocoReader
 
 IDS = ("000000000009", "000000000025", "000000000030")
 LEFT = box(0, 0, 4, 6)  # the left half

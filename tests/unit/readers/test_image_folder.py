@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from layouts import make_folder, write_image
 
 from iseg_cli.errors import DatasetNotFoundError
-from iseg_cli.readers import kinds
+from iseg_cli.readers import file_kinds
+from iseg_cli.readers.decoding import load_image
 from iseg_cli.readers.folder import FolderReader
-from iseg_cli.readers.images import load_image
-from iseg_cli.readers.listing import list_images
+from iseg_cli.readers.image_folder import list_images
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 
 @pytest.fixture
 def no_heic(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds, "_can_read_heic", lambda: False)
+    monkeypatch.setattr(file_kinds, "_can_read_heic", lambda: False)
 
 
 def write(path: Path, content: bytes = b"") -> Path:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from layouts import SIZE, box, coco_object, write_image
 
 from iseg_cli.errors import DataError, IsegError
-from iseg_cli.readers.coco import CocoReader
+from iseg_cli.readers.coco.reader import CocoReader
 
 RUNS = {"size": list(SIZE), "counts": [0, 24, 24]}
 COMPRESSED = {"size": list(SIZE), "counts": "81?g0"}  # of 48 pixels

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from layouts import SIZE, halves, make_coco, write_image, write_mask
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
-from iseg_cli.readers.coco import CocoReader, paint
+from iseg_cli.readers.coco.reader import CocoReader, paint
 
 IDS = ("COCO_train2014_000000000009", "COCO_train2014_000000000025", "COCO_train2014_000000000030")
 

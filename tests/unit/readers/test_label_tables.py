@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iseg_cli.errors import DataError, SettingsError
-from iseg_cli.readers.tables import label_set_names, load_label_set, read_label_set, voc_color
+from iseg_cli.label_images.palette import voc_color
+from iseg_cli.readers.label_tables import label_set_names, load_label_set, read_label_set
 from iseg_cli.types import Category, LabelSet
 
 TABLES = ("cityscapes", "cityscapes-27", "coco", "cocostuff27", "context-60", "emoji-voc", "voc")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from iseg_cli.errors import ImageError, SettingsError
 from iseg_cli.files.pillow import MAX_PIXELS, pixel_limit, set_up_pillow
-from iseg_cli.readers.images import decode_image, image_size, load_image
+from iseg_cli.readers.decoding import decode_image, image_size, load_image
 
 # Four corners in four colours: every turn and every flip tells itself apart.
 CORNERS = np.array(

@@ -9,14 +9,14 @@ from jaxtyping import Bool, UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
-from iseg_cli.readers.coco_classes import FROM_JSON
-from iseg_cli.readers.coco_files import JSON_PLACES, ImageFolders, find_json, json_splits
-from iseg_cli.readers.coco_json import Instances, load_instances
-from iseg_cli.readers.coco_shapes import ShapeError, decode_shape
-from iseg_cli.readers.images import image_size
-from iseg_cli.readers.kinds import IMAGE_SUFFIXES
-from iseg_cli.readers.stems import Stems
-from iseg_cli.readers.tables import load_label_set
+from iseg_cli.readers.coco.classes import FROM_JSON
+from iseg_cli.readers.coco.files import JSON_PLACES, ImageFolders, find_json, json_splits
+from iseg_cli.readers.coco.instances import Instances, load_instances
+from iseg_cli.readers.coco.segmentations import ShapeError, decode_shape
+from iseg_cli.readers.decoding import image_size
+from iseg_cli.readers.file_kinds import IMAGE_SUFFIXES
+from iseg_cli.readers.files_by_stem import Stems
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import IGNORE, Category, SourceIds
 
 C = TypeVar("C", bound="CocoReader")

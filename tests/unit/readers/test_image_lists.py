@@ -10,9 +10,9 @@ from layouts import VOC_SPLITS, make_voc, write_image
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.context import ContextReader
-from iseg_cli.readers.kinds import IMAGE_SUFFIXES
-from iseg_cli.readers.lists import read_ids
-from iseg_cli.readers.stems import Stems
+from iseg_cli.readers.file_kinds import IMAGE_SUFFIXES
+from iseg_cli.readers.files_by_stem import Stems
+from iseg_cli.readers.image_lists import read_ids
 from iseg_cli.readers.voc import VocReader
 
 FILES = ("a.jpg", "b.JPG", "my cat 1.jpg", "\u043a\u043e\u0442 2.png", "#5.jpg", "deep/c.JPEG")

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from layouts import box, coco_object, halves, make_coco
 
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError
-from iseg_cli.readers.coco import CocoReader
-from iseg_cli.readers.coco_categories import CategoryEntry
-from iseg_cli.readers.coco_classes import Classes, choose_classes
+from iseg_cli.label_images.palette import voc_color
+from iseg_cli.readers.coco.categories import CategoryEntry
+from iseg_cli.readers.coco.classes import Classes, choose_classes
+from iseg_cli.readers.coco.reader import CocoReader
+from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.readers.registry import open_dataset
-from iseg_cli.readers.tables import load_label_set, voc_color
 from iseg_cli.types import LabelSet
 
 PATH = Path("instances_own.json")

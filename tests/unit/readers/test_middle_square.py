@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from iseg_cli.readers.crop import crop_ground_truth, middle_square
+from iseg_cli.readers.middle_square import crop_ground_truth, middle_square
 from iseg_cli.types import Mask
 
 

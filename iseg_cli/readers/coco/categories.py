@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iseg_cli.errors import DataError
-from iseg_cli.readers.coco_values import Identity, identity, number, shown, source_id, text
+from iseg_cli.readers.coco.json_values import Identity, identity, number, shown, source_id, text
 
 
 @dataclass(frozen=True)
