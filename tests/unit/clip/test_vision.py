@@ -1,4 +1,4 @@
-"""Which blocks of CLIP vote: all, the last one with the attention that it was trained with."""
+"""The attention and the votes of every block of CLIP, compared with float64."""
 
 import numpy as np
 import pytest
