@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from emoji_runs import iseg
 from faults import LIMIT_S, wait_until
 from PIL import Image
 
-from iseg_cli.cli import main
 from iseg_cli.config.resources import embedded_dataset
 from iseg_cli.generation.engines import ray_worker
 from iseg_cli.generation.engines.ray_worker import Assignment, Worker, survey
@@ -30,10 +29,6 @@ from iseg_cli.storage import ImageRecord
 LIMIT, BATCH = 22, 2
 ARGUMENTS = ("generate", "--dataset", "emoji-voc", "--limit", LIMIT, "--batch-size", BATCH)
 RAY = ("--engine", "ray", "--workers", 2, "--device", "cpu")
-
-
-def iseg(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -20,17 +20,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from emoji_runs import emoji_pictures, emoji_root, first_ids
+from emoji_runs import iseg as invoke
 from faults import (
     Fault,
     Run,
     has_lines,
     out_of_memory,
     peak_memory,
-    pictures,
     removed,
     run,
-    scenes,
     start,
     stopped,
     together,
@@ -38,7 +37,6 @@ from faults import (
 )
 from PIL import Image
 
-from iseg_cli.cli import main
 from iseg_cli.errors import PredictionsError
 from iseg_cli.storage import encode_mask, files, is_whole_png, read_mask
 from iseg_cli.storage import lock as locks
@@ -51,7 +49,7 @@ COUNT, BATCH = 16, 4
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return scenes(tmp_path_factory.mktemp("data") / "root", COUNT)
+    return emoji_root(tmp_path_factory.mktemp("data") / "root", first_ids(COUNT))
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +277,7 @@ def test_a_file_that_cannot_grow(
 def test_a_record_that_the_disk_takes_half(tmp_path: Path, out: Path, log: Path) -> None:
     """images.jsonl outgrows what the disk takes, between two bytes of a line."""
     names = [f"{'x' * 200}{number:02}" for number in range(COUNT)]
-    folder = pictures(tmp_path / "pictures", [f"{name}.jpg" for name in names])
+    folder = emoji_pictures(tmp_path / "pictures", [f"{name}.jpg" for name in names])
     arguments = [
         "generate", "--dataset", "folder", "--root", folder, "--categories", "dog, cat",
         "--config", "emoji-voc", "--batch-size", BATCH, "--out", out,
@@ -456,7 +454,7 @@ def test_whatever_lies_in_a_folder_of_pictures(tmp_path: Path, log: Path) -> Non
         "-rf", "two\nlines", "tab\t", "süß 雪 🐕", "a;b'c\"d$e", "...", "x" * 251, "%s{0}",
         os.fsdecode(b"not \xff utf-8"), "run.json", "images.jsonl", "nested/.png",
     ]  # fmt: skip
-    folder = pictures(tmp_path / "pictures", [f"{name}.jpg" for name in odd])
+    folder = emoji_pictures(tmp_path / "pictures", [f"{name}.jpg" for name in odd])
     os.mkfifo(folder / "pipe.jpg")
     (folder / "round.png").symlink_to(folder / "round.png")
     (folder / "nowhere.png").symlink_to(folder / "gone.png")
@@ -552,7 +550,7 @@ def test_no_byte_of_a_mask_changes_unseen(tmp_path: Path) -> None:
 
 def iseg(*arguments: object) -> Run:
     """Run `iseg` in this process; what is no error of the user's is raised."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    result = invoke(*arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Run(result.exit_code, result.output)
