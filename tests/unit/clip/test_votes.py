@@ -1,4 +1,4 @@
-"""The attention and the votes of every block of CLIP, compared with float64."""
+
 
 import numpy as np
 import pytest
