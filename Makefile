@@ -1,9 +1,9 @@
-# Two commands do all the set-up: `make demo` and `make test`.
+# `make demo`, `make test` and `make test-fast` do all the set-up themselves.
 PYTHON ?= python3
 VENV ?= .venv
-# One known build serves everything; any torch from 2.4 on will do.
+# The build that this project is tested with. Every torch from 2.4 on works.
 TORCH ?= torch==2.13.0
-# A process for each core, four at most: each takes about a gigabyte of memory.
+# Tests run in a process for each core, at most four. A process takes about 1 GiB of memory.
 WORKERS ?= logical
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -27,13 +27,13 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.installed  ## masks for the embedded dataset with the embedded model, evaluated
 	$(BIN)/iseg generate --dataset emoji-voc --split val --out $(DEMO) --overlays
 	$(BIN)/iseg evaluate $(DEMO)
-	@echo "The pictures are in $(DEMO)/overlays, the masks in $(DEMO)."
+	@echo "The overlays are in $(DEMO)/overlays, the masks in $(DEMO)."
 
 test: lint  ## lint, format, types, imports, generated docs, tests
 	$(PYTEST) --durations 10
 
-test-fast: $(VENV)/.installed-dev  ## the tests of functions, without those that run whole commands
-	$(PYTEST) -m "not slow and not program"
+test-fast: $(VENV)/.installed-dev  ## unit tests: no whole commands, no Ray, no faults
+	$(PYTEST) tests/unit
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

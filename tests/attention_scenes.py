@@ -1,4 +1,4 @@
-"""Self-attention of scenes that were made up: positions of one region attend to each other."""
+"""Self-attention of artificial scenes: the positions of one region attend to each other."""
 
 from functools import cache
 
@@ -7,22 +7,22 @@ import reference
 from scipy.optimize import linear_sum_assignment
 
 SIDE = 16
-
-
 SIDES = (16, 8, 4, 2)
+"""The sides of the maps of all resolutions, in positions."""
 
 
 def scene(side, seed, *, regions=5):
-    """Features of positions: smooth regions of random shape, and some noise."""
+    """Features [positions, 12]: regions of random shape, each of one feature, with some noise."""
     rng = np.random.default_rng(seed)
     centres = rng.random((regions, 2)) * side
-    places = np.stack(np.divmod(np.arange(side * side), side), axis=1) + 0.5
-    distance = ((places[:, None] - centres[None]) ** 2).sum(axis=2)
+    positions = np.stack(np.divmod(np.arange(side * side), side), axis=1) + 0.5
+    distance = ((positions[:, None] - centres[None]) ** 2).sum(axis=2)
     features = rng.normal(size=(regions, 12))[distance.argmin(axis=1)]
     return features + 0.3 * rng.normal(size=(side * side, 12))
 
 
 def attention_of(features, sharpness=0.8):
+    """Softmax over keys of the products of features, [queries, keys]."""
     logits = sharpness * features @ features.T
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponents / exponents.sum(axis=1, keepdims=True)
@@ -41,6 +41,7 @@ def pyramid(seed, sides=SIDES):
 
 @cache
 def merged_by_hand(seed):
+    """All resolutions of a scene's attention on one grid, as the reference merges them."""
     return reference.merge_resolutions(pyramid(seed), SIDE)
 
 

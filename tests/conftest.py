@@ -1,233 +1,67 @@
-"""A tiny random Stable Diffusion in the layout of SD 2.1, written once a session.
+"""What holds for every test: no network, one thread, no time limits; and the random models.
 
-Nothing in these tests may touch the network: the hub's client is told before it is imported.
-Programs that tests start take what is set here from the environment.
+The process that only hands out tests to others loads this file too, so torch is imported later.
 """
 
-import json
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Tensors here are so small that threads cost more than they save; and with one thread results are
-# the same to the last bit wherever an image stands in its batch. Tests that need more say so, and
-# their threads leave the cores to others while they wait.
+# The tensors of tests are so small that threads cost more than they save. With one thread an image
+# also has the same result, to the last bit, in every position of a batch. A test that needs more
+# threads sets their number; PASSIVE keeps its waiting threads from taking the cores of others.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "passive"
-# On a busy machine Ray's processes may need longer than the minute that they are given.
+# On a busy machine the processes of Ray may need longer to start than Ray's own minute.
 os.environ["RAY_worker_register_timeout_seconds"] = "600"  # noqa: SIM112, Ray's own spelling
 
 import hypothesis
 import pytest
-import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from tokenizers import pre_tokenizers
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 
-from iseg_cli.backbones.loading import load_model
-from iseg_cli.clip.loading import load_clip
-
-torch.set_num_threads(1)
-
-# How long an example takes depends on what else the machine does, and says nothing of the code.
+# The duration of an example depends on the load of the machine, so it says nothing of the code.
 hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
 
-WORDS = (
-    *("a", "photograph", "of", "and", "other", "object", "background"),
-    *("ground", "land", "grass", "tree", "sky", "water"),
-    *("dog", "cat", "car", "person", "plane", "bus", "hot", "dining", "table"),
-    *("tv", "monitor", "plant"),
-)
-"""Words that are one token each; all others are spelled with a token for every letter."""
-
-
-def pytest_collection_modifyitems(items):
-    """Mark the tests of modules that run `iseg` as its users do: `make test-fast` is without."""
-    for item in items:
-        if {"CliRunner", "subprocess"} & vars(item.module).keys():
-            item.add_marker("program")
-
-
-def write_json(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), "utf-8")
-
-
-def write_tokenizer(folder, *, words=WORDS, max_length=77):
-    """A CLIP tokenizer in the files that SD 2.1 has: no tokenizer.json, padding with `!` (id 0)."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = []
-    for word in words:
-        letters = [*word[:-1], f"{word[-1]}</w>"]
-        merges += [("".join(letters[:i]), letters[i]) for i in range(1, len(letters))]
-    merges = list(dict.fromkeys(merges))
-    pieces = [*alphabet, *(f"{letter}</w>" for letter in alphabet), *map("".join, merges)]
-    pieces += ["<|startoftext|>", "<|endoftext|>"]
-    write_json(folder / "vocab.json", {piece: i for i, piece in enumerate(dict.fromkeys(pieces))})
-    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n", "utf-8")
-
-    def token(text):
-        return {
-            "content": text,
-            "lstrip": False,
-            "normalized": True,
-            "rstrip": False,
-            "single_word": False,
-        }
-
-    names = {
-        "bos_token": token("<|startoftext|>"),
-        "eos_token": token("<|endoftext|>"),
-        "unk_token": token("<|endoftext|>"),
-    }
-    write_json(folder / "special_tokens_map.json", {**names, "pad_token": "!"})
-    typed = {key: {"__type": "AddedToken", **value} for key, value in names.items()}
-    # SD 2.1's own files contradict each other on the padding; special_tokens_map.json has the say.
-    config = {
-        **typed,
-        "add_prefix_space": False,
-        "do_lower_case": True,
-        "errors": "replace",
-        "model_max_length": max_length,
-        "pad_token": "<|endoftext|>",
-        "tokenizer_class": "CLIPTokenizer",
-    }
-    write_json(folder / "tokenizer_config.json", config)
-    return len(dict.fromkeys(pieces))
-
-
-def write_scheduler(folder):
-    """The scheduler of SD 2.1-base, which is of another class than the one we load it with."""
-    config = {
-        "_class_name": "PNDMScheduler",
-        "beta_end": 0.012,
-        "beta_schedule": "scaled_linear",
-        "beta_start": 0.00085,
-        "clip_sample": False,
-        "num_train_timesteps": 1000,
-        "prediction_type": "epsilon",
-        "set_alpha_to_one": False,
-        "skip_prk_steps": True,
-        "steps_offset": 1,
-        "trained_betas": None,
-    }
-    write_json(folder / "scheduler_config.json", config)
-
-
-def spread_attention(unet):
-    """Make queries and keys large enough that random attention is far from uniform."""
-    for name, parameter in unet.named_parameters():
-        if name.endswith(("to_q.weight", "to_k.weight")):
-            torch.nn.init.normal_(parameter, std=1.5 * parameter.shape[1] ** -0.5)
-    return unet
-
-
-def random_unet(*, heads=(2, 4, 4, 4), sample_size=16):
-    return spread_attention(
-        UNet2DConditionModel(
-            sample_size=sample_size,
-            block_out_channels=(32, 64, 64, 64),
-            attention_head_dim=heads,
-            cross_attention_dim=32,
-            norm_num_groups=8,
-            use_linear_projection=True,
-            down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-            up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-        )
-    ).eval()
-
-
-def write_random_model(folder, **unet):
-    """A model in diffusers format; what its UNet has otherwise goes to `random_unet`."""
-    torch.manual_seed(0)
-    vocabulary = write_tokenizer(folder / "tokenizer")
-    write_scheduler(folder / "scheduler")
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=vocabulary,
-            hidden_size=32,
-            intermediate_size=64,
-            projection_dim=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=77,
-            hidden_act="gelu",
-            bos_token_id=0,
-            eos_token_id=2,
-            pad_token_id=1,
-            initializer_range=0.5,
-            initializer_factor=10.0,
-        )
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=4,
-        sample_size=64,
-        scaling_factor=0.18215,
-    )
-    for part, module in (
-        ("vae", vae),
-        ("text_encoder", text_encoder),
-        ("unet", random_unet(**unet)),
-    ):
-        module.save_pretrained(folder / part, safe_serialization=True)
-    return folder
-
 
 @pytest.fixture(scope="session")
 def random_model_folder(tmp_path_factory):
     """A folder in diffusers format: images of 64 pixels, L = 16, maps at 16, 8, 4 and 2."""
+    from random_models import write_random_model
+
     return write_random_model(tmp_path_factory.mktemp("model") / "random")
 
 
 @pytest.fixture(scope="session")
 def random_model(random_model_folder):
     """That model, loaded in float32 on the CPU."""
+    import torch
+
+    from iseg_cli.backbones.loading import load_model
+
     return load_model(str(random_model_folder), device=torch.device("cpu"), dtype=torch.float32)
 
 
 @pytest.fixture(scope="session")
 def tokenizer(random_model):
+    """The tokenizer of that model."""
     return random_model.tokenizer
-
-
-def write_random_clip(folder):
-    """A CLIP in the files that ViT-B/16 has on the hub: 6 blocks, patches of 8 in 32 pixels."""
-    torch.manual_seed(0)
-    vocabulary = write_tokenizer(folder)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
-    ends = {"bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1}
-    clip = CLIPModel(
-        CLIPConfig(
-            text_config={**sizes, **ends, "vocab_size": vocabulary, "num_hidden_layers": 2},
-            vision_config={**sizes, "num_hidden_layers": 6, "image_size": 32, "patch_size": 8},
-            projection_dim=16,
-        )
-    ).eval()
-    for name, parameter in clip.named_parameters():  # attention is far from uniform
-        if name.endswith(("q_proj.weight", "k_proj.weight", "embedding.weight")):
-            torch.nn.init.normal_(parameter, std=1.5 * parameter[0].numel() ** -0.5)
-    clip.save_pretrained(folder, safe_serialization=True)
-    means = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
-    write_json(folder / "preprocessor_config.json", means)
-    return folder
 
 
 @pytest.fixture(scope="session")
 def random_clip_folder(tmp_path_factory):
     """A folder in transformers format: a CLIP of random weights."""
+    from random_models import write_random_clip
+
     return write_random_clip(tmp_path_factory.mktemp("clip") / "random")
 
 
 @pytest.fixture(scope="session")
 def random_clip(random_clip_folder):
     """That CLIP, loaded in float32 on the CPU."""
+    import torch
+
+    from iseg_cli.clip.loading import load_clip
+
     folder = str(random_clip_folder)
     return load_clip(folder, device=torch.device("cpu"), dtype=torch.float32)

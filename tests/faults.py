@@ -1,11 +1,10 @@
-"""Faults on demand: `iseg` in a process of its own, struck by the system at a chosen moment.
+"""Faults on demand: `iseg` runs in a process of its own, and a fault meets it at a chosen event.
 
-A run is a fork of a server that has imported torch once, so it starts in a fraction of a second.
-Faults are told by what Python asks of the system (audit events), not by our functions: they stay
-true however the product is arranged inside.
+Each run is a fork of a server that has imported torch once, so it starts in a fraction of a second.
+Python's audit events (a file is opened, renamed, removed) say when a fault happens. Names of the
+product's functions play no part, so these tests hold when the product's modules change.
 """
 
-import errno
 import multiprocessing
 import os
 import re
@@ -20,15 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from iseg_cli.config.resources import embedded_dataset
-
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     ["iseg_cli.generation.generate", "iseg_cli.cli.generate", "iseg_cli.sweep"]
 )
 
 LIMIT_S = 600
-"""Seconds after which what is waited for will not come: the test fails. No test waits for less."""
+"""Seconds that a test waits for an event before it fails. No test waits for fewer."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Fault:
         event: `read`, `write` or `append` (a file is opened), `rename` (to), `remove`, `mkdir`,
             `list`, `unet` (a forward pass), or `any`.
         path: a regular expression that is searched for in the path; any by default.
-        first: which of these events is struck, from 1 on.
+        first: the number of the first event that the fault meets, from 1 on.
         when: events count only while this returns True; they always do by default.
         then: `kill` (as kill -9 does); the number of the system's error that this event and all
             later ones like it meet; or something to do before the event, once, while all others
@@ -55,7 +52,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Run:
-    """How a run ended: its exit code (minus the signal's number if it was killed), what it said."""
+    """How a run ended: exit code (a killed run has minus the signal's number) and its output."""
 
     code: int
     said: str
@@ -63,7 +60,7 @@ class Run:
 
 @dataclass
 class Running:
-    """A run under way."""
+    """A run that has started."""
 
     process: multiprocessing.process.BaseProcess
     log: Path
@@ -97,11 +94,11 @@ def start(
     Args:
         arguments: of the command line.
         log: a file for what it says, standard output and errors together.
-        faults: what shall happen to it.
-        largest_file: no file may grow over so many bytes (a disk that is full, for everybody).
+        faults: the faults that meet it.
+        largest_file: no file may grow over so many bytes, as on a full disk.
         journal: a file that gets a line for each event.
         gate: the run begins its work when this file appears.
-        peak: a file that gets the most memory that it took, in KiB.
+        peak: a file that gets the greatest memory of the run, in KiB.
     """
     process = _SERVER.Process(
         target=_child,
@@ -117,7 +114,7 @@ def run(*arguments: object, log: Path, **options: object) -> Run:
 
 
 def peak_memory(*arguments: object, log: Path) -> int:
-    """Run `iseg` to its end and return the most memory that it took, in KiB."""
+    """Run `iseg` to its end and return its greatest memory, in KiB."""
     running = start(*arguments, log=log, peak=log.with_suffix(".peak"))
     ended = running.wait()
     assert ended.code == 0, ended.said
@@ -181,14 +178,14 @@ def _child(
 
 
 def _await_names() -> None:
-    """Let who finds a lock taken wait for its owner's name, however busy the machine is."""
+    """Let a run that finds a lock taken wait for the owner's name, also on a busy machine."""
     from iseg_cli.storage import lock
 
     lock._NAMELESS_S = LIMIT_S
 
 
 def _arm(faults: Sequence[Fault], journal: Path | None) -> None:
-    """Watch this process from here on; there is no way back."""
+    """Listen to this process's audit events from now on. Python cannot remove the hook."""
     counts = [0] * len(faults)
     one_at_a_time, own = threading.Lock(), threading.local()
     told = None if journal is None else os.open(journal, os.O_WRONLY | os.O_CREAT)
@@ -203,7 +200,7 @@ def _arm(faults: Sequence[Fault], journal: Path | None) -> None:
             raise OSError(fault.then, os.strerror(int(fault.then)), path)
 
     def happens(event: str, path: str) -> None:
-        if getattr(own, "busy", False):  # what a fault does is no event
+        if getattr(own, "busy", False):  # the acts of a fault are no events
             return
         with one_at_a_time:
             own.busy = True
@@ -230,7 +227,7 @@ def _arm(faults: Sequence[Fault], journal: Path | None) -> None:
 
 
 def _in_our_words(event: str, arguments: tuple[object, ...]) -> tuple[str, str] | None:
-    """Return our word for an audit event, and its path."""
+    """Return an audit event in the words of `Fault.event`, and its path."""
     if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
         flags = int(arguments[2])
         writes = flags & (os.O_WRONLY | os.O_RDWR)
@@ -244,7 +241,7 @@ def _in_our_words(event: str, arguments: tuple[object, ...]) -> tuple[str, str] 
     return None
 
 
-# --- moments, and what is done at them -----------------------------------------------------------
+# --- conditions, and acts of faults ---------------------------------------------------------------
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -270,7 +267,7 @@ def interrupted() -> None:
 
 
 def stopped(mark: Path) -> None:
-    """Stop this process, which neither ends nor goes on; `mark` is a file that says so."""
+    """Stop this process without ending it; `mark` is a file that appears before."""
     mark.touch()
     os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -307,7 +304,7 @@ def out_of_memory(over: int):
 def on_unet(act: Callable[[int], None]):
     """Call `act` with the number of rows before every forward pass of a UNet of this process.
 
-    It listens to the embedding of the timestep, which UNets alone have and run once a pass, first.
+    The hook is on the timestep embedding. Only UNets have one, and each pass runs it once, first.
     """
     from diffusers.models.embeddings import TimestepEmbedding
     from torch.nn.modules.module import register_module_forward_pre_hook
@@ -317,32 +314,3 @@ def on_unet(act: Callable[[int], None]):
             act(len(arguments[0]))
 
     return register_module_forward_pre_hook(hook)
-
-
-# --- data ----------------------------------------------------------------------------------------
-
-
-def scenes(folder: Path, count: int) -> Path:
-    """Make a root of VOC's layout with the first scenes of emoji-voc's split `val`."""
-    source = embedded_dataset()
-    image_ids = (source / "ImageSets/Segmentation/val.txt").read_text().split()[:count]
-    for name, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
-        (folder / name).mkdir(parents=True)
-        for image_id in image_ids:
-            shutil.copy(source / name / f"{image_id}.{suffix}", folder / name)
-    lists = folder / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
-    (lists / "val.txt").write_text("\n".join(image_ids) + "\n")
-    return folder
-
-
-def pictures(folder: Path, names: Sequence[str]) -> Path:
-    """Make a folder of pictures of these names, scenes of emoji-voc."""
-    source = sorted((embedded_dataset() / "JPEGImages").glob("val_*.jpg"))
-    for name, picture in zip(names, source, strict=False):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture, folder / name)
-    return folder
-
-
-DISK_FULL, READ_ONLY, FORBIDDEN = errno.ENOSPC, errno.EROFS, errno.EACCES

@@ -1,4 +1,4 @@
-"""The same masks wherever the work is done: in this process, in Ray's, in shards; lost workers."""
+"""Every engine makes the same masks: this process, Ray, shards, also after workers are lost."""
 
 import json
 import logging
@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from emoji_runs import iseg
 from faults import LIMIT_S, wait_until
 from PIL import Image
 
-from iseg_cli.cli import main
 from iseg_cli.config.resolve import resolve_settings
 from iseg_cli.config.resources import embedded_dataset
 from iseg_cli.generation.engines import ray_worker
@@ -30,14 +29,12 @@ from iseg_cli.storage import ImageRecord
 LIMIT, BATCH = 22, 2
 ARGUMENTS = ("generate", "--dataset", "emoji-voc", "--limit", LIMIT, "--batch-size", BATCH)
 RAY = ("--engine", "ray", "--workers", 2, "--device", "cpu")
-
-
-def iseg(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+ONE = ("--engine", "ray", "--workers", 1, "--device", "cpu")
+"""Each worker imports torch and loads the model, so a test with one takes half the time."""
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file of a run but run.json, which says when it was."""
+    """Every file of an output folder except run.json, which holds the time of the run."""
     paths = (p for p in folder.rglob("*") if p.is_file() and p.name != "run.json")
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
 
@@ -48,7 +45,7 @@ def masks(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some scenes in this process: what every other engine must reproduce."""
+    """The run of this process, which every other engine must reproduce."""
     out = tmp_path_factory.mktemp("once") / "run"
     result = iseg(*ARGUMENTS, "--out", out)
     assert result.exit_code == 0, result.output
@@ -57,7 +54,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A Ray of two CPUs that every run here shares, and of a GPU that it believes in."""
+    """A Ray of two CPUs for every test here. It also counts one GPU, which does not exist."""
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -123,7 +120,7 @@ def test_photos_are_turned_and_reported_alike_by_every_engine(
         "--config", "emoji-voc", "--model", "tiny", "--batch-size", BATCH,
     )  # fmt: skip
     said = {}
-    for engine, options in (("local", ("--device", "cpu")), ("ray", RAY)):
+    for engine, options in (("local", ("--device", "cpu")), ("ray", ONE)):
         result = iseg(*arguments, "--out", tmp_path / engine, *options)
         assert result.exit_code == 1, result.output
         assert "note: 2 images are stored turned or mirrored" in result.output
@@ -138,7 +135,7 @@ def test_photos_are_turned_and_reported_alike_by_every_engine(
 
 
 def dying_after_an_image(mark: Path) -> type[Worker]:
-    """A worker that is killed when it has made its first image; those after it live."""
+    """A class of workers: the first one that has made an image is killed, the others live."""
 
     class Dying(Worker):  # Ray sends a class that stands in a function along with its code
         def __init__(self, *arguments: object) -> None:
@@ -174,8 +171,8 @@ def test_a_worker_killed_at_work_costs_no_image(
 @pytest.mark.parametrize(
     ("task", "engine"),
     [
-        (("--labels", "clip", "--overlays", "--scores"), RAY),
-        (("--task", "unsupervised"), ("--engine", "ray")),  # for each GPU a worker
+        (("--labels", "clip", "--overlays", "--scores"), ONE),
+        (("--task", "unsupervised"), ("--engine", "ray")),  # one worker for each GPU
     ],
 )
 def test_workers_do_every_task_with_all_that_lies_beside_the_masks(
@@ -195,7 +192,7 @@ def test_workers_do_every_task_with_all_that_lies_beside_the_masks(
 
 
 def test_ctrl_c_stops_rays_processes_and_says_how_to_go_on(tmp_path: Path) -> None:
-    """As a user starts it: with a Ray of its own, which says nothing and leaves nothing."""
+    """A user's run starts a Ray of its own, which prints nothing and leaves nothing behind."""
     out = tmp_path / "run"
     command = [
         sys.executable, "-m", "iseg_cli", "generate", "--dataset", "emoji-voc", "--batch-size", "1",
@@ -206,7 +203,7 @@ def test_ctrl_c_stops_rays_processes_and_says_how_to_go_on(tmp_path: Path) -> No
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # signalled as a terminal does it: all processes at once
+        start_new_session=True,  # a terminal signals all processes of a session
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     wait_until(lambda: len(list(out.glob("*.png"))) >= 2 or running.poll() is not None)
@@ -300,7 +297,7 @@ def test_an_address_without_ray_is_refused(tmp_path: Path) -> None:
     assert "--engine ray" in result.output
 
 
-# --- what runs in Ray's processes, without Ray --------------------------------------------------
+# --- the code of Ray's processes, without Ray -----------------------------------------------------
 
 
 def plan(out: Path, **options: object) -> RunPlan:

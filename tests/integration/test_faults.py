@@ -1,7 +1,7 @@
-"""What a run comes to when the machine fails it: killed, disk full, images gone, another run.
+"""A run meets faults of the machine: a kill, a full disk, lost images, another run.
 
-Each time one sentence, no half file, nothing finished lost; and the same command then gives the
-bytes of a run that nothing disturbed.
+After each fault the user reads one sentence, no file is half written, and finished masks stay. The
+same command then gives the bytes of a run without a fault.
 """
 
 import errno
@@ -20,17 +20,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from emoji_runs import emoji_pictures, emoji_root, first_ids
+from emoji_runs import iseg as invoke
 from faults import (
     Fault,
     Run,
     has_lines,
     out_of_memory,
     peak_memory,
-    pictures,
     removed,
     run,
-    scenes,
     start,
     stopped,
     together,
@@ -38,7 +37,6 @@ from faults import (
 )
 from PIL import Image
 
-from iseg_cli.cli import main
 from iseg_cli.errors import PredictionsError
 from iseg_cli.storage import encode_mask, files, is_whole_png, read_mask
 from iseg_cli.storage import lock as locks
@@ -51,7 +49,7 @@ COUNT, BATCH = 16, 4
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return scenes(tmp_path_factory.mktemp("data") / "root", COUNT)
+    return emoji_root(tmp_path_factory.mktemp("data") / "root", first_ids(COUNT))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +70,7 @@ def generate(root: Path, out: Path) -> list[object]:
 
 @pytest.fixture(scope="module")
 def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """Every file of a run that nothing befell, with overlays, scores and the COCO file."""
+    """Every file of a run without faults, with overlays, scores and the COCO file."""
     folder = tmp_path_factory.mktemp("undisturbed")
     ended = run(*with_extras(root, folder / "a" / "out"), log=folder / "log")
     assert ended.code == 0, ended.said
@@ -83,17 +81,17 @@ def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """The folder of predictions of one test, in a folder of its own."""
+    """The output folder of one test, in a folder of its own."""
     return tmp_path / "a" / "out"
 
 
 def with_extras(root: Path, out: Path) -> list[object]:
-    """Everything that can be written; the COCO file beside the folder."""
+    """The command that writes every kind of file; the COCO file lies beside the output folder."""
     return [*generate(root, out), "--overlays", "--scores", "--rle", out.parent / "coco.json"]
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """The bytes of every file, hidden ones too; of run.json all but when it was made."""
+    """The bytes of every file, hidden files included; of run.json all keys except the time."""
     files: dict[str, object] = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -109,7 +107,7 @@ def without_extras(files: dict[str, object]) -> dict[str, object]:
 
 
 def assert_nothing_is_half(out: Path, undisturbed: dict[str, object]) -> set[str]:
-    """Every mask is what it should be, every record has its mask; return the recorded images."""
+    """Check that every mask is right and every record has its mask; return the recorded images."""
     for path in out.glob("*.png"):
         assert path.read_bytes() == undisturbed[f"out/{path.name}"], path
     journal = out / "images.jsonl"
@@ -121,7 +119,7 @@ def assert_nothing_is_half(out: Path, undisturbed: dict[str, object]) -> set[str
 
 
 def assert_one_sentence(ended: Run, *words: str) -> None:
-    """It ended with exit code 2, and what it said is one line with these words in it."""
+    """Check that a run ended with exit code 2 and one line, which has these words in it."""
     assert ended.code == 2, ended.said
     line, end = ended.said.split("\n", 1)
     assert line.startswith("Error: ")
@@ -149,7 +147,7 @@ MOMENTS = {
 def test_killed_at_one_moment_after_another(
     root: Path, out: Path, log: Path, undisturbed: dict[str, object]
 ) -> None:
-    """One folder, a run of it killed at each of these moments, the next taking up its work."""
+    """Runs in one folder are killed, each at another moment, and each resumes the one before."""
     earlier = set[str]()
     for moment, fault in MOMENTS.items():
         killed = run(*generate(root, out), log=log, faults=[fault])
@@ -167,7 +165,7 @@ def test_killed_at_one_moment_after_another(
 
 @pytest.fixture(scope="module")
 def happened(root: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """How much happens to a run's files and model from its start to its end."""
+    """The number of events of a run that concern its files and its model."""
     folder = tmp_path_factory.mktemp("events")
     ended = run(
         *with_extras(root, folder / "a" / "out"), log=folder / "log", journal=folder / "events"
@@ -200,7 +198,7 @@ def test_killed_at_a_random_moment(
 def test_killed_while_the_coco_file_is_written(
     root: Path, out: Path, log: Path, undisturbed: dict[str, object]
 ) -> None:
-    """It lies outside of the folder, where nobody looks for what a killed run left."""
+    """The file lies outside the output folder, where no run looks for files of a killed run."""
     fault = Fault("rename", r"coco\.json$")
     assert run(*with_extras(root, out), log=log, faults=[fault]).code == -9
     assert run(*with_extras(root, out), log=log).code == 0
@@ -230,7 +228,7 @@ REFUSALS = [
 def test_refused_by_the_system_at_one_moment_after_another(
     root: Path, out: Path, log: Path, undisturbed: dict[str, object]
 ) -> None:
-    """One folder, a run of it refused at each of these moments, the next taking up its work."""
+    """The system refuses something to each run in one folder; each resumes the one before."""
     earlier = set[str]()
     for fault, where in REFUSALS:
         log.unlink(missing_ok=True)
@@ -266,7 +264,7 @@ def test_a_folder_that_may_not_be_cleared(root: Path, out: Path, log: Path) -> N
 def test_a_file_that_cannot_grow(
     largest: int, root: Path, out: Path, log: Path, undisturbed: dict[str, object]
 ) -> None:
-    """The system itself stops a file in its middle, as a full disk does."""
+    """The system stops a file in its middle, as a full disk does."""
     refused = run(*with_extras(root, out), log=log, largest_file=largest)
     assert_one_sentence(refused, str(out), "File too large")
     assert_nothing_is_half(out, undisturbed)
@@ -277,9 +275,9 @@ def test_a_file_that_cannot_grow(
 
 
 def test_a_record_that_the_disk_takes_half(tmp_path: Path, out: Path, log: Path) -> None:
-    """images.jsonl outgrows what the disk takes, between two bytes of a line."""
+    """The disk is full between two bytes of a line of images.jsonl."""
     names = [f"{'x' * 200}{number:02}" for number in range(COUNT)]
-    folder = pictures(tmp_path / "pictures", [f"{name}.jpg" for name in names])
+    folder = emoji_pictures(tmp_path / "pictures", [f"{name}.jpg" for name in names])
     arguments = [
         "generate", "--dataset", "folder", "--root", folder, "--categories", "dog, cat",
         "--config", "emoji-voc", "--batch-size", BATCH, "--out", out,
@@ -298,7 +296,7 @@ def test_a_record_that_the_disk_takes_half(tmp_path: Path, out: Path, log: Path)
 
 
 class FullFor(FileIO):
-    """A file that takes ten bytes, and after the next try everything again."""
+    """A file that takes ten bytes, refuses the second write, and takes every later one."""
 
     tries = 0
 
@@ -329,7 +327,7 @@ VANISHING = [
 def test_a_folder_that_vanishes(
     root: Path, out: Path, log: Path, undisturbed: dict[str, object]
 ) -> None:
-    """Whatever is done in it at that moment: it is said, and the folder is not made again."""
+    """At every event the user is told, and the run does not create the folder again."""
     masks_are_there = partial(has_lines, out / "images.jsonl", 2)
     for event, path in VANISHING:
         log.unlink(missing_ok=True)
@@ -350,11 +348,11 @@ def test_no_device_is_replaced_by_a_file(root: Path, out: Path, tmp_path: Path, 
     assert pipe.is_fifo()
 
 
-# --- images that change under way ----------------------------------------------------------------
+# --- images that change during a run -------------------------------------------------------------
 
 
 def bomb(path: Path) -> None:
-    """A PNG of a few bytes that says it is 60,000 pixels wide and high."""
+    """Write a small PNG whose header says 60,000 x 60,000 pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + body))
@@ -367,7 +365,7 @@ def bomb(path: Path) -> None:
 
 
 def jpeg_bomb(path: Path) -> None:
-    """A JPEG whose header says 60,000 x 60,000 (its frame: SOF0, a height and a width)."""
+    """Change a JPEG's header (SOF0: a height and a width) to 60,000 x 60,000 pixels."""
     data = path.read_bytes()
     frame = data.index(b"\xff\xc0") + 5
     path.write_bytes(data[:frame] + struct.pack(">HH", 60_000, 60_000) + data[frame + 4 :])
@@ -451,12 +449,12 @@ def test_images_that_change_after_the_start(
 
 
 def test_whatever_lies_in_a_folder_of_pictures(tmp_path: Path, log: Path) -> None:
-    """Odd names are kept, what is no file is reported, and nothing is waited for."""
+    """Odd names are kept, things that are no files are reported, and no pipe is waited for."""
     odd = [
         "-rf", "two\nlines", "tab\t", "süß 雪 🐕", "a;b'c\"d$e", "...", "x" * 251, "%s{0}",
         os.fsdecode(b"not \xff utf-8"), "run.json", "images.jsonl", "nested/.png",
     ]  # fmt: skip
-    folder = pictures(tmp_path / "pictures", [f"{name}.jpg" for name in odd])
+    folder = emoji_pictures(tmp_path / "pictures", [f"{name}.jpg" for name in odd])
     os.mkfifo(folder / "pipe.jpg")
     (folder / "round.png").symlink_to(folder / "round.png")
     (folder / "nowhere.png").symlink_to(folder / "gone.png")
@@ -551,8 +549,8 @@ def test_no_byte_of_a_mask_changes_unseen(tmp_path: Path) -> None:
 
 
 def iseg(*arguments: object) -> Run:
-    """Run `iseg` in this process; what is no error of the user's is raised."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    """Run `iseg` in this process, and raise every error that is no error of the user."""
+    result = invoke(*arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Run(result.exit_code, result.output)
@@ -687,7 +685,7 @@ def test_two_runs_that_start_together_do_not_mix(
 
 
 def take_turns(folder: Path, rounds: int, barrier) -> list[str]:
-    """Take the lock as often as it can be had; what is seen in the folder must be one's own."""
+    """Take a lock again and again; while a process has it, no other process is in the folder."""
     mine, refusals = str(os.getpid()), []
     barrier.wait()
     for _ in range(rounds):
@@ -704,7 +702,7 @@ def take_turns(folder: Path, rounds: int, barrier) -> list[str]:
 
 
 def one_of_two(folder: Path, rounds: int, barrier) -> list[str]:
-    """Try each of some locks at the same instant as the other; give what was said, or nothing."""
+    """Try several locks at the same instant as another process; return the refusals or blanks."""
     said = []
     for number in range(rounds):
         (folder / str(number)).mkdir(exist_ok=True)
@@ -736,7 +734,7 @@ def test_of_two_at_the_same_instant_one_is_named_to_the_other(tmp_path: Path) ->
 
 
 def test_a_lock_that_its_owner_removes_this_moment_is_none(tmp_path: Path, monkeypatch) -> None:
-    """The file was opened, then its owner removed it: whoever locks it now holds nothing."""
+    """A file was opened, and its owner then removed it: a lock on it protects nothing."""
     first, real, times = FolderLock(tmp_path), fcntl.flock, []
 
     def flock(descriptor: int, kind: int) -> None:
@@ -754,7 +752,7 @@ def test_a_lock_that_its_owner_removes_this_moment_is_none(tmp_path: Path, monke
 
 
 class Clock:
-    """In the place of the module `time`: no time passes but what is slept."""
+    """Replaces the module `time`: time passes only in `sleep`."""
 
     def __init__(self, after_each_sleep: Callable[[], object] = lambda: None) -> None:
         self.now, self.after_each_sleep = 100.0, after_each_sleep
@@ -834,7 +832,7 @@ def test_a_batch_size_that_was_not_asked_for_is_halved_until_memory_suffices(
 
 
 def test_masks_from_before_memory_ran_out_stay(root: Path, out: Path) -> None:
-    """Another process may take the memory in the middle of a run."""
+    """Another process may take the memory during a run."""
     limited = [*batches_of_auto(root, out), "--limit", "8"]
     assert iseg(*limited).code == 0
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
@@ -855,7 +853,7 @@ def test_where_not_one_image_fits_it_is_said(root: Path, out: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
-    """Images of three megabytes, of which three times as many would show if they were kept."""
+    """Images of three megabytes: 48 would show in the peak beside 16 if they were kept."""
     peaks = []
     for count in (16, 48):
         folder = tmp_path / str(count)

@@ -9,7 +9,7 @@ import pytest
 import reference
 import torch
 from click.testing import CliRunner, Result
-from dense_scenes import scenes
+from clip_scenes import square_pictures
 from emoji_runs import emoji_root, masks
 from label_sets import label_set
 
@@ -74,7 +74,7 @@ def by_hand(model, clip, chosen, image, categories, size):
 )
 def test_masks_follow_from_both_views(random_model, random_clip, sections):
     own = build(random_model, random_clip, **sections)
-    chosen, image = label_set(), scenes(1, side=64)[0]
+    chosen, image = label_set(), square_pictures(1, side=64)[0]
     present = chosen.select([3, 200])
     [result] = own.segment_batch(image[None], [present], SIZES[:1], chosen)
     expected, _ = by_hand(random_model, random_clip, own.settings, image, present, SIZES[0])
@@ -89,7 +89,7 @@ def test_masks_follow_from_both_views(random_model, random_clip, sections):
 
 
 def test_clip_changes_masks_unless_it_knows_nothing(random_model, random_clip):
-    chosen, image = label_set(), scenes(1, side=64)[0]
+    chosen, image = label_set(), square_pictures(1, side=64)[0]
 
     def labels(**sections):
         own = build(random_model, random_clip, **sections)
@@ -104,7 +104,7 @@ def test_clip_changes_masks_unless_it_knows_nothing(random_model, random_clip):
 
 def test_neighbours_change_no_pixel(random_model, random_clip):
     own = build(random_model, random_clip, 4)
-    chosen, images = label_set(), scenes(4, side=64)
+    chosen, images = label_set(), square_pictures(4, side=64)
     present = [chosen.select(ids) for ids in ([3], [7, 200], [3, 7, 200], [])]
     sizes = [*SIZES, (9, 9)]
 
@@ -123,7 +123,7 @@ def test_neighbours_change_no_pixel(random_model, random_clip):
 
 def test_uncertain_pixels_keep_the_ignore_label(random_model, random_clip):
     band = {"ignore_low": 0.2, "ignore_high": 0.6}
-    chosen, image = label_set(), scenes(1, side=64)
+    chosen, image = label_set(), square_pictures(1, side=64)
     present = chosen.select([7])
     own = build(random_model, random_clip, assign=band)
     [result] = own.segment_batch(image, [present], SIZES[:1], chosen)
@@ -138,7 +138,7 @@ def test_uncertain_pixels_keep_the_ignore_label(random_model, random_clip):
 def test_from_python(random_model_folder, random_clip):
     chosen = settings(random_clip)
     segmenter = Segmenter.from_pretrained(str(random_model_folder), settings=chosen, device="cpu")
-    image = scenes(1, side=50)[0]
+    image = square_pictures(1, side=50)[0]
     fused = segmenter.segment(image, categories=["dog", "cat"]).labels
     plain = Segmenter.from_pretrained(
         str(random_model_folder), settings=validate({}), device="cpu"
@@ -156,13 +156,16 @@ def test_clip_has_a_type_of_its_own(random_model_folder, random_clip, dtype):
     )
     assert segmenter.model.dtype == torch.bfloat16
     assert segmenter._dense.clip.dtype == getattr(torch, dtype)
-    assert segmenter.segment(scenes(1, side=50)[0], categories=["dog"]).labels.shape == (50, 50)
+    assert segmenter.segment(square_pictures(1, side=50)[0], categories=["dog"]).labels.shape == (
+        50,
+        50,
+    )
 
 
 def test_what_cannot_be_done_is_said(random_model, random_clip):
     with pytest.raises(SettingsError, match="task unsupervised knows none; set fusion to none"):
         validate({"fusion": "clip-entropy", "task": "unsupervised"})
-    chosen, image = label_set(), scenes(1, side=64)
+    chosen, image = label_set(), square_pictures(1, side=64)
     bare = build(random_model, random_clip, clip={"background_prompts": ["Dog", "car"]})
     with pytest.raises(SettingsError, match="words for the background"):
         bare.segment_batch(image, [chosen.select([3])], SIZES[:1], chosen)

@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import random_unet
+from attention_reference import attention_logits, attention_module, softmax
 from diffusers import UNet2DConditionModel
-from listening import attention_of, listen, softmax
+from random_models import random_unet
 from sd21_layers import CROSS_LAYERS, SELF_LAYER
 
 from iseg_cli.attention.attention_capture import AttentionCapture, CapturePlan, check_captured
@@ -91,7 +91,7 @@ def test_its_own_processors_are_back_afterwards(unet, inputs):
 
 def test_cross_attention_is_the_mean_over_all_heads(unet, inputs):
     captured, _ = capture(unet, inputs, PLAN)
-    heard = listen(unet, lambda: forward(unet, inputs), CROSS_LAYERS, "attn2")
+    heard = attention_logits(unet, lambda: forward(unet, inputs), CROSS_LAYERS, "attn2")
     for side, layers in ((4, AT_4), (8, AT_2)):
         expected = softmax(np.concatenate([heard[layer] for layer in layers], axis=1)).mean(axis=1)
         assert expected.shape == (2, side * side, 9)
@@ -103,7 +103,7 @@ def test_cross_attention_is_the_mean_over_all_heads(unet, inputs):
 def test_chosen_heads_are_counted_over_the_layers_in_their_order(unet, inputs):
     chosen = {4: (0, 19, 7, 13, 4), 2: (11, 2)}
     captured, _ = capture(unet, inputs, replace(PLAN, cross_heads=chosen))
-    heard = listen(unet, lambda: forward(unet, inputs), CROSS_LAYERS, "attn2")
+    heard = attention_logits(unet, lambda: forward(unet, inputs), CROSS_LAYERS, "attn2")
     for divisor, layers in ((4, AT_4), (2, AT_2)):
         every = softmax(np.concatenate([heard[layer] for layer in layers], axis=1))
         expected = every[:, list(chosen[divisor])].mean(axis=1)
@@ -126,7 +126,7 @@ def test_one_resolution_may_be_left_out(unet, inputs):
 @pytest.mark.parametrize("heads", [None, (0,), (1,), (1, 0)])
 def test_self_attention_runs_from_queries_to_keys(unet, inputs, heads):
     captured, _ = capture(unet, inputs, replace(PLAN, self_heads=heads))
-    heard = listen(unet, lambda: forward(unet, inputs), [SELF_LAYER], "attn1")[SELF_LAYER]
+    heard = attention_logits(unet, lambda: forward(unet, inputs), [SELF_LAYER], "attn1")[SELF_LAYER]
     every = softmax(heard)
     expected = every[:, list(heads or (0, 1))].mean(axis=1)
     np.testing.assert_allclose(captured.self_attention, expected, atol=1e-5)
@@ -143,7 +143,7 @@ def test_scaled_keys_change_their_own_tokens_alone(unet, inputs):
     scale[0, 3] = scale[0, 4] = scale[1, 7] = 1.6
     plain, _ = capture(unet, inputs, plan)
     scaled, _ = capture(unet, inputs, plan, key_scale=scale)
-    own = listen(unet, lambda: forward(unet, inputs), [layer], "attn2")[layer][:, 1]
+    own = attention_logits(unet, lambda: forward(unet, inputs), [layer], "attn2")[layer][:, 1]
     ratio = (scaled.mean_cross(SIDE).double().log() - plain.mean_cross(SIDE).double().log()).numpy()
     for image, tokens in ((0, [3, 4]), (1, [7])):
         others = [token for token in range(9) if token not in tokens]
@@ -199,7 +199,7 @@ def test_the_heads_of_sd21_at_its_true_size():
     assert sum(parameter.numel() for parameter in unet.parameters()) == 865_910_724
     order = []
     for layer in sorted(CROSS_LAYERS):
-        attention_of(unet, layer, "attn2").register_forward_hook(
+        attention_module(unet, layer, "attn2").register_forward_hook(
             lambda *_, layer=layer: order.append(layer)
         )
     with AttentionCapture(unet, PLAN, side=64).attached() as captured:
@@ -210,11 +210,11 @@ def test_the_heads_of_sd21_at_its_true_size():
     assert captured.cross[32].shape == (1, 1024, 77)
     assert captured.self_attention.shape == (1, 4096, 4096)
     assert tuple(order) == CROSS_LAYERS
-    assert [layer for layer in order if attention_of(unet, layer, "attn2").heads == 20] == [
+    assert [layer for layer in order if attention_module(unet, layer, "attn2").heads == 20] == [
         "down_blocks.2.attentions.0",
         "down_blocks.2.attentions.1",
         "up_blocks.1.attentions.0",
         "up_blocks.1.attentions.1",
         "up_blocks.1.attentions.2",
     ]
-    assert attention_of(unet, SELF_LAYER, "attn1").heads == 5
+    assert attention_module(unet, SELF_LAYER, "attn1").heads == 5

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from listening import listen, softmax
+from attention_reference import attention_logits, softmax
 from sd21_layers import CROSS_LAYERS, SELF_LAYER
 
 from iseg_cli.attention.map_extractor import MapExtractor
@@ -63,8 +63,8 @@ def by_hand(model, image, prompt, *, seed=1101, timestep=100, gamma=1.6, self_la
         def run():
             model.unet(noisy, torch.tensor(timestep), encoder_hidden_states=text)
 
-        cross = listen(model.unet, run, CROSS_LAYERS, "attn2")
-        own = listen(model.unet, run, [self_layer], "attn1")
+        cross = attention_logits(model.unet, run, CROSS_LAYERS, "attn2")
+        own = attention_logits(model.unet, run, [self_layer], "attn1")
     by_side = {}
     for values in cross.values():
         by_side.setdefault(values.shape[2], []).append(softmax(values)[0])

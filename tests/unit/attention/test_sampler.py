@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import reference
 import torch
+from attention_reference import attention_logits, softmax
 from diffusers import DDIMScheduler, StableDiffusionPipeline
-from listening import listen, softmax
 from safetensors.torch import load_file, save_file
 from sd21_layers import CROSS_LAYERS, SELF_LAYER
 
@@ -172,8 +172,8 @@ def attention_by_hand(model, latents, timestep, prompt, gamma):
         def run():
             model.unet(latents.float(), torch.tensor(timestep), encoder_hidden_states=text)
 
-        cross = listen(model.unet, run, CROSS_LAYERS, "attn2")
-        own = listen(model.unet, run, [SELF_LAYER], "attn1")
+        cross = attention_logits(model.unet, run, CROSS_LAYERS, "attn2")
+        own = attention_logits(model.unet, run, [SELF_LAYER], "attn1")
     by_side = {}
     for values in cross.values():
         by_side.setdefault(values.shape[2], []).append(softmax(values)[0])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import reference
 import torch
-from conftest import random_unet
-from listening import listen, softmax
+from attention_reference import attention_logits, softmax
+from random_models import random_unet
 from sd21_layers import SELF_LAYER
 
 from iseg_cli.attention.self_capture import RefiningLayer, capture_self
@@ -54,7 +54,7 @@ def capture(unet, inputs, *, every_layer=True, refining=None):
 def heard_means(unet, run):
     """The mean over heads of every layer, summed over a resolution's layers: [batch, K, K]."""
     everything = [layer for layers in LAYERS.values() for layer in layers]
-    heard = listen(unet, run, everything, "attn1")
+    heard = attention_logits(unet, run, everything, "attn1")
     return {
         side: sum(softmax(heard[layer]).mean(axis=1) for layer in layers)
         for side, layers in LAYERS.items()
@@ -88,7 +88,7 @@ def test_one_layer_is_read_by_itself(unet, inputs, heads, every_layer):
     captured, _ = capture(
         unet, inputs, every_layer=every_layer, refining=RefiningLayer(SELF_LAYER, heads)
     )
-    heard = listen(unet, lambda: forward(unet, inputs), [SELF_LAYER], "attn1")[SELF_LAYER]
+    heard = attention_logits(unet, lambda: forward(unet, inputs), [SELF_LAYER], "attn1")[SELF_LAYER]
     expected = softmax(heard)[:, list(heads or (0, 1))].mean(axis=1)
     np.testing.assert_allclose(captured.refining, expected, atol=1e-5)
     plain, _ = capture(unet, inputs)
@@ -142,7 +142,7 @@ def by_hand(model, image, timestep, *, seed=1101, noise=True):
             model.unet(latent, torch.tensor(timestep), encoder_hidden_states=text)
 
         sums = heard_means(model.unet, run)
-        own = listen(model.unet, run, [SELF_LAYER], "attn1")[SELF_LAYER]
+        own = attention_logits(model.unet, run, [SELF_LAYER], "attn1")[SELF_LAYER]
     maps = [sums[side][0] / len(LAYERS[side]) for side in sorted(sums, reverse=True)]
     return reference.merge_resolutions(maps, SIDE), softmax(own)[0].mean(axis=0)
 

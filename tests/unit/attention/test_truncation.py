@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import random_unet
 from diffusers import UNet2DConditionModel
+from random_models import random_unet
 from sd21_layers import CROSS_LAYERS, SELF_LAYER
 from torch.utils.flop_counter import FlopCounterMode
 

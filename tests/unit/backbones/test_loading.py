@@ -5,8 +5,8 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from conftest import write_json
 from diffusers import AutoencoderTiny
+from random_models import write_json
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import write_random_model
 from layouts import make_cityscapes, make_coco, make_folder, make_voc
+from random_models import write_random_model
 from safetensors.numpy import save_file
 
 from iseg_cli.backbones.matching import find_backbone, fit_layers, match_layout, usual_settings

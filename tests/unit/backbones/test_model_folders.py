@@ -9,8 +9,8 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from conftest import random_unet, write_json, write_tokenizer
 from diffusers import ControlNetModel, UNet2DConditionModel
+from random_models import random_unet, write_json, write_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 

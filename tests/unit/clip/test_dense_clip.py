@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from dense_scenes import scenes
+from clip_scenes import square_pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,14 +103,16 @@ def features_by_hand(clip, pixels):
 
 
 def test_features_step_by_step(random_clip):
-    pixels = to_pixels(random_clip, scenes(2, side=32))  # CLIP's own size: no resized positions
+    pixels = to_pixels(
+        random_clip, square_pictures(2, side=32)
+    )  # CLIP's own size: no resized positions
     ours = dense_features(random_clip, pixels)
     assert ours.shape == (2, 16, 16)
     torch.testing.assert_close(ours, features_by_hand(random_clip, pixels), atol=2e-5, rtol=1e-4)
 
 
 def test_patches_differ(random_clip):
-    features = dense_features(random_clip, to_pixels(random_clip, scenes(1)))[0]
+    features = dense_features(random_clip, to_pixels(random_clip, square_pictures(1)))[0]
     assert features.shape == (25, 16)
     assert torch.cdist(features, features).add(torch.eye(25)).min() > 1e-4
 
@@ -120,7 +122,7 @@ def test_patches_differ(random_clip):
 
 @pytest.mark.parametrize("surroundings", [SURROUNDINGS, ()])
 def test_cosines_step_by_step(random_clip, surroundings):
-    pictures = scenes()
+    pictures = square_pictures()
     found = dense(random_clip).match(pictures, WORDS, surroundings)
     assert found.scale == random_clip.scale
     texts = ClipTextEmbedder(random_clip, TEMPLATES)
@@ -135,9 +137,9 @@ def test_cosines_step_by_step(random_clip, surroundings):
 
 
 def test_an_image_without_categories_has_its_background(random_clip):
-    found = dense(random_clip).match(scenes(1), [[]], SURROUNDINGS)
+    found = dense(random_clip).match(square_pictures(1), [[]], SURROUNDINGS)
     assert found.cosines[0].shape == (25, 1)
-    found = dense(random_clip).match(scenes(1), [[]], ())
+    found = dense(random_clip).match(square_pictures(1), [[]], ())
     assert found.cosines[0].shape == (25, 0)
 
 
@@ -146,12 +148,12 @@ def test_an_image_without_categories_has_its_background(random_clip):
     [({}, 25), ({"side": 64}, 64), ({"side": 33}, 25), ({"max_side": 24}, 9)],
 )
 def test_images_are_shown_in_whole_patches(random_clip, changes, patches):
-    found = dense(random_clip, **changes).match(scenes(1), [["dog"]], SURROUNDINGS)
+    found = dense(random_clip, **changes).match(square_pictures(1), [["dog"]], SURROUNDINGS)
     assert found.cosines[0].shape == (patches, 2)
 
 
 def test_neighbours_change_no_bit(random_clip):
-    ours, pictures = dense(random_clip), scenes()
+    ours, pictures = dense(random_clip), square_pictures()
     alone = [
         ours.match(picture[None], [words], SURROUNDINGS).cosines[0]
         for picture, words in zip(pictures, WORDS, strict=True)
@@ -164,7 +166,7 @@ def test_neighbours_change_no_bit(random_clip):
 
 def test_batches_only_round(random_clip):
     """As on a GPU: full batches, the last one filled up."""
-    ours, pictures = dense(random_clip), scenes(5)
+    ours, pictures = dense(random_clip), square_pictures(5)
     words = [["dog", "cat"]] * 5
     alone = ours.match(pictures, words, SURROUNDINGS).cosines
     ours._together = 3

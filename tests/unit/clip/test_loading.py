@@ -6,7 +6,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from conftest import write_json
+from random_models import write_json
 from safetensors.torch import load_file, save_file
 
 from iseg_cli.backbones import hub

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import reference
 import torch
+from clip_scenes import LABELS, TEMPLATES, tagger, unequal_pictures
 from PIL import Image
-from tagging_scenes import LABELS, TEMPLATES, scenes, tagger
 
 from iseg_cli.clip.tagger import background_prompts
 from iseg_cli.clip.text_embedder import BACKGROUND, ClipTextEmbedder
@@ -68,7 +68,7 @@ def expected_scores(
 @pytest.mark.parametrize("reidentify", [True, False])
 def test_scores_step_by_step(random_clip, refine, reidentify):
     ours = tagger(random_clip, refine=refine, reidentify=reidentify, candidate_threshold=0.3)
-    pictures = [ours.fit(picture) for picture in scenes()]
+    pictures = [ours.fit(picture) for picture in unequal_pictures()]
     scores = ours.score(pictures)
     assert scores.shape == (3, 4)
     crops = 0
@@ -86,7 +86,7 @@ def test_the_second_look_has_weights(random_clip, weights):
     """Those of the authors' released code, for VOC and for COCO-Object."""
     own = {"patch_weight": weights[0], "crop_weight": weights[1]}
     ours = tagger(random_clip, candidate_threshold=0.3, **own)
-    for scene in scenes():
+    for scene in unequal_pictures():
         (picture,) = ours.fit(scene)
         expected, looked = expected_scores(
             random_clip, picture, refine=True, reidentify=True, likely=0.3, weights=weights
@@ -100,7 +100,7 @@ def test_blocks_and_their_agreement_are_settings(random_clip, blocks, min_agreei
     ours = tagger(
         random_clip, reidentify=False, attention_blocks=blocks, min_agreeing_blocks=min_agreeing
     )
-    (picture,) = ours.fit(scenes(1)[0])
+    (picture,) = ours.fit(unequal_pictures(1)[0])
     expected, _ = expected_scores(
         random_clip,
         picture,
@@ -115,7 +115,7 @@ def test_blocks_and_their_agreement_are_settings(random_clip, blocks, min_agreei
 @pytest.mark.parametrize("side", [None, 48])
 def test_neighbours_change_nothing(random_clip, side):
     ours = tagger(random_clip, side=side, candidate_threshold=0.2)
-    pictures = [ours.fit(picture) for picture in scenes(7)]
+    pictures = [ours.fit(picture) for picture in unequal_pictures(7)]
     together = ours.score(pictures)
     alone = np.concatenate([ours.score([picture]) for picture in pictures])
     backwards = ours.score(pictures[::-1])[::-1]
@@ -128,7 +128,7 @@ def test_neighbours_change_nothing(random_clip, side):
 def test_batches_only_round(random_clip, side):
     """As on a GPU: full batches, the last one filled up."""
     ours = tagger(random_clip, side=side, candidate_threshold=0.2)
-    pictures = [ours.fit(picture) for picture in scenes(5)]
+    pictures = [ours.fit(picture) for picture in unequal_pictures(5)]
     alone = ours.score(pictures)
     ours._together = 3
     np.testing.assert_allclose(ours.score(pictures), alone, atol=2e-6)
@@ -140,7 +140,7 @@ def test_batches_only_round(random_clip, side):
 def test_scales_are_averaged(random_clip, side):
     def scores(*scales):
         ours = tagger(random_clip, side=side, scales=scales, candidate_threshold=0.3)
-        return ours.score([ours.fit(picture) for picture in scenes()])
+        return ours.score([ours.fit(picture) for picture in unequal_pictures()])
 
     one, two, three = scores(1), scores(1.5), scores(2)
     np.testing.assert_allclose(scores(1, 1.5, 2), (one + two + three) / 3, atol=1.1e-6)
@@ -177,7 +177,7 @@ def test_labels_are_chosen_by_their_scores(random_clip):
     assert names(threshold=0.6) == [["cat"], ["cat"]]
     assert names(threshold=0.05, min_score=0.4) == [["cat", "bus"], []]
     ours = tagger(random_clip)
-    pictures = [ours.fit(picture) for picture in scenes()]
+    pictures = [ours.fit(picture) for picture in unequal_pictures()]
     assert ours.tag(pictures) == ours.choose(ours.score(pictures))
     assert ours.score([]).shape == (0, 4)
     assert ours.tag([]) == []
@@ -185,7 +185,7 @@ def test_labels_are_chosen_by_their_scores(random_clip):
 
 def test_scores_are_what_six_decimals_say(random_clip):
     ours = tagger(random_clip)
-    scores = ours.score([ours.fit(picture) for picture in scenes()])
+    scores = ours.score([ours.fit(picture) for picture in unequal_pictures()])
     written = [[round(value, 6) for value in row] for row in scores.tolist()]
     assert np.array_equal(np.array(written, dtype=np.float32), scores)
 
@@ -219,7 +219,7 @@ def test_a_class_that_is_a_background_prompt_shares_its_probability(random_clip)
 
     def scores(**changes):
         ours = tagger(random_clip, refine=False, reidentify=False, **changes)
-        return ours.score([ours.fit(scenes(1)[0])])[0].astype(float)
+        return ours.score([ours.fit(unequal_pictures(1)[0])])[0].astype(float)
 
     cat = LABELS.categories[1].prompt
     one, two = (scores(background_prompts=["sky", cat], keep_named=keep) for keep in (False, True))
@@ -256,4 +256,4 @@ def test_memory_that_is_short_is_named(random_clip, monkeypatch):
 
     monkeypatch.setattr(ours, "_score_batch", full)
     with pytest.raises(SettingsError, match="smaller --batch-size"):
-        ours.score([ours.fit(scenes(1)[0])])
+        ours.score([ours.fit(unequal_pictures(1)[0])])

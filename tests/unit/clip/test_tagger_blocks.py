@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import reference
 import torch
+from clip_scenes import TEMPLATES, tagger, unequal_pictures
 from reference_clip import VisionReference, patch_scores
-from tagging_scenes import TEMPLATES, scenes, tagger
 
 from iseg_cli.clip.text_embedder import ClipTextEmbedder
 from iseg_cli.clip.vision import read_patches, to_pixels, vision_blocks
@@ -23,7 +23,7 @@ def vision(random_clip):
 def squares(random_clip):
     """Pictures of the size that the model was trained on, as it takes them."""
     ours = tagger(random_clip, side=32)
-    return [to_pixels(random_clip, ours.fit(scene)[0][None]) for scene in scenes()]
+    return [to_pixels(random_clip, ours.fit(scene)[0][None]) for scene in unequal_pictures()]
 
 
 def test_every_block_as_in_float64(random_clip, vision, squares):
@@ -38,7 +38,7 @@ def test_every_block_as_in_float64(random_clip, vision, squares):
 def test_scores_as_in_float64(random_clip, vision, squares, min_agreeing):
     texts = ClipTextEmbedder(random_clip, TEMPLATES).embed(WORDS).double().numpy()
     ours = tagger(random_clip, side=32, reidentify=False, min_agreeing_blocks=min_agreeing)
-    for scene, pixels in zip(scenes(), squares, strict=True):
+    for scene, pixels in zip(unequal_pictures(), squares, strict=True):
         expected = patch_scores(
             vision, pixels[0].double().numpy(), texts, scale=random_clip.scale, averaged=[4],
             min_agreeing=min_agreeing,
@@ -73,7 +73,9 @@ def test_a_last_block_that_asks_nothing_attends_evenly(random_clip):
 
     The features do not change: in the last block a patch keeps its own value.
     """
-    pixels = to_pixels(random_clip, tagger(random_clip, side=32).fit(scenes(1)[0])[0][None])
+    pixels = to_pixels(
+        random_clip, tagger(random_clip, side=32).fit(unequal_pictures(1)[0])[0][None]
+    )
     before = read_patches(random_clip, pixels)
     asks = vision_blocks(random_clip)[-1].self_attn.q_proj
     weight, bias = asks.weight.clone(), asks.bias.clone()

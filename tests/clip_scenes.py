@@ -1,4 +1,4 @@
-"""Images and a tagger of random weights for the tests of CLIP's labels."""
+"""Pictures of random colours, and a tagger, for the tests of CLIP."""
 
 import cv2
 import numpy as np
@@ -8,16 +8,21 @@ from iseg_cli.config.schema import ClipSettings
 from iseg_cli.readers.folder import label_set_of
 
 TEMPLATES = ("a photograph of {}", "{} and other object")
-
-
 LABELS = label_set_of(["dog", "cat", "bus", "potted plant"])
-
-
 SURROUNDINGS = ("grass", "sky", "cat")
 
 
-def scenes(count=3):
-    """Smooth pictures of unequal sizes, so that patches differ and neighbours agree."""
+def square_pictures(count=3, side=40):
+    """A batch of smooth pictures of one size, UInt8[count side side 3]."""
+    generator = np.random.default_rng(7)
+    coarse = generator.integers(0, 256, (count, 4, 5, 3), dtype=np.uint8)
+    return np.stack(
+        [cv2.resize(one, (side, side), interpolation=cv2.INTER_CUBIC) for one in coarse]
+    )
+
+
+def unequal_pictures(count=3):
+    """Smooth pictures of three sizes: patches differ from each other, and neighbours agree."""
     generator = np.random.default_rng(11)
     sizes = [(40, 56), (64, 48), (33, 90)]
     pictures = []
@@ -29,5 +34,6 @@ def scenes(count=3):
 
 
 def tagger(clip, *, label_set=LABELS, **changes):
+    """A tagger with few templates; `changes` are settings of CLIP."""
     settings = {"templates": TEMPLATES, "background_prompts": SURROUNDINGS, **changes}
     return Tagger(clip, ClipSettings(**settings), label_set, batch_size=4)
