@@ -13,8 +13,8 @@ PAGES = sorted(
 )
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
-# Tables and URLs are not wrapped; a command or a path is not cut.
-MAY_BE_LONG = re.compile(r"\s*\||.*https?://|[^ ]+$")
+# Tables, pictures and URLs are not wrapped.
+MAY_BE_LONG = re.compile(r"\s*\||!\[|.*https?://")
 
 
 def prose(page: Path) -> str:
