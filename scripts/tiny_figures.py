@@ -1,4 +1,4 @@
-"""Draw the figures of docs/embedded-model.md: the learning curves, and images the model samples.
+"""Draw the figures of scripts/tiny/NOTES.md: the learning curves, and images the model samples.
 
 Example: python scripts/tiny_figures.py
 """

@@ -13,7 +13,7 @@ from tiny.text import make_tokenizer, settle_unseen_words
 from tiny.unet import Model, build_scheduler, set_sharpness
 
 Weights = Literal["best", "last"]
-SHARPNESS = 12.0  # c^2 of the frozen kernel, chosen on emoji-voc train: docs/embedded-model.md
+SHARPNESS = 12.0  # c^2 of the frozen kernel, chosen on emoji-voc train: scripts/tiny/NOTES.md
 
 
 def load_model(work: Path, weights: Weights) -> Model:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from iseg_cli.attention.forward import AttentionOutput
+from iseg_cli.attention.attention_extractor import AttentionOutput
 from jaxtyping import TypeCheckError
 
 from iseg_cli.ops.maps import AttentionMaps
