@@ -15,11 +15,12 @@ from pycocotools import mask as coco_mask
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings
+from iseg_cli.config.resolve import resolve_synthesis
 from iseg_cli.config.schema import FilterSettings
 from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.storage import Drawing, ImageRecord
-from iseg_cli.synthesis.synthesize import implausible, resolve_synthesis
+from iseg_cli.synthesis.synthesize import implausible
 from iseg_cli.synthesis.synthesizer import Synthesizer
 
 IDS = [f"{name}_{number:04}" for name in ("cat", "dog") for number in range(3)]

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from iseg_cli.attention.attention_extractor import AttentionOutput
 from jaxtyping import TypeCheckError
 
+from iseg_cli.attention.attention_extractor import AttentionOutput
 from iseg_cli.ops.maps import AttentionMaps
 from iseg_cli.ops.refine import refine
 from iseg_cli.segmentation.segments import Segments

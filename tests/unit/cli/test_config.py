@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import write_random_model
+from random_models import write_random_model
 
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings, setting_names, to_dict
