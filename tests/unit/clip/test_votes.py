@@ -1,3 +1,5 @@
+"""All blocks of CLIP are asked for agreement, the last one with its trained attention."""
+
 import numpy as np
 import pytest
 import reference
