@@ -1,7 +1,7 @@
 """Tiny datasets in the real layouts, written on the fly.
 
-Each function writes one dataset below a folder and returns its root. Masks hold whole halves or
-quarters of labels, so that a test can say every pixel's label by heart.
+Each function writes one dataset below a folder and returns its root. Each half of a mask has one
+label, so a test knows the label of every pixel.
 """
 
 import json
@@ -14,18 +14,18 @@ from PIL import Image
 from iseg_cli.readers.label_tables import load_label_set
 
 SIZE = (6, 8)
-"""(height, width) of every image, unequal so that a swap is noticed."""
+"""(height, width) of every image. They differ, so a test notices when they are exchanged."""
 
 
 def halves(left: int, right: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A mask whose left half has one label and whose right half another."""
+    """The labels of a mask with one label in its left half and one in its right half."""
     labels = np.full(size, left, dtype=np.uint8)
     labels[:, size[1] // 2 :] = right
     return labels
 
 
 def write_image(path: Path, *, size: tuple[int, int] = SIZE, seed: int = 0) -> Path:
-    """An image of random colours; its ending says which format."""
+    """Write an image of random colours, in the format of its ending; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
@@ -33,7 +33,7 @@ def write_image(path: Path, *, size: tuple[int, int] = SIZE, seed: int = 0) -> P
 
 
 def write_mask(path: Path, labels: np.ndarray, *, palette: str | None = "voc") -> Path:
-    """A palette PNG in a label set's colours, or a grey one where `palette` is None."""
+    """Write a palette PNG in the colours of a label set, or a grey PNG without `palette`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(labels.astype(np.uint8))
     if palette is not None:
@@ -43,7 +43,7 @@ def write_mask(path: Path, labels: np.ndarray, *, palette: str | None = "voc") -
 
 
 def write_annotation(path: Path, names: Iterable[str], *, size: tuple[int, int] = SIZE) -> Path:
-    """A VOC annotation; every object has a part, whose name is no category."""
+    """Write a VOC annotation. Each object has a part, and the part's name is no category."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = "<part><name>head</name></part>"
     objects = "".join(f"<object><name>{name}</name>{part}</object>" for name in names)
@@ -91,7 +91,7 @@ def make_voc(
 
 
 def box(left: int, top: int, width: int, height: int) -> list[float]:
-    """The polygon of a rectangle, in pixels, as COCO writes it."""
+    """The polygon of a rectangle in pixels, in COCO's form."""
     right, bottom = left + width, top + height
     return [left, top, right, top, right, bottom, left, bottom]
 
@@ -211,7 +211,7 @@ CITYSCAPES_IMAGES = {
 
 
 def make_cityscapes(folder: Path) -> Path:
-    """leftImg8bit with gtFine (train_extra: gtCoarse), and a test split whose truth is a dummy."""
+    """leftImg8bit with gtFine (train_extra: gtCoarse); the test split has placeholders as masks."""
     root = folder / "cityscapes"
     for split, images in {**CITYSCAPES_IMAGES, "test": {"berlin/berlin_0": halves(1, 3)}}.items():
         kind = "gtCoarse" if split == "train_extra" else "gtFine"

@@ -1,4 +1,4 @@
-"""A result of a benchmark that nobody measured, for the tests of what is printed."""
+"""An invented result of a benchmark, for the tests of its reports."""
 
 from dataclasses import replace
 
@@ -7,6 +7,7 @@ from iseg_cli.benchmark.mask_speed import BatchResult, Loop, MaskSpeed, Setup, S
 
 
 def made_up(**changes):
+    """The invented result with some fields changed."""
     setup = Setup(
         "tiny", "emoji-voc", 128, "cpu", "a CPU", "float32", 2, 3, {"seed": 1}, {"torch": "2.13"}
     )

@@ -1,10 +1,10 @@
-"""Images of a split that need no files."""
+"""A split of images without files, for tests that need only ids and paths."""
 
 from pathlib import Path
 
 
 class Pictures:
-    """A split of images without files: ids are their paths without ending."""
+    """A split of images without files. An id is a path without its ending."""
 
     def __init__(self, *names: str, root: str = "/data/pictures", split: str = "all") -> None:
         self.root, self.split = Path(root), split

@@ -1,4 +1,4 @@
-"""PNGs as tools leave them: any bits, colour type and palette, interlaced, with any chunks."""
+"""PNGs of every kind: any bits, colour type and palette, interlaced or not, with any chunks."""
 
 import struct
 import zlib
@@ -9,7 +9,7 @@ import numpy as np
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
-PASSES = (
+PASSES = (  # Adam7: left, top, step to the right, step down
     (0, 0, 8, 8),
     (4, 0, 8, 8),
     (0, 4, 4, 8),
@@ -32,13 +32,13 @@ def header(size: tuple[int, int], bits: int, color_type: int, interlace: int = 0
 
 
 def packed_rows(samples: np.ndarray, bits: int) -> bytes:
-    """The rows of one image or pass, each behind a filter of 0."""
+    """The bytes of the rows of one image or pass; each row begins with filter 0."""
     flat = samples.reshape(samples.shape[0], -1)
     if bits == 16:
         rows = [row.astype(">u2").tobytes() for row in flat]
     else:
-        places = np.arange(bits)[::-1]
-        rows = [np.packbits((row[:, None] >> places & 1).ravel()).tobytes() for row in flat]
+        shifts = np.arange(bits)[::-1]
+        rows = [np.packbits((row[:, None] >> shifts & 1).ravel()).tobytes() for row in flat]
     return b"".join(b"\0" + row for row in rows)
 
 
@@ -51,7 +51,7 @@ def encode_png(
     interlaced: bool = False,
     extra: Iterable[bytes] = (),
 ) -> bytes:
-    """Encode samples as they are to be stored; `palette` makes them indices."""
+    """The bytes of a PNG with these samples; with a `palette` the samples are its indices."""
     samples = np.asarray(samples)
     color_type = PALETTE if palette is not None else color_type
     if interlaced:
@@ -73,13 +73,14 @@ def encode_png(
 
 
 def write_png(path: Path, samples: np.ndarray, **how: object) -> Path:
+    """Write what `encode_png` returns, and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_png(samples, **how))
     return path
 
 
 def renumbered(labels: np.ndarray, palette: np.ndarray, order: Sequence[int] | None = None):
-    """Indices and palette as pngquant leaves them: only the colours in use, in another order."""
+    """Indices and palette as pngquant writes them: only the used colours, in another order."""
     used = np.unique(labels).tolist() if order is None else list(order)
     table = np.zeros(256, np.uint8)
     table[used] = np.arange(len(used))

@@ -13,16 +13,20 @@ WORDS = (
     *("dog", "cat", "car", "person", "plane", "bus", "hot", "dining", "table"),
     *("tv", "monitor", "plant"),
 )
-"""Words that are one token each; all others are spelled with a token for every letter."""
+"""Words of one token each. Every other word has a token for each letter."""
 
 
 def write_json(path, content):
+    """Write a JSON file and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), "utf-8")
 
 
 def write_tokenizer(folder, *, words=WORDS, max_length=77):
-    """A CLIP tokenizer in the files that SD 2.1 has: no tokenizer.json, padding with `!` (id 0)."""
+    """Write a CLIP tokenizer in the files of SD 2.1, and return the number of its tokens.
+
+    These files have no tokenizer.json, and the padding is `!` (id 0).
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = []
     for word in words:
@@ -51,7 +55,7 @@ def write_tokenizer(folder, *, words=WORDS, max_length=77):
     }
     write_json(folder / "special_tokens_map.json", {**names, "pad_token": "!"})
     typed = {key: {"__type": "AddedToken", **value} for key, value in names.items()}
-    # SD 2.1's own files contradict each other on the padding; special_tokens_map.json has the say.
+    # SD 2.1's own files contradict each other on the padding; special_tokens_map.json decides.
     config = {
         **typed,
         "add_prefix_space": False,
@@ -66,7 +70,7 @@ def write_tokenizer(folder, *, words=WORDS, max_length=77):
 
 
 def write_scheduler(folder):
-    """The scheduler of SD 2.1-base, which is of another class than the one we load it with."""
+    """Write the scheduler of SD 2.1-base. Its class is another one than the one that loads it."""
     config = {
         "_class_name": "PNDMScheduler",
         "beta_end": 0.012,
@@ -84,7 +88,7 @@ def write_scheduler(folder):
 
 
 def spread_attention(unet):
-    """Make queries and keys large enough that random attention is far from uniform."""
+    """Return the UNet with queries and keys so large that its attention is far from uniform."""
     for name, parameter in unet.named_parameters():
         if name.endswith(("to_q.weight", "to_k.weight")):
             torch.nn.init.normal_(parameter, std=1.5 * parameter.shape[1] ** -0.5)
@@ -92,6 +96,7 @@ def spread_attention(unet):
 
 
 def random_unet(*, heads=(2, 4, 4, 4), sample_size=16):
+    """A UNet with the kinds of blocks of SD 2.1, few channels and random weights."""
     return spread_attention(
         UNet2DConditionModel(
             sample_size=sample_size,
@@ -107,7 +112,7 @@ def random_unet(*, heads=(2, 4, 4, 4), sample_size=16):
 
 
 def write_random_model(folder, **unet):
-    """A model in diffusers format; what its UNet has otherwise goes to `random_unet`."""
+    """Write a model in diffusers format; `unet` goes to `random_unet`. Return the folder."""
     torch.manual_seed(0)
     vocabulary = write_tokenizer(folder / "tokenizer")
     write_scheduler(folder / "scheduler")
@@ -148,7 +153,7 @@ def write_random_model(folder, **unet):
 
 
 def write_random_clip(folder):
-    """A CLIP in the files that ViT-B/16 has on the hub: 6 blocks, patches of 8 in 32 pixels."""
+    """Write a CLIP in the files of ViT-B/16 on the hub: 6 blocks, 32 pixels, patches of 8."""
     torch.manual_seed(0)
     vocabulary = write_tokenizer(folder)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
@@ -160,7 +165,7 @@ def write_random_clip(folder):
             projection_dim=16,
         )
     ).eval()
-    for name, parameter in clip.named_parameters():  # attention is far from uniform
+    for name, parameter in clip.named_parameters():  # as in `spread_attention`
         if name.endswith(("q_proj.weight", "k_proj.weight", "embedding.weight")):
             torch.nn.init.normal_(parameter, std=1.5 * parameter[0].numel() ** -0.5)
     clip.save_pretrained(folder, safe_serialization=True)
