@@ -1,4 +1,4 @@
-"""SD 2.1 at its true size, with random weights, on the CPU: does it fit, does it come through?
+"""SD 2.1 at its true size, with random weights, on the CPU: it fits and gives masks.
 
 The model is written in half precision as it is published (2.5 GB below pytest's temporary folder);
 a process of its own segments one image with it, so that its greatest memory can be told.

@@ -80,7 +80,7 @@ def test_the_unet_itself_is_unchanged(unet, inputs, name):
 
 
 def run_modules(unet, short, inputs, plan):
-    """The names of the UNet's modules that a forward of `short` calls."""
+    """Return the names of the UNet's modules that a forward of `short` calls."""
     called = set()
     handles = [
         module.register_forward_hook(lambda *_, name=name: called.add(name))
@@ -128,7 +128,7 @@ def test_sites_are_sorted_as_a_forward_runs_them():
 
 
 def test_what_sd21_saves_at_its_true_size():
-    """The figures of the docs: GFLOP of multiplications and additions, an image of 512 px."""
+    """The figures in the docs: GFLOP for an image of 512 px."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(**UNET)
         inputs = (torch.empty(1, 4, 64, 64), torch.empty(1), torch.empty(1, 77, 1024))

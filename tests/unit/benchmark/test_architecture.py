@@ -9,7 +9,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def small_architecture(monkeypatch):
-    """The architecture's kinds of blocks with few channels."""
+    """The architecture's blocks with few channels."""
     unet = {"block_out_channels": (32, 32, 64, 64), "attention_head_dim": (2, 2, 4, 4)}
     text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     monkeypatch.setattr(
