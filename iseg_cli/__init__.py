@@ -14,7 +14,7 @@ __all__ = ["Segmenter"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch and what needs it only when it is asked for: `iseg --help` is instant."""
+    """Return `Segmenter`, imported on first use: without torch `iseg --help` is instant."""
     if name == "Segmenter":
         from iseg_cli.segmentation.segmenter import Segmenter
 

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def bilinear(grid, height, width):
-    """Resize [rows, columns]: pixels are areas, and positions beyond the border repeat it."""
+    """Resize [rows, columns]: pixels are areas; values beyond the border are repeated."""
     rows, columns = grid.shape
     resized = np.zeros((height, width))
     for y in range(height):
@@ -46,7 +46,7 @@ def tokens_to_categories(maps, positions):
 
 
 def symmetric_kl(p, q):
-    """Half the sum of both divergences of two positive vectors."""
+    """Return half the sum of both divergences of two positive vectors."""
     return 0.5 * (np.sum(p * np.log(p / q)) + np.sum(q * np.log(q / p)))
 
 
@@ -81,7 +81,7 @@ def enhance(embeddings, mask, gamma):
 
 
 def reduce_entropy(attention, step_size, log="log10"):
-    """Equations 4 to 6 on [queries, keys]; whole arrays, as it also runs at 4096 positions."""
+    """Equations 4 to 6 on [queries, keys], with whole arrays to be fast at 4096 positions."""
     peak = attention.max(axis=0)
     scaled = np.divide(attention, peak[None, :], out=np.zeros_like(attention), where=peak > 0)
     positive = scaled > 0
@@ -115,7 +115,7 @@ def normalise(maps):
 
 
 def refine(maps, attention, iterations):
-    """Equation 3 with a normalisation before, between and after."""
+    """Equation 3 with a normalisation before the first product and after each."""
     maps = normalise(maps)
     for _ in range(iterations):
         maps = normalise(attention @ maps)
@@ -182,7 +182,7 @@ def merge_resolutions(maps, side):
 
 
 def anchor_grid(side, anchors):
-    """Evenly spaced rows (and columns) of anchors, what is left over shared by both ends."""
+    """Return evenly spaced rows (and columns) of anchors, centred on the grid."""
     step = (side - 1) // (anchors - 1)
     length = step * (anchors - 1)
     start = (side - 1 - length) // 2
@@ -287,7 +287,7 @@ def response_box(score, rows):
 
 
 def combine_looks(local, again, looked, weights):
-    """Scores [images, classes] of the patches and, where a class was looked at again, its crop."""
+    """Return scores [images, classes] of patches and, for classes with a crop, of the crop."""
     combined = local.copy()
     for place in zip(*np.nonzero(looked), strict=True):
         combined[place] = weights[0] * local[place] + weights[1] * again[place]
@@ -312,7 +312,7 @@ def softmax(scores, temperature):
 
 
 def fuse(diffusion, clip):
-    """Two distributions over the first axis, pixel by pixel, by which has less entropy."""
+    """Fuse two distributions over the first axis, pixel by pixel, by their entropy."""
     fused = np.zeros_like(diffusion)
     for y, x in np.ndindex(diffusion.shape[1:]):
         p, q = diffusion[:, y, x], clip[:, y, x]

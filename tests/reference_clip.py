@@ -22,7 +22,7 @@ class VisionReference:
         }
 
     def read(self, pixels):
-        """Points of patches that keep to themselves in the last block, and each block's attention.
+        """Return features of patches, each by itself in the last block, and each block's attention.
 
         Args:
             pixels: [3, height, width], of the size that the model was trained on.

@@ -1,6 +1,6 @@
-"""Stable Diffusion 2.1's architecture with random weights, written without downloading anything.
+"""Stable Diffusion 2.1's architecture with random weights, written without any download.
 
-What such a model costs does not depend on what it has learned; its masks mean nothing.
+Time and memory of a model do not depend on its weights. The masks of this model mean nothing.
 """
 
 import json
@@ -50,25 +50,28 @@ SCHEDULER: dict[str, Any] = {
     "steps_offset": 1,
     "clip_sample": False,
 }
-"""The configurations of stable-diffusion-2-1-base; what they leave out is diffusers' default."""
+"""The configurations of stable-diffusion-2-1-base; all other values are diffusers' defaults."""
 
-SPREAD = 1.5
-"""Queries and keys of the UNet are drawn this wide, so that attention is far from uniform."""
+PROJECTION_STD = 1.5
+"""Standard deviation of the UNet's projections to queries and keys, times the root of their width.
+
+With this value attention is far from uniform.
+"""
 
 
 def write_sd21_architecture(folder: Path, *, seed: int = 0) -> None:
     """Write a model of SD 2.1's architecture in diffusers format, 2.5 GB in half precision.
 
-    The same seed gives the same weights. The tokenizer is the embedded model's, whose smaller
-    vocabulary spells some words with more tokens; it is filled up with tokens that no text has.
+    The same seed gives the same weights. The tokenizer is that of the embedded model. Its smaller
+    vocabulary needs more tokens for some words; it is filled up with tokens that no text has.
 
     Args:
-        folder: where to; made if missing.
-        seed: of the weights.
+        folder: the folder of the model; made if missing.
+        seed: the seed of the weights.
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        _save_half(folder / "unet", _spread_unet)
+        _save_half(folder / "unet", _build_unet)
         _save_half(folder / "vae", lambda: AutoencoderKL(**VAE))
         _save_half(folder / "text_encoder", lambda: CLIPTextModel(CLIPTextConfig(**TEXT_ENCODER)))
     tokenizer = CLIPTokenizer.from_pretrained(
@@ -82,7 +85,7 @@ def write_sd21_architecture(folder: Path, *, seed: int = 0) -> None:
 
 
 def _fill_vocabulary(path: Path, *, size: int) -> None:
-    """Give a tokenizer as many tokens as its text encoder knows."""
+    """Add unused tokens to a tokenizer, so that it has as many as its text encoder."""
     content = json.loads(path.read_text("utf-8"))
     vocabulary: dict[str, int] = content["model"]["vocab"]
     first = max(vocabulary.values()) + 1
@@ -90,16 +93,17 @@ def _fill_vocabulary(path: Path, *, size: int) -> None:
     path.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
 
 
-def _spread_unet() -> Any:
+def _build_unet() -> Any:
+    """Return a UNet whose attention is far from uniform."""
     unet = UNet2DConditionModel(**UNET)
     for name, weight in unet.named_parameters():
         if name.endswith(("to_q.weight", "to_k.weight")):
-            torch.nn.init.normal_(weight, std=SPREAD * weight.shape[1] ** -0.5)
+            torch.nn.init.normal_(weight, std=PROJECTION_STD * weight.shape[1] ** -0.5)
     return unet
 
 
 def _save_half(folder: Path, build: Callable[[], Any]) -> None:
-    """Write a part in float16 as it is published, without ever holding it in more."""
+    """Write a part of the model in float16; it is also built in float16, to save memory."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float16)
     try:

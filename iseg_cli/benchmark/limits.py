@@ -1,8 +1,8 @@
-"""What the arithmetic of an image is, and how fast the device can do arithmetic at all.
+"""The limit of a device: the arithmetic of an image, and the device's speed of arithmetic.
 
 A floating-point operation is an addition or a multiplication: a product of matrices m x k and k x n
-takes 2 m k n of them. Only convolutions, matrix products and attention are counted; all else is
-memory traffic beside them.
+takes 2 m k n operations. Only convolutions, matrix products and attention are counted. All other
+work is small compared with them.
 """
 
 from contextlib import suppress
@@ -23,9 +23,9 @@ class Arithmetic:
     """Floating-point operations for one image with one prompt.
 
     Attributes:
-        vae: of the autoencoder's encoder.
-        unet: of the whole UNet.
-        unet_needed: of the UNet up to the scores of the last attention that is read.
+        vae: operations of the autoencoder's encoder.
+        unet: operations of the whole UNet.
+        unet_needed: operations of the UNet up to the scores of the last attention that is read.
     """
 
     vae: int
@@ -34,15 +34,15 @@ class Arithmetic:
 
     @property
     def needed(self) -> int:
-        """What an image cannot do without: the prompts' embeddings are kept between images."""
+        """The operations that every image needs; embeddings of prompts are kept between images."""
         return self.vae + self.unet_needed
 
 
 def count_arithmetic(model: DiffusionModel, settings: Settings) -> Arithmetic:
-    """Count the operations of a model for one image of its own size; nothing is computed.
+    """Return the operations of a model for one image of the model's size; nothing is computed.
 
     Args:
-        model: whose configuration says what its parts do; its weights are not touched.
+        model: its configuration is read, its weights are not.
         settings: which attention is read.
     """
     with torch.device("meta"), torch.inference_mode():
@@ -61,12 +61,12 @@ def count_arithmetic(model: DiffusionModel, settings: Settings) -> Arithmetic:
 
 
 def matrix_product_rate(device: torch.device, dtype: torch.dtype, *, side: int) -> float:
-    """Return the floating-point operations a second of a product of two large matrices, at best.
+    """Return the greatest rate of a product of two large matrices, in operations a second.
 
     Args:
-        device: where.
-        dtype: of the matrices.
-        side: of the square matrices; large enough to keep the device busy.
+        device: the device to measure.
+        dtype: the floating type of the matrices.
+        side: the side of the square matrices, large enough to use the device fully.
     """
     left = torch.randn(side, side, device=device, dtype=dtype)
     right = torch.randn(side, side, device=device, dtype=dtype)
@@ -81,12 +81,12 @@ def _forward(unet: Any, model: DiffusionModel) -> None:
     unet(latents, torch.empty(1, dtype=torch.int64), encoder_hidden_states=text)
 
 
-class _LastRead(Exception):  # noqa: N818 - it ends a count and is no error
-    """The last attention that is read has its scores."""
+class _LastRead(Exception):  # noqa: N818 - this ends the count and is no error
+    """The scores of the last attention that is read are computed."""
 
 
 class _StopAtLast(AttnProcessor):  # type: ignore[misc]
-    """Ends the forward in the layer after which nothing is read any more, at its scores."""
+    """Ends the forward at the scores of the last layer that is read."""
 
     def __init__(self, waiting: list[int], heads: int | None) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class _StopAtLast(AttnProcessor):  # type: ignore[misc]
 
 
 def _count_needed(unet: Any, model: DiffusionModel, settings: Settings) -> int:
-    """Count up to the scores of the last layer of the settings' `capture` that the model runs."""
+    """Return the operations up to the scores of the last layer of the settings' `capture`."""
     capture = settings.capture
     names = [f"{layer}.transformer_blocks.0.attn2" for layer in capture.cross_layers]
     own = f"{capture.self_layer}.transformer_blocks.0.attn1"

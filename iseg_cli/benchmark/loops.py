@@ -1,8 +1,8 @@
-"""Whole loops over images, timed by the files that they leave.
+"""Loops over images, of `iseg generate` and of the plain path, timed by the files that they write.
 
-Both are timed alike and from outside: from the moment when the masks of the first batch lie there
-to the moment when the last ones do. Loading and warming up, compiling too, are not counted;
-decoding and writing are.
+Both are timed in the same way: from the moment when the masks of the first batch are written to the
+moment when the last masks are written. Loading, warm-up and compilation are not counted. Decoding
+and writing are counted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,23 +30,23 @@ from iseg_cli.types import Category
 
 
 def run_generate(settings: Settings, *, batch_size: int, images: int, out: Path) -> Loop:
-    """Run `iseg generate` itself.
+    """Run `iseg generate`, and return its speed and peak memory.
 
     Args:
-        settings: as for `generate`; the batch size is put in.
-        batch_size: images at a time.
-        images: how many, a multiple of the batch size and two batches at least.
-        out: the folder of its masks.
+        settings: as for `generate`; `batch_size` replaces their batch size.
+        batch_size: the number of images in a batch.
+        images: the number of images: a multiple of the batch size, at least two batches.
+        out: the output folder.
 
     Raises:
-        DataError: an image that failed.
-        SettingsError: a batch that does not fit into memory.
+        DataError: an image failed.
+        SettingsError: a batch does not fit into memory.
     """
     runtime = settings.runtime.model_copy(update={"batch_size": batch_size})
     device = choose_device(settings.runtime.device)
     reset_peak_memory(device)
     forget_compiled(settings)
-    with _all_threads():
+    with _restored_threads():
         summary = generate(settings.model_copy(update={"runtime": runtime}), out=out, limit=images)
     if summary.failed:
         image_id, reason = next(iter(summary.failed.items()))
@@ -56,14 +56,15 @@ def run_generate(settings: Settings, *, batch_size: int, images: int, out: Path)
 
 
 def run_plain(settings: Settings, *, images: int, out: Path) -> Loop:
-    """Run the plain path over the same images; what it decodes ahead, it decodes in threads.
+    """Run the plain path over the same images, and return its speed and peak memory.
 
-    It is never compiled, and always takes the model's own autoencoder.
+    Threads decode images ahead. The plain path is never compiled and always uses the model's own
+    autoencoder.
 
     Args:
         settings: as for `generate`.
-        images: how many, two at least.
-        out: the folder of its masks.
+        images: the number of images, at least two.
+        out: the output folder.
     """
     reader = open_reader(settings)
     settings = fitting_background(settings, reader.label_set)
@@ -80,7 +81,7 @@ def run_plain(settings: Settings, *, images: int, out: Path) -> Loop:
 
     palette = reader.label_set.palette
     workers = settings.runtime.workers
-    with _all_threads(), ThreadPoolExecutor(workers, "decode") as decoders:
+    with _restored_threads(), ThreadPoolExecutor(workers, "decode") as decoders:
         chosen = reader.image_ids[:images]
         for image_id, pixels, size, named in map_ahead(decoders, prepare, chosen, 2 * workers):
             mask = segmenter.segment(pixels, named, size)
@@ -90,13 +91,13 @@ def run_plain(settings: Settings, *, images: int, out: Path) -> Loop:
 
 
 def forget_compiled(settings: Settings) -> None:
-    """Let every batch size be compiled for its own shapes, as in a run of its own."""
+    """Forget compiled code, so that every batch size is compiled for its own shapes."""
     if settings.compile:
         torch.compiler.reset()
 
 
 def equal_pixels(one: Path, other: Path) -> float:
-    """Return the share of equal pixels in the masks that two folders share."""
+    """Return the share of equal pixels in the masks that both folders have."""
     equal = total = 0
     for path in one.rglob("*.png"):
         twin = other / path.relative_to(one)
@@ -111,14 +112,14 @@ def equal_pixels(one: Path, other: Path) -> float:
 
 
 def _rate(files: Sequence[Path], *, first: int) -> float:
-    """Return files written per second, from when the `first` ones were there to the last."""
+    """Return files written per second, counted after the first `first` files."""
     written = sorted(path.stat().st_mtime_ns for path in files)
     return (len(written) - first) / (1e-9 * (written[-1] - written[first - 1]))
 
 
 @contextmanager
-def _all_threads() -> Iterator[None]:
-    """Leave the number of threads as it was, whatever a run makes of it."""
+def _restored_threads() -> Iterator[None]:
+    """Restore the number of threads at the end of a block."""
     before = torch.get_num_threads()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a benchmark found: frozen values, and the JSON that keeps them."""
+"""`MaskSpeed`: the result of measuring how fast masks are made, and its JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -9,19 +9,19 @@ from iseg_cli.benchmark.limits import Arithmetic
 
 @dataclass(frozen=True)
 class Setup:
-    """What was measured on what.
+    """The conditions of a measurement.
 
     Attributes:
-        model: as it was asked for.
-        dataset: whose images were segmented.
-        image_side: side of the square that the model takes, in pixels.
-        device: the kind, such as `cpu` or `cuda:0`.
-        device_name: what its maker calls it.
-        dtype: in which the model computes.
-        threads: that arithmetic on the CPU may use.
-        rounds: how often each loop ran; figures are medians.
+        model: the model as the user named it.
+        dataset: the dataset of the images.
+        image_side: side of the model's square input, in pixels.
+        device: the device, such as `cpu` or `cuda:0`.
+        device_name: the manufacturer's name of it.
+        dtype: the floating type of the model.
+        threads: the number of CPU threads of torch.
+        rounds: how many times each loop ran; figures are medians.
         settings: all settings, as in run.json.
-        versions: of Python, torch and diffusers.
+        versions: the versions of Python, torch and diffusers.
     """
 
     model: str
@@ -38,12 +38,12 @@ class Setup:
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop over images, from their files to their masks' files.
+    """The speed of a loop over images, from image files to mask files.
 
     Attributes:
-        images: how many.
-        images_per_second: once the first batch is done.
-        peak_memory: bytes in use at most, the model among them.
+        images: the number of images.
+        images_per_second: measured after the first batch.
+        peak_memory: the greatest memory in use, in bytes, with the model.
     """
 
     images: int
@@ -53,7 +53,7 @@ class Loop:
 
 @dataclass(frozen=True)
 class Stages:
-    """Seconds that each stage takes for one image, alone and one after the other."""
+    """Seconds of each stage for one image; stages run one after the other, each alone."""
 
     decode: float
     vae: float
@@ -63,19 +63,19 @@ class Stages:
     write: float
 
     def items(self) -> list[tuple[str, float]]:
-        """Return each stage's name and seconds, in the order in which an image meets them."""
+        """Return each stage's name and seconds, as they run for an image."""
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What one batch size gives.
+    """The result for one batch size.
 
     Attributes:
-        batch_size: images at a time.
-        loop: `iseg generate` itself.
-        stages: its parts by themselves; None where their values do not fit into memory together.
-        equal_pixels: share of the pixels that the plain path labels alike; None without one.
+        batch_size: the number of images in a batch.
+        loop: the speed of `iseg generate`.
+        stages: the time of each stage; None where their values do not fit into memory together.
+        equal_pixels: share of the pixels with the same label in the plain path; None without it.
     """
 
     batch_size: int
@@ -89,11 +89,11 @@ class MaskSpeed:
     """How fast masks are made.
 
     Attributes:
-        setup: what was measured on what.
-        arithmetic: of one image.
+        setup: the conditions of the measurement.
+        arithmetic: the operations for one image.
         device_rate: floating-point operations a second of a large matrix product.
-        batches: by batch size, one at least.
-        plain: the plain path, one image at a time; None where it was left out.
+        batches: the results, sorted by batch size; at least one.
+        plain: the speed of the plain path, one image at a time; None where it was left out.
     """
 
     setup: Setup
@@ -109,16 +109,16 @@ class MaskSpeed:
 
     @property
     def limit(self) -> float:
-        """Images a second if arithmetic ran as fast as the matrix product, and all else at once."""
+        """Images a second if all work were arithmetic as fast as the matrix product."""
         return self.device_rate / self.arithmetic.needed
 
     @property
     def speedup(self) -> float | None:
-        """How many times as fast as the plain path the best batch size is."""
+        """The speed of the best batch size, divided by that of the plain path; None without it."""
         return self.speedup_of(self.best)
 
     def speedup_of(self, batch: BatchResult) -> float | None:
-        """Return how many times as fast as the plain path a batch size is; None without one."""
+        """Return the speed of a batch size, divided by that of the plain path; None without it."""
         if self.plain is None:
             return None
         return batch.loop.images_per_second / self.plain.images_per_second
@@ -129,7 +129,7 @@ class MaskSpeed:
 
 
 def masks_to_dict(speed: MaskSpeed) -> dict[str, Any]:
-    """Return all that was measured, and what follows from it, as plain JSON values."""
+    """Return everything measured, and the figures derived from it, as JSON values."""
     return {
         "setup": asdict(speed.setup),
         "flop_per_image": {**asdict(speed.arithmetic), "needed": speed.arithmetic.needed},

@@ -1,4 +1,4 @@
-"""`iseg benchmark`: batch sizes until they no longer pay, each beside the plain path."""
+"""`measure_masks`: how fast `iseg generate` makes masks, compared with the plain path."""
 
 import platform
 import tempfile
@@ -27,15 +27,15 @@ from iseg_cli.segmentation.segmenter import Segmenter
 
 
 def measure_masks(plan: BenchmarkPlan, *, tell: Callable[[str], None]) -> MaskSpeed:
-    """Measure how fast masks are made.
+    """Return how fast masks are made.
 
     Args:
         plan: what to measure.
-        tell: is given a line at the start of each part, for the user to see.
+        tell: called with a line for the user at the start of each part.
 
     Raises:
-        SettingsError: a task that has no plain path, too few images for a batch size, or not even
-            the smallest batch fits into memory.
+        SettingsError: the task has no plain path, there are too few images for a batch size, or
+            the smallest batch does not fit into memory.
     """
     _refuse(plan.settings)
     with tempfile.TemporaryDirectory(prefix="iseg-benchmark-") as scratch:
@@ -87,7 +87,7 @@ def _measure(
 def _time_all_stages(
     settings: Settings, sizes: Sequence[int], folder: Path, tell: Callable[[str], None]
 ) -> dict[int, Stages | None]:
-    """Time the stages of each batch size, with as many threads as generate would use."""
+    """Return the stages' times for each batch size, with the number of threads of generate."""
     model = open_model(settings)
     reader = open_reader(settings)
     settings = fitting_background(settings, reader.label_set)
@@ -111,43 +111,44 @@ def _time_all_stages(
 
 
 def _count(settings: Settings) -> tuple[Arithmetic, int]:
-    """Return the arithmetic of an image, and the side of the square that the model takes."""
+    """Return the arithmetic of an image, and the side of the model's square input."""
     model = open_model(settings)
     return count_arithmetic(model, settings), model.image_size
 
 
 @contextmanager
 def _model_of(settings: Settings, folder: Path, tell: Callable[[str], None]) -> Iterator[Settings]:
-    """Yield the settings with a model that can be loaded."""
+    """Yield the settings with a model that can be loaded; random weights are written first."""
     if settings.model != ARCHITECTURE:
         yield settings
         return
-    tell("drawing 2.5 GB of random weights")
+    tell("writing 2.5 GB of random weights")
     write_sd21_architecture(folder / "model")
     yield settings.model_copy(update={"model": str(folder / "model")})
 
 
 def _images(plan: BenchmarkPlan, device: torch.device, side: int) -> int:
-    """Return how many images go through each loop, at most what the split has."""
+    """Return the number of images of each loop, at most those of the split."""
     suiting = 256 if device.type == "cuda" else 128 if side <= 256 else 4
     return min(plan.images or suiting, len(open_reader(plan.settings)))
 
 
 def _refuse(settings: Settings) -> None:
-    """Raise SettingsError for what cannot be measured beside the plain path."""
+    """Raise SettingsError for settings that the plain path cannot be compared with."""
     if settings.task != "wsss" or settings.fusion != "none" or settings.labels == "clip":
         raise SettingsError(
-            "iseg benchmark measures masks from given labels by diffusion alone; leave the task at "
-            "wsss, fusion at none, and labels at something else than clip"
+            "iseg benchmark measures masks from given labels by diffusion alone; set task to wsss, "
+            "fusion to none and labels to any source except clip"
         )
 
 
 def _middle(loops: Sequence[Loop]) -> Loop:
-    """Return a loop of the median speed."""
+    """Return a loop with the median speed."""
     return replace(loops[0], images_per_second=median(one.images_per_second for one in loops))
 
 
 def _device_name(device: torch.device) -> str:
+    """Return the manufacturer's name of a device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:

@@ -1,4 +1,4 @@
-"""What a benchmark found, for a terminal."""
+"""`MaskSpeed` as text for a terminal."""
 
 from iseg_cli.benchmark.mask_speed import BatchResult, MaskSpeed
 from iseg_cli.evaluation.text_table import aligned
@@ -9,7 +9,7 @@ NONE = "-"
 
 
 def masks_as_text(speed: MaskSpeed) -> str:
-    """Return the figures of `MaskSpeed` as a table with its heading and what the limit is."""
+    """Return the conditions, a table of the figures, and the limit."""
     setup, arithmetic = speed.setup, speed.arithmetic
     lines = [
         f"{setup.model} on {setup.dataset} at {setup.image_side} px: {setup.device} "
@@ -18,7 +18,7 @@ def masks_as_text(speed: MaskSpeed) -> str:
         "",
         aligned([HEADINGS, *_rows(speed)]),
         "Stages are milliseconds an image, each alone; images/s is the whole loop, in which some "
-        "of them overlap.",
+        "stages overlap.",
         f"An image takes {arithmetic.needed / GIGA:.1f} GFLOP (VAE {arithmetic.vae / GIGA:.1f}, "
         f"UNet {arithmetic.unet_needed / GIGA:.1f} of {arithmetic.unet / GIGA:.1f}); a large "
         f"matrix product runs at {speed.device_rate / GIGA:.0f} GFLOP/s here: at most "
@@ -27,7 +27,7 @@ def masks_as_text(speed: MaskSpeed) -> str:
     if speed.speedup is not None:
         lines.append(
             f"Best batch size {speed.best.batch_size}: {speed.speedup:.2f} times the plain path, "
-            f"{_share(speed.best.equal_pixels)} of the pixels labelled alike."
+            f"{_share(speed.best.equal_pixels)} of the pixels have the same label."
         )
     return "\n".join(lines)
 
@@ -65,7 +65,7 @@ def _row(speed: MaskSpeed, batch: BatchResult) -> tuple[str, ...]:
 
 
 def _share(equal: float | None) -> str:
-    """Return a share in percent, cut and not rounded, so that 100 % means all."""
+    """Return a share in percent, truncated and not rounded, so that 100 % means all pixels."""
     if equal is None:
         return NONE
     return f"{int(equal * 100_000) / 1000:.3f}%"

@@ -1,4 +1,4 @@
-"""The formulas that the fast path rearranges, as they are written down."""
+"""Formulas of the method as the papers write them; the fast path rearranges them."""
 
 import math
 
@@ -10,15 +10,15 @@ from iseg_cli.ops.cluster import CLUSTERS, FLOOR, OFFSET
 
 
 def cluster_by_distance(maps: Tensor, *, side: int, rounds: int) -> Tensor:
-    """Give every position the mean map of its cluster, as `ops.cluster.cluster_maps` does.
+    """Return maps in which every position has the mean map of its cluster, as `cluster_maps` does.
 
-    Distances are computed for each pair of a cluster and a position token by token, which takes
-    clusters x positions x tokens numbers several times over (at L = 64 each time 45 MB).
+    Distances are computed token by token for each pair of a cluster and a position. This takes
+    several tensors of clusters x positions x tokens numbers (45 MB each at L = 64).
 
     Args:
         maps: Float[pixels tokens] of one image.
-        side: of its grid.
-        rounds: of k-means.
+        side: the side of its grid.
+        rounds: the rounds of k-means.
     """
     points = torch.where(maps == 0, FLOOR, maps)
     step = max(1, math.floor(side / math.sqrt(CLUSTERS)))
@@ -33,11 +33,11 @@ def cluster_by_distance(maps: Tensor, *, side: int, rounds: int) -> Tensor:
 
 
 def reduce_entropy_plainly(attention: Tensor, rule: EntSelfSettings) -> Tensor:
-    """Take a step against the entropy of self-attention, as `ops.ent_self.reduce_entropy` does.
+    """Return self-attention with less entropy, as `ops.ent_self.reduce_entropy` does.
 
     Args:
-        attention: Float[1 pixels pixels], rows (queries) summing to 1.
-        rule: the step's size and logarithm.
+        attention: Float[1 pixels pixels]; rows (queries) sum to 1.
+        rule: the step size and the logarithm.
     """
     peak = attention.amax(dim=1, keepdim=True)
     shares = attention / peak.masked_fill(peak == 0, 1)
@@ -46,7 +46,9 @@ def reduce_entropy_plainly(attention: Tensor, rule: EntSelfSettings) -> Tensor:
     shares = shares.clamp(min=0)
     total = shares.sum(dim=2, keepdim=True)
     shares = shares / total.masked_fill(total == 0, 1)
-    shares.diagonal(dim1=1, dim2=2).add_(total.squeeze(2) == 0)  # it attends to itself alone
+    shares.diagonal(dim1=1, dim2=2).add_(
+        total.squeeze(2) == 0
+    )  # this query attends to itself alone
     return shares
 
 

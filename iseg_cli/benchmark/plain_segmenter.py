@@ -1,25 +1,24 @@
-"""The plain path that the fast one is measured against: the same maths, done as it is written down.
+"""`PlainSegmenter`: the plain path, the same maths as the papers write it, to compare speed with.
 
-It does what the authors' released code does (github.com/linsun449/iseg.code), and nothing to be
-slow. What it does otherwise than the fast path:
+It works as the authors' released code does (github.com/linsun449/iseg.code). It is not made slow on
+purpose. It differs from the fast path in these points:
 
-- one image at a time, from its file to its mask, with weights in PyTorch's usual layout and nothing
-  compiled;
-- the whole UNet runs, also what lies behind the last attention that is read;
+- it takes one image at a time, from its file to its mask; weights have PyTorch's usual layout, and
+  nothing is compiled;
+- the whole UNet runs, also the part after the last attention that is read;
 - every layer that is read computes its attention step by step and keeps the scores of all its
-  heads; their softmax is taken again afterwards, layers are put side by side, and only then are
-  heads chosen and averaged;
-- an image's text is embedded for that image, even if another had the same;
-- clustering measures each distance token by token;
-- maps are scored for every class of the dataset, those that the image lacks among them;
+  heads. Their softmax is computed again afterwards and layers are concatenated; then heads are
+  chosen and averaged;
+- the text of an image is embedded for each image, even if another image had the same text;
+- clustering computes each distance token by token;
+- maps are scored for every class of the dataset, also for classes that the image lacks;
 - masks are written one after the other, between the images.
 
-What it does otherwise than the released code, each time to its own advantage: layers that are not
+It differs from the released code in these points, all of which make it faster: layers that are not
 read use PyTorch's fused attention; self-attention is read in the one layer that is used (there, in
-three); maps are enlarged once, straight to the image's size (there, to 512 x 512 first); nothing
-records gradients (there, the switch is on around the UNet, but within inference mode and for
-weights that need none, so that nothing is recorded either). Maps are float32 (there, float16 on the
-GPU), for the fast path's are, and masks are to be compared.
+three); maps are enlarged once, to the image's size (there, to 512 x 512 first). Neither records
+gradients. Maps are float32, as in the fast path, because masks are compared (there, float16 on the
+GPU).
 """
 
 import math
@@ -47,7 +46,7 @@ from iseg_cli.segmentation.segmenter import label_values
 from iseg_cli.types import Category, LabelSet, Mask
 
 BLOCK = "transformer_blocks.0"
-"""The transformer within a layer of the settings' `capture`; Stable Diffusion has one in each."""
+"""The transformer in a layer of the settings' `capture`; in Stable Diffusion each layer has one."""
 
 
 class KeepScores:
@@ -64,15 +63,15 @@ class KeepScores:
         attention_mask: Tensor | None = None,
         **_: Any,
     ) -> Tensor:
-        """Return what the layer puts out; the scores, before their softmax, stay here."""
+        """Return the layer's output; keep the scores before their softmax."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query = attn.head_to_batch_dim(attn.to_q(hidden_states))
         key = attn.head_to_batch_dim(attn.to_k(context))
         value = attn.head_to_batch_dim(attn.to_v(context))
         if attn.upcast_attention:
             query, key = query.float(), key.float()
-        room = query.new_empty(len(query), query.shape[1], key.shape[1])
-        self.scores = torch.baddbmm(room, query, key.transpose(1, 2), beta=0, alpha=attn.scale)
+        empty = query.new_empty(len(query), query.shape[1], key.shape[1])
+        self.scores = torch.baddbmm(empty, query, key.transpose(1, 2), beta=0, alpha=attn.scale)
         shares = self.scores.softmax(dim=-1).to(value.dtype)
         hidden_states = attn.batch_to_head_dim(torch.bmm(shares, value))
         output: Tensor = attn.to_out[1](attn.to_out[0](hidden_states))
@@ -87,26 +86,26 @@ class KeepScores:
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """What one prompt said of one image: Float[1 pixels categories], Float[1 pixels pixels]."""
+class _PlainAttention:
+    """Attention of one image and one prompt: Float[1 pixels categories], Float[1 pixels pixels]."""
 
     cross: Tensor
     self_attention: Tensor
 
 
 class PlainSegmenter:
-    """Segments one image at a time, the plain way."""
+    """Segments one image at a time by the plain path."""
 
     def __init__(self, model: DiffusionModel, settings: Settings, label_set: LabelSet) -> None:
-        """Take over a model: its layers that are read get processors, for good.
+        """Attach processors to the layers of the model that are read; they stay attached.
 
         Raises:
-            SettingsError: settings that the plain path does not know.
+            SettingsError: the plain path does not support the settings.
         """
         if settings.cat_cross.apply != "embeddings":
             raise SettingsError(
-                "the plain path scales embeddings alone; set cat_cross.apply to embeddings, or "
-                "leave it out with --skip-reference"
+                "the plain path supports cat_cross.apply: embeddings only; set that, or pass "
+                "--skip-reference"
             )
         self.model, self.settings, self.label_set = model, settings, label_set
         for part in (model.vae, model.unet):
@@ -125,14 +124,14 @@ class PlainSegmenter:
         categories: Sequence[Category],
         size: tuple[int, int],
     ) -> Mask:
-        """Segment one image; `size` is the (height, width) of its mask."""
+        """Return the mask of one image; `size` is the (height, width) of the mask."""
         if not categories:
             return Mask(np.full(size, label_values((), self.label_set)[0], dtype=np.uint8))
         latents = self._encode(image)
-        readings = [self._read(latents, prompt) for prompt in self._prompts(tuple(categories))]
-        own = torch.stack([reading.self_attention for reading in readings]).mean(dim=0)
-        # Prompts name the categories in their order, so that their maps only need joining.
-        cross = torch.cat([reading.cross for reading in readings], dim=-1)
+        outputs = [self._read(latents, prompt) for prompt in self._prompts(tuple(categories))]
+        own = torch.stack([output.self_attention for output in outputs]).mean(dim=0)
+        # Prompts name the categories in sequence, so that their maps are only concatenated.
+        cross = torch.cat([output.cross for output in outputs], dim=-1)
         return self._label(self._refine(cross, own), categories, size)
 
     def _keep(self, name: str) -> KeepScores:
@@ -151,7 +150,7 @@ class PlainSegmenter:
         )
 
     def _encode(self, image: np.ndarray) -> Tensor:
-        """Return the image's latents with noise, drawn for this image alone."""
+        """Return the image's noisy latents; the noise is drawn again for each image."""
         pixels = torch.from_numpy(image)[None].to(self.model.device).permute(0, 3, 1, 2)
         pixels = pixels.float().div(127.5).sub(1).to(self.model.dtype)
         mean = self.model.vae.encode(pixels).latent_dist.mean.float()
@@ -162,7 +161,7 @@ class PlainSegmenter:
         return noisy.to(self.model.dtype)
 
     def _embed(self, prompt: Prompt) -> Tensor:
-        """Return Float[1 tokens channels], the categories' tokens times gamma."""
+        """Return the prompt's embeddings, Float[1 tokens channels]; the categories' times gamma."""
         tokens = self.model.tokenizer(
             prompt.text,
             padding="max_length",
@@ -177,8 +176,8 @@ class PlainSegmenter:
         embedding[:, named] *= self.settings.cat_cross.gamma
         return embedding
 
-    def _read(self, latents: Tensor, prompt: Prompt) -> _Reading:
-        """Run the whole UNet and bring what it attended to onto one grid."""
+    def _read(self, latents: Tensor, prompt: Prompt) -> _PlainAttention:
+        """Return the attention of a forward of the whole UNet, on one grid."""
         timestep = torch.tensor([self.settings.capture.timestep], device=latents.device)
         self.model.unet(latents, timestep, encoder_hidden_states=self._embed(prompt))
         heads = self.settings.capture.self_heads
@@ -186,12 +185,13 @@ class PlainSegmenter:
         own = own.mean(dim=1) if heads is None else own[:, list(heads)].mean(dim=1)
         fused = self._fuse(of=latents.shape[-1], to=math.isqrt(own.shape[-1]))
         maps = [fused[..., list(tokens)].mean(dim=-1) for tokens in prompt.tokens]
-        return _Reading(torch.stack(maps, dim=-1), own)
+        return _PlainAttention(torch.stack(maps, dim=-1), own)
 
     def _fuse(self, *, of: int, to: int) -> Tensor:
         """Return the fused cross-attention of all tokens, Float[1 pixels tokens].
 
-        Layers are told apart by the side L of the latents; the maps lie on the grid of a side `to`.
+        `of` is L, the side of the latents, which tells the resolutions of layers; `to` is the side
+        of the maps' grid.
         """
         layers: dict[int, list[Tensor]] = {}
         for processor in self._cross:
@@ -214,7 +214,7 @@ class PlainSegmenter:
         return fused
 
     def _refine(self, cross: Tensor, attention: Tensor) -> Tensor:
-        """Spread the categories' maps along self-attention, as the settings say."""
+        """Return the categories' maps refined by self-attention, as the settings say."""
         steps = refine_steps(self.settings)
         if steps.ent_self is not None:
             attention = reduce_entropy_plainly(attention, steps.ent_self)
@@ -229,7 +229,7 @@ class PlainSegmenter:
         return refine(cross, attention, iterations=steps.products)
 
     def _label(self, maps: Tensor, categories: Sequence[Category], size: tuple[int, int]) -> Mask:
-        """Score every class of the dataset at the image's size and take the strongest."""
+        """Return the mask at the image's size: at every pixel the dataset's strongest class."""
         side = math.isqrt(maps.shape[1])
         grid = min_max(resize(maps, height=side, width=side)).flatten(2).transpose(1, 2)
         every = self.label_set.categories

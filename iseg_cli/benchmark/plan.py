@@ -1,4 +1,4 @@
-"""What `iseg benchmark` measures about making masks: the plan, and the settings it starts from."""
+"""`BenchmarkPlan`: what `iseg benchmark` measures about making masks, with which settings."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from iseg_cli.config import Settings
 from iseg_cli.config.resolve import resolve_settings
 
 ARCHITECTURE = "sd2.1-architecture"
-"""The name of SD 2.1's architecture with random weights."""
+"""The name of the model with SD 2.1's architecture and random weights."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class BenchmarkPlan:
 
     Attributes:
         settings: dataset, model and method; the model may be `sd2.1-architecture`.
-        images: how many go through each loop; None for as many as suit model and device.
-        batch_sizes: in rising order; None for 1, 2, 4 ... until it no longer pays.
-        rounds: how often each loop runs; the median counts.
+        images: the number of images of each loop; None for a number that suits model and device.
+        batch_sizes: sorted batch sizes; None for 1, 2, 4 ... while larger ones are faster.
+        rounds: how many times each loop runs; the median is reported.
         with_plain: whether to run the plain path.
     """
 
@@ -40,11 +40,11 @@ def benchmark_settings(
     *,
     tell: Callable[[str], None] = lambda note: None,
 ) -> Settings:
-    """Lay configurations, assignments and options over the preset that suits the model.
+    """Return the settings: configurations, assignments and options over the model's usual preset.
 
-    The embedded dataset's own preset is for the embedded model; any other gets that of VOC, with
-    the released code's values. Without a model SD 2.1's architecture is measured on CUDA, `tiny`
-    elsewhere.
+    The embedded dataset's preset is for the embedded model; other models get the preset of VOC,
+    with the values of the released code. Without a model, SD 2.1's architecture is measured on
+    CUDA and `tiny` on other devices.
     """
     options = {**options, "dataset": options.get("dataset") or "emoji-voc"}
     if options.get("model") is None and not configs:

@@ -1,4 +1,4 @@
-"""A picture of a benchmark: images a second by batch size, and where an image's time goes."""
+"""`MaskSpeed` as a plot: images a second by batch size, and the time of each stage."""
 
 import io
 from importlib.util import find_spec
@@ -6,16 +6,16 @@ from importlib.util import find_spec
 from iseg_cli.benchmark.mask_speed import MaskSpeed
 
 MISSING = "No plot: matplotlib is not installed; run pip install 'iseg-cli[plots]' for one."
-"""What is said where there can be none."""
+"""The message where no plot can be drawn."""
 
 
 def can_plot() -> bool:
-    """Tell whether matplotlib, which is optional, is installed."""
+    """Return whether matplotlib, which is optional, is installed."""
     return find_spec("matplotlib") is not None
 
 
 def masks_as_png(speed: MaskSpeed) -> bytes:
-    """Draw the throughput and the stages by batch size, as a PNG."""
+    """Return a PNG of throughput and stages by batch size."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")

@@ -1,4 +1,4 @@
-"""All that `iseg benchmark` measures in one value, as text and as files."""
+"""`BenchmarkReport`: everything `iseg benchmark` measures, as text and as files."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from iseg_cli.storage import write_atomically
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """What was measured; None for what was not asked for."""
+    """The results of `iseg benchmark`; None for a part that was not measured."""
 
     masks: MaskSpeed | None
     scoring: ScoringResult | None = None
@@ -26,20 +26,20 @@ class BenchmarkReport:
 def measure(
     plan: BenchmarkPlan | None, *, with_scoring: bool, tell: Callable[[str], None]
 ) -> BenchmarkReport:
-    """Measure what is asked for.
+    """Return the measurements that are asked for.
 
     Args:
-        plan: for making masks; None leaves them out.
+        plan: for making masks; None leaves this part out.
         with_scoring: whether to measure `iseg evaluate`.
-        tell: is given a line at the start of each part.
+        tell: called with a line for the user at the start of each part.
 
     Raises:
-        IsegError: a plan that cannot be carried out.
+        IsegError: the plan cannot be carried out.
     """
     masks = None if plan is None else measure_masks(plan, tell=tell)
     if not with_scoring:
         return BenchmarkReport(masks)
-    tell("scoring, beside scikit-learn and cityscapesScripts")
+    tell("scoring, compared with scikit-learn and cityscapesScripts")
     return BenchmarkReport(masks, measure_scoring())
 
 
@@ -54,7 +54,7 @@ def as_text(report: BenchmarkReport) -> str:
 
 
 def write(report: BenchmarkReport, folder: Path) -> list[str]:
-    """Write benchmark.json and, of masks, benchmark.png; return a line to say of each."""
+    """Write benchmark.json and, for masks, benchmark.png; return a line for the user on each."""
     content = {
         "masks": None if report.masks is None else masks_to_dict(report.masks),
         "scoring": None if report.scoring is None else scoring_to_dict(report.scoring),

@@ -1,4 +1,4 @@
-"""Rounds of a benchmark: every batch size and the plain path, once a round."""
+"""`Rounds`: the loops of all batch sizes and the plain path, each once a round."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,14 +9,20 @@ from iseg_cli.benchmark.mask_speed import Loop
 from iseg_cli.benchmark.plan import BenchmarkPlan
 from iseg_cli.errors import SettingsError
 
-PAYS = 1.05
-"""A batch size pays if it makes this many times as many images a second as any smaller one."""
-LARGEST = 64
-"""The largest batch size that is tried unasked."""
+MIN_GAIN = 1.05
+"""The search goes on while a batch size is this many times as fast as every smaller one."""
+MAX_BATCH_SIZE = 64
+"""The largest batch size that the search tries."""
 
 
 class Rounds:
-    """The loops of all batch sizes and the plain path, round after round."""
+    """The loops of all batch sizes and the plain path, round after round.
+
+    Attributes:
+        fast: batch size -> the loops of `iseg generate`, one a round.
+        plain: the loops of the plain path, one a round.
+        equal: batch size -> the share of pixels with the same label in the plain path.
+    """
 
     def __init__(
         self, plan: BenchmarkPlan, folder: Path, images: int, tell: Callable[[str], None]
@@ -38,7 +44,7 @@ class Rounds:
                 self.tell(f"batch size {size} does not fit into memory")
                 break
             self.fast[size] = [found]
-            if self.plan.batch_sizes is None and found.images_per_second < PAYS * best:
+            if self.plan.batch_sizes is None and found.images_per_second < MIN_GAIN * best:
                 break
             best = max(best, found.images_per_second)
         if self.plan.with_plain:
@@ -47,15 +53,15 @@ class Rounds:
                 self.equal[size] = equal_pixels(self._folder(size), self._folder(0))
 
     def again(self) -> None:
-        """Run one more round of what the search found."""
+        """Run one more round with the batch sizes of the search."""
         for size, found in self.fast.items():
-            # What else is in memory by now does not count for the peak: that of the first stays.
+            # The peak of the first round stays: later ones include memory of earlier rounds.
             found.append(replace(self._generate(size), peak_memory=found[0].peak_memory))
         if self.plain:
             self.plain.append(self._plain())
 
     def _candidates(self) -> Iterator[int]:
-        """Yield the batch sizes to try: two batches of each must be there."""
+        """Yield the batch sizes to try; each needs images for two batches."""
         if self.plan.batch_sizes is not None:
             largest = max(self.plan.batch_sizes)
             if 2 * largest > self.images:
@@ -66,7 +72,7 @@ class Rounds:
             yield from self.plan.batch_sizes
             return
         size = 1
-        while size <= min(LARGEST, self.images // 2):
+        while size <= min(MAX_BATCH_SIZE, self.images // 2):
             yield size
             size *= 2
 
@@ -83,6 +89,9 @@ class Rounds:
         return run_plain(self.plan.settings, images=self.images, out=out)
 
     def _folder(self, size: int, *, fresh: bool = False) -> Path:
-        """Return the folder of a batch size's masks, 0 for the plain path's; a new one if fresh."""
+        """Return the latest folder of a batch size's masks, a new one if `fresh`.
+
+        Batch size 0 stands for the plain path.
+        """
         made = len(self.fast.get(size, ())) if size else len(self.plain)
         return self.folder / "masks" / f"{size}-{made if fresh else made - 1}"

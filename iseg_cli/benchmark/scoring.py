@@ -1,8 +1,8 @@
-"""How fast `iseg evaluate` is beside other people's counting of the same masks.
+"""`measure_scoring`: how fast `iseg evaluate` is, compared with other tools on the same masks.
 
-Everybody reads the same PNG files, once each and after they were read before, so that no side
-waits for the disk that another has spared. What is timed of iseg is all of an evaluation, the start
-of its processes and the writing of its report among it; of the others, reading and counting alone.
+All tools read the same PNG files. The files are read once before, so that no tool waits for the
+disk. For iseg the whole evaluation is timed, with the start of its processes and its report; for
+the other tools only reading and counting.
 """
 
 import importlib
@@ -22,26 +22,26 @@ from iseg_cli.evaluation.evaluate import evaluate
 from iseg_cli.evaluation.scoring import suitable_workers
 
 LABELS = 34
-"""Label ids 0 to 33 of Cityscapes: its script knows no others."""
+"""Label ids 0 to 33, as in Cityscapes; its script supports no others."""
 
 CITYSCAPES_SCRIPT = "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling"
 
 R = TypeVar("R")
 Counts = Int64[np.ndarray, "truth prediction"]
 Pairs = Sequence[tuple[Path, Path]]
-"""Files of truth and prediction."""
+"""Files of ground truth and prediction."""
 
 
 @dataclass(frozen=True)
 class OtherSpeed:
-    """What somebody else's counting took.
+    """The time of another tool.
 
     Attributes:
-        name: whose it is.
-        least_ratio: how many times as long it is meant to take as iseg.
-        seconds: for all masks; None where it is not installed.
-        equal: whether its counts are iseg's to the last pixel; None where it is not installed.
-        note: what else there is to know.
+        name: the name of the tool.
+        least_ratio: its time should be at least this many times iseg's.
+        seconds: its time for all masks; None where it is not installed.
+        equal: whether its counts equal iseg's at every pixel; None where it is not installed.
+        note: a remark for the reader.
     """
 
     name: str
@@ -53,16 +53,16 @@ class OtherSpeed:
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """What scoring the same masks took.
+    """The times of iseg and other tools for scoring the same masks.
 
     Attributes:
-        masks: how many were compared with their truth.
+        masks: the number of masks.
         size: their (height, width) in pixels.
-        workers: the processes that iseg used.
-        file_bytes: of all the masks and their truth.
-        reading: seconds that reading the files takes, without decoding them.
-        seconds: that iseg took.
-        others: the others, in the order in which they ran.
+        workers: the number of processes of iseg.
+        file_bytes: the bytes of all files, masks and ground truth.
+        reading: seconds for reading the files without decoding.
+        seconds: iseg's time.
+        others: the other tools, as they ran.
     """
 
     masks: int
@@ -75,16 +75,16 @@ class ScoringResult:
 
     @property
     def masks_per_second(self) -> float:
-        """How many masks iseg scores in a second."""
+        """The number of masks that iseg scores in a second."""
         return self.masks / self.seconds
 
     def ratio(self, other: OtherSpeed) -> float | None:
-        """Return how many times as long as iseg another took; None where it did not run."""
+        """Return another tool's time divided by iseg's; None where the tool did not run."""
         return None if other.seconds is None else other.seconds / self.seconds
 
     @property
     def passed(self) -> bool:
-        """Whether those that ran counted the same and took as long as they are meant to."""
+        """Whether all tools that ran have equal counts and at least their `least_ratio`."""
         return all(
             other.equal and other.seconds >= other.least_ratio * self.seconds
             for other in self.others
@@ -100,14 +100,14 @@ def measure_scoring(
     seed: int = 0,
     others: Sequence[str] = ("scikit-learn", "cityscapesScripts"),
 ) -> ScoringResult:
-    """Make masks in a temporary folder, and time how long each side takes to count them.
+    """Return the times of iseg and other tools for scoring masks made in a temporary folder.
 
     Args:
-        masks: how many.
+        masks: the number of masks.
         size: their (height, width) in pixels.
-        workers: processes of iseg; None: as many as `iseg evaluate` would start.
-        seed: the same one gives the same masks.
-        others: whom to compare with; 10,000 masks are too many for some.
+        workers: the processes of iseg; None for the number that `iseg evaluate` would start.
+        seed: the same seed gives the same masks.
+        others: the tools to compare with; some are too slow for 10,000 masks.
     """
     with TemporaryDirectory(prefix="iseg-scoring-") as name:
         folder = Path(name)
@@ -130,7 +130,7 @@ def measure_scoring(
 
 
 def _count_iseg(folder: Path, workers: int) -> Counts:
-    # The masks stand in for the images they were made of: all that is read of those is their size.
+    # The masks also serve as images, because only the size of an image is read.
     predictions = folder / "predictions"
     report = evaluate(
         predictions,
@@ -144,7 +144,7 @@ def _count_iseg(folder: Path, workers: int) -> Counts:
 
 
 def _count_scikit_learn(pairs: Pairs) -> Counts:
-    """Add up scikit-learn's confusion matrices."""
+    """Return the sum of scikit-learn's confusion matrices."""
     from sklearn.metrics import confusion_matrix
 
     total = np.zeros((LABELS, LABELS), dtype=np.int64)
@@ -155,7 +155,7 @@ def _count_scikit_learn(pairs: Pairs) -> Counts:
 
 
 def _count_cityscapes(pairs: Pairs) -> Counts:
-    """Let the benchmark's script evaluate pair by pair, without the instances it would score."""
+    """Return the counts of Cityscapes' script, pair by pair, without scores of instances."""
     script = importlib.import_module(CITYSCAPES_SCRIPT)
     script.args.evalInstLevelScore = False
     total = script.generateMatrix(script.args)
@@ -187,7 +187,7 @@ _OTHERS = {
 def _measure_other(name: str, pairs: Pairs, expected: Counts) -> OtherSpeed:
     other = _OTHERS[name]
     try:
-        importlib.import_module(other.module)  # not on their time
+        importlib.import_module(other.module)  # importing is not timed
     except ImportError:
         return OtherSpeed(name, other.least_ratio, None, None, "not installed")
     seconds, counts = _timed(lambda: other.count(pairs))

@@ -1,4 +1,4 @@
-"""What scoring masks took, for a terminal and as JSON."""
+"""`ScoringResult` as text for a terminal and as JSON."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,7 +8,7 @@ from iseg_cli.evaluation.text_table import aligned
 
 
 def scoring_as_text(result: ScoringResult) -> str:
-    """Return who took how long to score the same masks."""
+    """Return a table of the times of iseg and other tools."""
     height, width = result.size
     rows = [
         ("scored by", "seconds", "masks/s", "iseg is faster", "same counts"),
@@ -22,7 +22,7 @@ def scoring_as_text(result: ScoringResult) -> str:
 
 
 def scoring_to_dict(result: ScoringResult) -> dict[str, Any]:
-    """Return all that was measured, and what follows from it, as plain JSON values."""
+    """Return everything measured, and the figures derived from it, as JSON values."""
     ratios = {other.name: result.ratio(other) for other in result.others}
     return {
         **asdict(result),

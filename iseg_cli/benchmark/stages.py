@@ -1,7 +1,7 @@
-"""The stages of a batch by themselves: each is run alone and waited for.
+"""`time_stages`: the time of each stage of a batch, measured alone.
 
-In `iseg generate` decoding and writing go on in threads while the model works, so that the stages
-take more together than an image takes there.
+In `iseg generate` threads decode and write while the model works. So the sum of the stages is more
+than the time of an image there.
 """
 
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ class _Batch:
 def time_stages(
     segmenter: Segmenter, reader: Reader, source: LabelSource, *, folder: Path
 ) -> Stages:
-    """Time each stage of the first batch of a split.
+    """Return the time of each stage, measured with the first batch of a split.
 
     Args:
-        segmenter: with its batch size.
-        reader: the split; its first images that have categories are taken.
-        source: of their categories.
-        folder: where masks may be written.
+        segmenter: the segmenter, with its batch size.
+        reader: the split; its first images with categories are taken.
+        source: the source of their image-level labels.
+        folder: a folder for masks.
     """
     device, settings = segmenter.model.device, segmenter.settings
     samples, named = _choose(reader, source, segmenter.batch_size)
@@ -88,7 +88,7 @@ def time_stages(
 def _choose(
     reader: Reader, source: LabelSource, count: int
 ) -> tuple[list[Path], list[tuple[Category, ...]]]:
-    """Return the files and categories of the first images that have some."""
+    """Return files and categories of the first images that have categories."""
     paths, named = [], []
     for image_id in reader.image_ids:
         sample = reader.sample(image_id)

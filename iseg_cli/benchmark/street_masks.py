@@ -1,6 +1,6 @@
-"""Masks of streets that nobody drove through: areas one above the other, objects before them.
+"""Synthetic masks like those of street scenes: horizontal areas with objects in front.
 
-Scoring and decoding are as fast as masks are smooth, so that noise would measure something else.
+Smooth masks are decoded and scored faster than noise, so noise would not measure the usual speed.
 """
 
 import io
@@ -17,31 +17,31 @@ from iseg_cli.storage import encode_mask
 from iseg_cli.types import IGNORE, Mask
 
 AREAS, OBJECTS = 5, 60
-"""How many areas a scene is laid in, and how many objects stand before them."""
+"""The number of areas and the number of objects in a scene."""
 
 DISTINCT = 200
-"""Pairs that differ: to paint and encode one takes far longer than to score it."""
+"""The number of different pairs; making a pair takes much longer than scoring it."""
 
-_CORNERS = 40  # of an outline
+_CORNERS = 40  # corners of an outline
 
 
 @dataclass(frozen=True, eq=False)
 class _Shape:
-    """One area of a mask: its label and its outline as (x, y) in heights of the mask."""
+    """One area of a mask: its label and its outline as (x, y), in units of the mask's height."""
 
     label: int
     outline: Float64[np.ndarray, "corners 2"]
 
 
 def write_masks(folder: Path, *, masks: int, size: tuple[int, int], labels: int, seed: int) -> None:
-    """Write truth/<number>.png, grey as Cityscapes has it, and predictions/<number>.png, as ours.
+    """Write truth/<number>.png, grey as in Cityscapes, and predictions/<number>.png, as iseg does.
 
     Args:
-        folder: an empty one.
-        masks: how many pairs; those beyond the first `DISTINCT` repeat them in files of their own.
+        folder: an empty folder.
+        masks: the number of pairs; pairs after the first `DISTINCT` are copies of these.
         size: their (height, width) in pixels.
-        labels: they hold 0 to `labels - 1`.
-        seed: the same one gives the same masks.
+        labels: masks hold labels 0 to `labels - 1`.
+        seed: the same seed gives the same masks.
     """
     for name in ("truth", "predictions"):
         (folder / name).mkdir()
@@ -57,7 +57,7 @@ def write_masks(folder: Path, *, masks: int, size: tuple[int, int], labels: int,
 def mask_pair(
     rng: np.random.Generator, size: tuple[int, int], labels: int
 ) -> tuple[UInt8[np.ndarray, "height width"], UInt8[np.ndarray, "height width"]]:
-    """Return a scene and what a fair segmenter makes of it: outlines are off, some labels wrong."""
+    """Return a scene and a prediction of it, with inexact outlines and some wrong labels."""
     height, width = size
     shapes = [_area(rng, top / AREAS, width / height, labels) for top in range(AREAS)]
     shapes += [_object(rng, width / height, labels) for _ in range(OBJECTS)]
@@ -74,7 +74,7 @@ def _encoded(
 
 
 def _area(rng: np.random.Generator, top: float, width: float, labels: int) -> _Shape:
-    """Everything below a wavy line."""
+    """Return the area below a wavy line."""
     x = np.linspace(0, width, _CORNERS)
     waves = sum(np.sin(rng.uniform(0.5, 8) * x + rng.uniform(0, 6)) for _ in range(3))
     line = np.column_stack((x, top + 0.02 * waves if top else np.zeros_like(x)))
@@ -83,7 +83,7 @@ def _area(rng: np.random.Generator, top: float, width: float, labels: int) -> _S
 
 
 def _object(rng: np.random.Generator, width: float, labels: int) -> _Shape:
-    """A rough ellipse; most are small."""
+    """Return an irregular ellipse; most are small."""
     angle = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
     radius = 0.03 * rng.lognormal(sigma=0.7) * (1 + 0.1 * rng.standard_normal(_CORNERS))
     middle = rng.uniform((0, 0.2), (width, 0.9))

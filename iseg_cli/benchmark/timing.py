@@ -1,4 +1,4 @@
-"""Seconds and bytes: how long work takes, how much memory it took at most."""
+"""Time of a function in seconds, and peak memory in bytes."""
 
 import gc
 import resource
@@ -12,13 +12,13 @@ from statistics import median
 import torch
 
 ROUNDS = 10
-"""How often a piece of work is timed at most."""
-ENOUGH = 3.0
-"""Seconds after which it is not timed again."""
+"""The greatest number of times that work is timed."""
+ENOUGH_SECONDS = 3.0
+"""After this many seconds work is not timed again."""
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until a device has done all that it was told."""
+    """Wait until a device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -26,30 +26,30 @@ def synchronise(device: torch.device) -> None:
 
 
 def median_seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return the median seconds of a piece of work, a first round left out."""
+    """Return the median seconds of work; a first, untimed call warms up."""
     return median(_all_seconds(work, device))
 
 
 def best_seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return the fewest seconds that a piece of work took, a first round left out."""
+    """Return the fewest seconds of work; a first, untimed call warms up."""
     return min(_all_seconds(work, device))
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Let the greatest use of memory be counted from now on, where the system can do that."""
-    gc.collect()  # a model that was used before may still wait for it
+    """Start to measure peak memory anew, where the system supports it."""
+    gc.collect()  # an earlier model may still be in memory
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         return
-    with suppress(OSError):  # Linux; elsewhere the process's greatest so far is told
+    with suppress(OSError):  # Linux only; elsewhere the peak covers the whole process
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory(device: torch.device) -> int:
     """Return the greatest memory in use since the reset, in bytes.
 
-    On CUDA what tensors took on the device; elsewhere what the whole process took.
+    On CUDA this is the memory of tensors on the device; elsewhere that of the whole process.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
@@ -61,7 +61,7 @@ def _all_seconds(work: Callable[[], object], device: torch.device) -> list[float
     work()
     synchronise(device)
     spent: list[float] = []
-    while len(spent) < ROUNDS and sum(spent) < ENOUGH:
+    while len(spent) < ROUNDS and sum(spent) < ENOUGH_SECONDS:
         start = time.perf_counter()
         work()
         synchronise(device)

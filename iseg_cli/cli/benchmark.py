@@ -1,4 +1,4 @@
-"""`iseg benchmark`: how fast masks are made and scored here."""
+"""`iseg benchmark`: how fast this machine makes masks and scores them."""
 
 from pathlib import Path
 
@@ -20,13 +20,13 @@ Exit codes: 0 done; 1 below --fail-under-speedup; 2 wrong usage or input.
 """
 
 SETTINGS = ("model", "dataset", "root", "split", "vae", "compile")
-"""The options that are settings of the same name."""
+"""Options that set the setting of the same name."""
 
 
 def batch_sizes(
     context: click.Context, parameter: click.Parameter, value: str
 ) -> tuple[int, ...] | None:
-    """Return batch sizes in rising order; None for `auto`; a usage error for anything else."""
+    """Return sorted batch sizes; None for `auto`; a usage error for any other value."""
     if value == "auto":
         return None
     parts = value.split(",")
@@ -54,7 +54,7 @@ def batch_sizes(
 @click.option(
     "--images",
     type=click.IntRange(min=2),
-    help="How many go through each loop.  [default: 256 on CUDA, else 128, or 4 for a large model]",
+    help="The number of images of each loop.  [default: 256 on CUDA, else 128; 4 for a large model]",
 )
 @click.option(
     "--batch-size",
@@ -63,31 +63,34 @@ def batch_sizes(
     default="auto",
     show_default=True,
     metavar="N,N,...|auto",
-    help="auto: 1, 2, 4 ... until it no longer pays.",
+    help="auto: 1, 2, 4 ... while larger sizes are faster.",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="How often each loop runs; the median counts.",
+    help="How many times each loop runs; the median is reported.",
 )
 @options.device
 @options.dtype
 @click.option(
     "--vae",
-    help="own, or taesd, a hub id or a folder: a tiny autoencoder, but not for the plain path, so "
-    "that masks may differ.  [default: own]",
+    help="own, or a tiny autoencoder: taesd, a hub id or a folder. The plain path always uses the "
+    "model's own, so masks may differ.  [default: own]",
 )
 @click.option(
-    "--compile", is_flag=True, default=None, help="Compile the model, but not the plain path."
+    "--compile",
+    is_flag=True,
+    default=None,
+    help="Compile the model. The plain path is not compiled.",
 )
 @click.option(
     "--config",
     "configs",
     multiple=True,
     metavar="FILE|PRESET",
-    help="Settings laid over the model's usual ones (a YAML file), or a preset in their place.",
+    help="A YAML file with settings to change, or a preset in place of the model's usual one.",
 )
 @options.assignments
 @click.option(
@@ -97,12 +100,12 @@ def batch_sizes(
     show_default=True,
     help="Folder of benchmark.json and benchmark.png.",
 )
-@click.option("--skip-reference", is_flag=True, help="Leave out the plain path to compare with.")
+@click.option("--skip-reference", is_flag=True, help="Leave out the plain path.")
 @click.option(
     "--fail-under-speedup",
     type=click.FloatRange(min=0),
     metavar="X",
-    help="End with exit code 1 where masks are made less than X times as fast as the plain path.",
+    help="End with exit code 1 if masks are made less than X times as fast as by the plain path.",
 )
 @click.pass_context
 def benchmark(
@@ -121,9 +124,9 @@ def benchmark(
 ) -> None:
     """Measure how fast this machine makes masks and scores them.
 
-    Every batch size runs iseg generate itself over the same images, beside a plain path with the
-    same weights; the masks of both are compared. Each stage is timed by itself, and a large matrix
-    product tells how fast the device could be at most.
+    For every batch size, iseg generate runs over the same images. A plain path with the same
+    weights runs over them, too, and the masks of both are compared. Each stage is timed alone. The
+    rate of a large matrix product shows the limit of the device.
     """
     if fail_under_speedup is not None and (skip_reference or part == "scoring"):
         raise click.UsageError("--fail-under-speedup needs masks and their plain path")

@@ -1,1 +1,4 @@
-"""CLIP: what images show, in words; knows transformers but not diffusers."""
+"""CLIP: `Tagger` finds the classes in an image, `DenseClip` compares its patches with words.
+
+The package uses transformers and no diffusers.
+"""

@@ -1,4 +1,4 @@
-"""CLIP's dense map: how near every patch of an image is to words."""
+"""`DenseClip`: CLIP's dense maps, the cosines of an image's patches with words."""
 
 from collections.abc import Iterable, Sequence
 
@@ -29,8 +29,8 @@ from iseg_cli.ops.self_self import self_self_attention
 class DenseClip:
     """Compares every patch of images with words, with one CLIP and one group of settings.
 
-    What it says of an image depends on the image, its words, the settings and the batch size alone:
-    batches are filled up to one size, and on a CPU images go one at a time (see `Tagger`).
+    The maps of an image depend only on the image, its words, the settings and the batch size:
+    batches are filled up to one size, and on a CPU images are taken one at a time (see `Tagger`).
     """
 
     def __init__(self, clip: ClipModel, settings: ClipSettings, *, batch_size: int = 1) -> None:
@@ -39,7 +39,7 @@ class DenseClip:
         self._texts = ClipTextEmbedder(clip, settings.templates)
 
     def check(self, words: Iterable[str]) -> None:
-        """Raise PromptError for words that the text encoder cannot hold."""
+        """Raise PromptError for words that are too long for the text encoder."""
         self._texts.embed(list(words))
 
     @torch.inference_mode()
@@ -49,15 +49,15 @@ class DenseClip:
         words: Sequence[Sequence[str]],
         surroundings: Sequence[str],
     ) -> ClipMaps:
-        """Compare the patches of square images with words.
+        """Return the cosines of the patches of square images with words.
 
         Args:
             images: RGB; they are resized to whole patches, or to `clip.side`.
-            words: for each image, those of its categories.
-            surroundings: the background's prompts; none where it is no class.
+            words: for each image the words of its categories.
+            surroundings: the background prompts; none where the background is no class.
 
         Raises:
-            PromptError: words that the text encoder cannot hold.
+            PromptError: words are too long for the text encoder.
         """
         shown = [
             fit_patches(
@@ -70,7 +70,7 @@ class DenseClip:
         ]
         background = self._texts.embed(surroundings)
         features = self._features(np.stack(shown))
-        # Image by image: products over unequal numbers of words are rounded differently.
+        # One image at a time: products over different numbers of words are rounded differently.
         near = tuple(
             cosines(own, self._texts.embed(named), background)
             for own, named in zip(features, words, strict=True)
@@ -95,15 +95,14 @@ class DenseClip:
 def dense_features(
     clip: ClipModel, pixels: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch patches channels"]:
-    """Return each patch's point in the space of texts, not scaled to unit length, in float32.
+    """Return each patch's embedding in the space of texts, not scaled to unit length, in float32.
 
-    In the last block tokens attend to their like, and what leaves it is that attention alone:
-    without what entered the block and without its MLP, which serve the class token (ClearCLIP,
-    arXiv 2407.12442).
+    In the last block tokens attend to similar tokens. Its output is this attention alone, without
+    the residual and without the MLP, which serve the class token (ClearCLIP, arXiv 2407.12442).
 
     Args:
         clip: the model.
-        pixels: as `to_pixels` makes them, of sides that are whole numbers of patches.
+        pixels: as `to_pixels` returns them; their sides are whole numbers of patches.
     """
     hidden = embed_tokens(clip, pixels)
     *before, last = vision_blocks(clip)

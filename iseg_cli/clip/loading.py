@@ -1,4 +1,4 @@
-"""From a CLIP's name or folder to the model with all that is needed to feed it."""
+"""`load_clip`: from a CLIP's name or folder to a `ClipModel` with tokenizer and pixel scaling."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from iseg_cli.config.resources import TINY_CLIP
 from iseg_cli.errors import ModelNotFoundError
 
 CLIP_B16 = "openai/clip-vit-base-patch16"
-"""The CLIP that the published figures of TagCLIP and iSeg are measured with."""
+"""The CLIP of the published figures of TagCLIP and iSeg."""
 
 PREPROCESSOR = "preprocessor_config.json"
 LAYOUT = Layout(
@@ -34,7 +34,7 @@ LAYOUT = Layout(
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-"""What OpenAI's CLIPs subtract from pixels in [0, 1] and divide them by, for want of a file."""
+"""Mean and standard deviation of pixels in [0, 1] for OpenAI's CLIPs; used without a file."""
 
 Channels = tuple[float, float, float]
 
@@ -44,13 +44,13 @@ class ClipModel:
     """A CLIP in evaluation mode: two encoders into one space.
 
     Attributes:
-        name: what the user called it (`tiny-clip`, a hub id, a folder).
+        name: the name that the user gave (`tiny-clip`, a hub id, a folder).
         source: the folder that it was loaded from; for a hub model it ends in the revision.
         model: a CLIPModel of transformers.
-        tokenizer: its tokenizer.
-        mean: what is subtracted from the channels of pixels in [0, 1].
-        std: what they are divided by then.
-        device: where its weights are.
+        tokenizer: the tokenizer of its text encoder.
+        mean: the mean of each channel, subtracted from pixels in [0, 1].
+        std: the standard deviation of each channel; pixels are divided by it.
+        device: the device of its weights.
         dtype: the floating type of its weights and activations.
     """
 
@@ -65,7 +65,7 @@ class ClipModel:
 
     @property
     def revision(self) -> str | None:
-        """The commit on the hub that it was downloaded from; None for a folder of the user's."""
+        """The commit on the hub that it was downloaded from; None for a user's folder."""
         return revision_of(self.source)
 
     @property
@@ -75,41 +75,41 @@ class ClipModel:
 
     @property
     def patch_size(self) -> int:
-        """Pixels of an image per patch, along one side."""
+        """The side of a patch, in pixels."""
         return int(self.model.config.vision_config.patch_size)
 
     @property
     def blocks(self) -> int:
-        """How many blocks its image transformer has (12 for ViT-B/16)."""
+        """The number of blocks of its image transformer (12 for ViT-B/16)."""
         return int(self.model.config.vision_config.num_hidden_layers)
 
     @property
     def max_tokens(self) -> int:
-        """How many tokens a text may have, its start and end among them."""
+        """The greatest number of tokens of a text, with its start and end tokens."""
         limit: int = self.model.config.text_config.max_position_embeddings
         return min(limit, int(self.tokenizer.model_max_length))
 
     @property
     def scale(self) -> float:
-        """What cosines are multiplied by before their softmax (100 for OpenAI's CLIPs)."""
+        """The factor of cosines before their softmax (100 for OpenAI's CLIPs)."""
         return math.exp(float(self.model.logit_scale))
 
     def fingerprint(self) -> str:
-        """Return a short digest of its weights: it tells two models apart."""
+        """Return a short digest of its weights, which identifies the model."""
         return fingerprint((self.model,))
 
 
 def load_clip(name: str, *, device: torch.device, dtype: torch.dtype) -> ClipModel:
-    """Load a CLIP from safetensors files: half-precision ones if there are any, else full ones.
+    """Return a CLIP, loaded from safetensors files; those in half precision come first.
 
     Args:
         name: `tiny-clip` (embedded), a hub id `owner/name`, of one revision `owner/name@revision`,
             or a folder in transformers format.
-        device: where to put it.
-        dtype: its floating type.
+        device: the device for its weights.
+        dtype: the floating type of its weights.
 
     Raises:
-        ModelNotFoundError: it is nowhere to be had; the message says what was tried.
+        ModelNotFoundError: it cannot be found; the message says what was tried.
     """
     source = str(TINY_CLIP) if name == "tiny-clip" else name
     folder = Path(source)
@@ -156,7 +156,7 @@ def _load(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> 
 
 
 def _channels(path: Path) -> tuple[Channels, Channels]:
-    """Return mean and standard deviation from a preprocessor's file; OpenAI's without one."""
+    """Return mean and standard deviation of a preprocessor's file; without a file OpenAI's."""
     values = read_object(path) if path.is_file() else {}
     mean, std = values.get("image_mean", MEAN), values.get("image_std", STD)
     return _triple(mean, path), _triple(std, path)

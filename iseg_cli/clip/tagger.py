@@ -1,4 +1,4 @@
-"""From images to the classes in them, in the manner of TagCLIP: the settings choose the steps."""
+"""`Tagger`: from images to the classes in them, with TagCLIP; the settings choose the steps."""
 
 from collections.abc import Sequence
 
@@ -17,25 +17,25 @@ from iseg_cli.ops import tagclip
 from iseg_cli.types import Category, LabelSet
 
 DECIMALS = 6
-"""Scores are rounded to so many places: labels are chosen by what files say."""
+"""Scores are rounded to this number of decimals; so files hold exactly the values that decide."""
 
 Picture = UInt8[np.ndarray, "height width 3"]
 Shown = tuple[Picture, ...]
-"""An image at every scale at which CLIP is shown it."""
+"""An image, resized to every scale of the settings."""
 
 
 class Tagger:
     """Finds classes in images with one CLIP, one group of settings and one label set.
 
-    An image's scores depend on the image, the settings and the batch size alone: every forward
-    with images of a common size has the same shape (short batches are filled up), and images of
-    their own sizes go one at a time. On a CPU all images and crops do: their numbers of tokens are
-    odd, so that sums would be rounded by where in a batch an image lies.
+    An image's scores depend only on the image, the settings and the batch size. Images of one
+    common size are taken in batches of one shape (short batches are filled up); images of different
+    sizes are taken one at a time. On a CPU all images and crops are taken one at a time: their
+    numbers of tokens are odd, so the rounding of sums would depend on the position in a batch.
 
     Attributes:
-        name: what the protocol of a run says of where its labels came from.
-        categories: the classes, in the order of their ids.
-        background: the background prompts that share their softmax.
+        name: the label source, as the protocol of a run names it.
+        categories: the classes, sorted by id.
+        background: the background prompts that share the softmax.
     """
 
     name = "clip"
@@ -46,8 +46,8 @@ class Tagger:
         """Embed the classes and the background prompts.
 
         Raises:
-            SettingsError: no classes to look for, or blocks that this CLIP does not have.
-            PromptError: words that are too long for the text encoder.
+            SettingsError: the label set is empty, or this CLIP lacks a block of the settings.
+            PromptError: words are too long for the text encoder.
         """
         if not label_set.categories:
             raise SettingsError("CLIP needs categories to look for; pass --categories")
@@ -63,7 +63,7 @@ class Tagger:
         self._min_agreeing_blocks = max(1, clip.blocks // 3) if wanted is None else wanted
 
     def fit(self, image: Picture) -> Shown:
-        """Resize an image to what CLIP is shown: whole patches, bicubically."""
+        """Return an image resized bicubically to whole patches, at every scale."""
         return tuple(
             fit_patches(
                 image,
@@ -77,16 +77,16 @@ class Tagger:
 
     @torch.inference_mode()
     def score(self, images: Sequence[Shown]) -> Float32[np.ndarray, "images classes"]:
-        """Score every class in every image, rounded to `DECIMALS` places.
+        """Return the score of every class in every image, rounded to `DECIMALS` decimals.
 
         Scores lie in [0, 1], or from 0 to the sum of `patch_weight` and `crop_weight` if that is
-        more. The scores of an image's scales are averaged.
+        more. The score of an image is the mean over its scales.
 
         Args:
-            images: as `fit` makes them.
+            images: as `fit` returns them.
 
         Raises:
-            SettingsError: they do not fit into memory.
+            SettingsError: a batch does not fit into memory.
         """
         if not images:
             return np.zeros((0, len(self.categories)), dtype=np.float32)
@@ -101,7 +101,7 @@ class Tagger:
         return scores.round(DECIMALS)
 
     def choose(self, scores: Float32[np.ndarray, "images classes"]) -> list[tuple[Category, ...]]:
-        """Return the classes that are in each image, in the label set's order."""
+        """Return the classes in each image, sorted as in the label set."""
         found = tagclip.choose(
             torch.from_numpy(scores),
             threshold=self.settings.threshold,
@@ -113,11 +113,11 @@ class Tagger:
         ]
 
     def tag(self, images: Sequence[Shown]) -> list[tuple[Category, ...]]:
-        """Return the classes in each image, as `fit` makes them."""
+        """Return the classes in each image, given as `fit` returns them."""
         return self.choose(self.score(images))
 
     def _score_scale(self, pictures: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
-        """Score images at one of their scales."""
+        """Return the scores of images at one of their scales."""
         together = 1 if self.settings.side is None else self._together
         scores = [
             self._score_batch(np.stack(pictures[start : start + together]), together)
@@ -128,51 +128,53 @@ class Tagger:
     def _score_batch(
         self, images: UInt8[np.ndarray, "batch height width 3"], size: int
     ) -> Float32[np.ndarray, "batch classes"]:
-        """Score a batch of images of one size, filled up to `size` images."""
+        """Return the scores of a batch of images of one size, filled up to `size` images."""
         count, named = len(images), len(self.categories)
         pixels = to_pixels(self.clip, fill_batch(torch.from_numpy(images), size).numpy())
         rows = pixels.shape[2] // self.clip.patch_size
         maps = self._patch_scores(pixels, rows)[:count]
         scores = maps[..., :named].amax(dim=1)
         if self.settings.reidentify:
-            looked = tagclip.candidates(maps, named=named, share=self.settings.candidate_threshold)
-            again = self._look_again(pixels, maps[..., :named], looked, rows)
+            has_crop = tagclip.candidates(
+                maps, named=named, share=self.settings.candidate_threshold
+            )
+            crop_scores = self._crop_scores(pixels, maps[..., :named], has_crop, rows)
             scores = tagclip.combine(
                 scores,
-                again,
-                looked,
+                crop_scores,
+                has_crop,
                 patch_weight=self.settings.patch_weight,
                 crop_weight=self.settings.crop_weight,
             )
         return scores.cpu().numpy()
 
     def _patch_scores(self, pixels: Tensor, rows: int) -> Float[Tensor, "batch patches words"]:
-        """Return each patch's scores for classes and background prompts, refined if set."""
+        """Return each patch's scores of classes and background prompts, refined if set so."""
         alone = self.settings.last_block == "values"
-        reading = read_patches(self.clip, pixels, values_alone=alone)
-        coarse = tagclip.class_probabilities(reading.features, self._texts, scale=self.clip.scale)
+        output = read_patches(self.clip, pixels, values_alone=alone)
+        coarse = tagclip.class_probabilities(output.features, self._texts, scale=self.clip.scale)
         if not self.settings.refine:
             return coarse
         trusted = tagclip.trusted_attention(
-            reading.attention, averaged=self._blocks, min_agreeing_blocks=self._min_agreeing_blocks
+            output.attention, averaged=self._blocks, min_agreeing_blocks=self._min_agreeing_blocks
         )
         return tagclip.refine_scores(coarse, trusted, rows=rows)
 
-    def _look_again(
+    def _crop_scores(
         self,
         pixels: Float[Tensor, "batch 3 height width"],
         maps: Float[Tensor, "batch patches classes"],
-        looked: Bool[Tensor, "batch classes"],
+        has_crop: Bool[Tensor, "batch classes"],
         rows: int,
     ) -> Float[Tensor, "batch classes"]:
-        """Return the probability of each class `looked` for, in its own crop; 0 for the others.
+        """Return the probability of each class in its own crop; 0 for classes without a crop.
 
-        In the crop the class token attends to the patches alone where the class responds.
+        In the crop the class token attends only to the patches where the class responds.
         """
         responds, boxes = tagclip.response_boxes(maps, rows=rows)
         responds = responds.unflatten(1, (rows, -1))
-        again = torch.zeros_like(looked, dtype=maps.dtype)
-        pairs = looked.nonzero()
+        crop_scores = torch.zeros_like(has_crop, dtype=maps.dtype)
+        pairs = has_crop.nonzero()
         for start in range(0, len(pairs), self._together):
             image, category = chunk = pairs[start : start + self._together].T
             cut = [self._crop(pixels[i], responds[i, ..., c], boxes[i, c]) for i, c in chunk.T]
@@ -181,13 +183,13 @@ class Tagger:
             )
             points = read_whole(self.clip, crops, visible)[: len(cut), None]
             found = tagclip.class_probabilities(points, self._texts, scale=self.clip.scale)[:, 0]
-            again[image, category] = found.gather(1, category[:, None])[:, 0]
-        return again
+            crop_scores[image, category] = found.gather(1, category[:, None])[:, 0]
+        return crop_scores
 
     def _crop(
         self, pixels: Tensor, responds: Tensor, box: Tensor
     ) -> tuple[Float[Tensor, "3 side side"], Bool[Tensor, " patches"]]:
-        """Bring a box, given in patches, and where the class responds in it, to CLIP's own size."""
+        """Return the crop of a box at CLIP's size, and its patches where the class responds."""
         top, left, bottom, right = box.tolist()
         patch, side = self.clip.patch_size, self.clip.image_size
         cut = pixels[:, top * patch : bottom * patch, left * patch : right * patch]
@@ -197,7 +199,7 @@ class Tagger:
 
 
 def background_prompts(settings: ClipSettings, label_set: LabelSet) -> tuple[str, ...]:
-    """Return what surrounds the classes; words that name one only if the settings keep them."""
+    """Return the background prompts; those that name a class only if the settings keep them."""
     words = settings.background_prompts
     if words is None:
         words = label_set.background_words or BACKGROUND

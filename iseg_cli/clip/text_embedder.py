@@ -1,4 +1,4 @@
-"""Classes' words as points in CLIP's space: the mean over many sentences that name them."""
+"""`ClipTextEmbedder`: embeds words with CLIP, as the mean over many sentences with them."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,7 +12,7 @@ from iseg_cli.clip.loading import ClipModel
 from iseg_cli.errors import PromptError
 
 WORDS_KEPT = 4096
-"""Distinct words whose embeddings stay in memory (4096 of ViT-B/16 take 8 MiB)."""
+"""The number of words whose embeddings stay in memory (4096 take 8 MiB for ViT-B/16)."""
 
 _PICTURES = (
     "bad photo", "low resolution photo", "rendering", "cropped photo", "bright photo", "dark photo",
@@ -35,36 +35,36 @@ ENSEMBLE = (
     *(f"there is {article} {{}} in the scene." for article in ("a", "the")),
     *(f"this is {which} {{}} in the scene." for which in ("a", "the", "one")),
 )
-"""The 80 sentences that CLIP was evaluated with on ImageNet, and the five that TagCLIP adds."""
+"""The 80 sentences of CLIP's evaluation on ImageNet, and five more sentences of TagCLIP."""
 
 BACKGROUND = (
     "ground", "land", "grass", "tree", "building", "wall", "sky", "lake", "water", "river", "sea",
     "railway", "railroad", "keyboard", "helmet", "cloud", "house", "mountain", "ocean", "road",
     "rock", "street", "valley", "bridge", "sign",
 )  # fmt: skip
-"""What usually surrounds things: TagCLIP's words for VOC, for label sets that have none."""
+"""TagCLIP's background prompts for VOC, used for label sets without background words."""
 
 
 class ClipTextEmbedder:
-    """Embeds words, each of them once, with one CLIP and one set of sentences.
+    """Embeds words with one CLIP and one set of sentences; each word is embedded once.
 
-    A word's embedding depends on no other word.
+    The embedding of a word does not depend on other words.
     """
 
     def __init__(self, clip: ClipModel, templates: Sequence[str] | None = None) -> None:
-        """Choose the sentences: each with `{}` where the words go; None for `ENSEMBLE`."""
+        """Take sentences with `{}` in the position of the words; None stands for `ENSEMBLE`."""
         self.clip = clip
         self.templates = ENSEMBLE if templates is None else tuple(templates)
         self._embed = lru_cache(maxsize=WORDS_KEPT)(self._embed_words)
 
     @torch.inference_mode()
     def embed(self, words: Sequence[str]) -> Float[Tensor, "classes channels"]:
-        """Return the direction of each class's words: unit length, float32, on CLIP's device.
+        """Return the embedding of each class's words: unit length, float32, on CLIP's device.
 
-        It is the mean over the sentences of their unit embeddings, scaled to unit length.
+        It is the mean over sentences of their unit embeddings, scaled to unit length.
 
         Raises:
-            PromptError: words with which a sentence is longer than the text encoder's input.
+            PromptError: a sentence with the words is too long for the text encoder.
         """
         if not words:
             return torch.zeros(0, self.clip.model.config.projection_dim, device=self.clip.device)

@@ -1,4 +1,4 @@
-"""CLIP's image transformer block by block, so that its attention can be read and replaced."""
+"""CLIP's image transformer, block by block: its attention can be read and replaced."""
 
 import math
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from iseg_cli.clip.loading import ClipModel
 
 @dataclass(frozen=True, eq=False)
 class PatchOutput:
-    """What the image transformer says of every patch of a batch.
+    """Embeddings and attention of the patches of a batch, in float32.
 
     Attributes:
-        features: each patch's own point in the space of texts, not scaled to unit length, float32:
-            in the last block it attends to itself alone.
-        attention: of each block, mean over heads, from patch (rows) to patch (columns), float32;
-            rows sum to less than 1, as the class token is left out. The last block's is the
-            attention that it was trained with, which its own features do without.
+        features: each patch's embedding in the space of texts, not scaled to unit length. In the
+            last block a patch attends to itself alone.
+        attention: of each block, mean over heads, from patch (rows) to patch (columns). The class
+            token is left out, so rows sum to less than 1. That of the last block is the trained
+            attention, although `features` do not use it.
     """
 
     features: Float[Tensor, "batch patches channels"]
@@ -39,14 +39,14 @@ def fit_patches(
     max_side: int,
     scale: float = 1.0,
 ) -> UInt8[np.ndarray, "rows columns 3"]:
-    """Resize an image to whole patches, bicubically.
+    """Return an image resized bicubically to whole patches.
 
     Args:
         image: RGB.
-        patch: pixels per patch, along one side.
-        side: of the square that it becomes; None for its own size.
-        max_side: in the latter case, what longer sides are shrunk to.
-        scale: what the size is multiplied with then.
+        patch: the side of a patch, in pixels.
+        side: the side of the square that the image becomes; None keeps its aspect ratio.
+        max_side: the greatest length of the longer side if `side` is None.
+        scale: the factor of the size after that.
     """
     height, width = image.shape[:2]
     shrink = min(1.0, max_side / max(height, width))
@@ -62,14 +62,14 @@ def fit_patches(
 def to_pixels(
     clip: ClipModel, images: UInt8[np.ndarray, "batch height width 3"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Scale RGB images as CLIP was trained to see them, on its device, in float32."""
+    """Return RGB images scaled as in CLIP's training, on CLIP's device, in float32."""
     pixels = torch.from_numpy(images).to(clip.device).permute(0, 3, 1, 2).float().div(255)
     mean, std = (pixels.new_tensor(values)[:, None, None] for values in (clip.mean, clip.std))
     return (pixels - mean) / std
 
 
 def fill_batch(batch: Tensor, size: int) -> Tensor:
-    """Repeat the last of a batch until there are `size`: batches of one shape round alike."""
+    """Return a batch filled up to `size` with its last element: one shape is rounded alike."""
     return torch.cat([batch, *[batch[-1:]] * (size - len(batch))])
 
 
@@ -77,13 +77,13 @@ def fill_batch(batch: Tensor, size: int) -> Tensor:
 def read_patches(
     clip: ClipModel, pixels: Float[Tensor, "batch 3 height width"], *, values_alone: bool = False
 ) -> PatchOutput:
-    """Read the patches of images whose sides are whole numbers of patches, in row-major order.
+    """Return embeddings and attention of the patches of images, in row-major order.
 
     Args:
         clip: the model.
-        pixels: as `to_pixels` makes them.
-        values_alone: what leaves the last block is its projected values alone, without what
-            entered it and without its MLP.
+        pixels: as `to_pixels` returns them; their sides are whole numbers of patches.
+        values_alone: whether the output of the last block is its projected values alone, without
+            the residual and without the MLP.
     """
     hidden = embed_tokens(clip, pixels)
     blocks = vision_blocks(clip)
@@ -105,13 +105,13 @@ def read_whole(
     pixels: Float[Tensor, "batch 3 height width"],
     visible: Bool[Tensor, "batch patches"] | None = None,
 ) -> Float[Tensor, "batch channels"]:
-    """Return an image's point in the space of texts, not scaled to unit length, in float32.
+    """Return each image's embedding in the space of texts, not scaled to unit length, in float32.
 
     Args:
         clip: the model.
-        pixels: as `to_pixels` makes them.
-        visible: the patches that the class token may attend to, in every block; None for all. The
-            patches themselves see each other.
+        pixels: as `to_pixels` returns them.
+        visible: the patches that the class token may attend to, in every block; None for all. A
+            patch may always attend to every other patch.
     """
     hidden = embed_tokens(clip, pixels)
     allowed = None
@@ -133,7 +133,7 @@ def vision_blocks(clip: ClipModel) -> Sequence[Any]:
 def embed_tokens(
     clip: ClipModel, pixels: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch tokens channels"]:
-    """Cut images into patches: what enters the first block, the class token first."""
+    """Return the input of the first block: the class token, then the patches."""
     embeddings = clip.model.vision_model.embeddings
     patches = embeddings.patch_embedding(pixels.to(clip.dtype))
     rows, columns = patches.shape[-2:]
@@ -162,7 +162,7 @@ def attention_weights(
     query: Float[Tensor, "batch heads tokens channels"],
     key: Float[Tensor, "batch heads tokens channels"],
 ) -> Float[Tensor, "batch heads tokens tokens"]:
-    """Return the softmax over keys (columns), in float32 whatever type the model computes in."""
+    """Return the softmax over keys (columns), in float32 for every type of the model."""
     scores = (query * block.self_attn.scale) @ key.transpose(-1, -2)
     weights: Tensor = scores.softmax(dim=-1, dtype=torch.float32)
     return weights
@@ -171,7 +171,7 @@ def attention_weights(
 def join_heads(
     block: Any, mixed: Float[Tensor, "batch heads tokens channels"]
 ) -> Float[Tensor, "batch tokens channels"]:
-    """Return what a block's attention puts out for the values that it mixed."""
+    """Return the output of a block's attention, given the values that it mixed."""
     out: Tensor = block.self_attn.out_proj(mixed.transpose(1, 2).flatten(2))
     return out
 
@@ -181,7 +181,7 @@ def finish_block(
     hidden: Float[Tensor, "batch tokens channels"],
     mixed: Float[Tensor, "batch heads tokens channels"],
 ) -> Float[Tensor, "batch tokens channels"]:
-    """Return what leaves a block, given what entered it and the values that attention mixed."""
+    """Return the output of a block, given its input and the values that attention mixed."""
     hidden = hidden + join_heads(block, mixed)
     out: Tensor = hidden + block.mlp(block.layer_norm2(hidden))
     return out
@@ -190,12 +190,13 @@ def finish_block(
 def pass_block(
     block: Any, hidden: Float[Tensor, "batch tokens channels"], allowed: Tensor | None = None
 ) -> Float[Tensor, "batch tokens channels"]:
-    """Return what leaves a block as it was trained, given what entered it.
+    """Return the output of a block with its trained attention, given its input.
 
     Args:
-        block: of `vision_blocks`.
-        hidden: what entered it.
-        allowed: Bool[batch 1 tokens tokens], which tokens (rows) see which; None for all.
+        block: one of `vision_blocks`.
+        hidden: the input of the block.
+        allowed: Bool[batch 1 tokens tokens], which tokens (columns) a token (row) may attend to;
+            None for all.
     """
     query, key, value = project_heads(block, hidden)
     mixed = scaled_dot_product_attention(
@@ -207,13 +208,13 @@ def pass_block(
 def to_text_space(
     clip: ClipModel, hidden: Float[Tensor, "*tokens width"]
 ) -> Float[Tensor, "*tokens channels"]:
-    """Bring what leaves the last block into the space that CLIP shares with texts, in float32."""
+    """Return the output of the last block, projected to the space of texts, in float32."""
     points: Tensor = clip.model.visual_projection(clip.model.vision_model.post_layernorm(hidden))
     return points.float()
 
 
 def _positions(weight: Tensor, rows: int, columns: int) -> Float[Tensor, "1 tokens channels"]:
-    """Return the position embeddings for a grid, resized bilinearly where it is not the model's."""
+    """Return the position embeddings of a grid, resized bilinearly from the model's grid."""
     first, grid = weight[:1], weight[1:]
     side = round(len(grid) ** 0.5)
     if (rows, columns) != (side, side):

@@ -1,1 +1,4 @@
-"""From attention to masks: `Segmenter`, segments without words, and what loops need of both."""
+"""Segmentation of images: `Segmenter` (segmenter.py) turns images and categories into masks.
+
+`UnsupervisedSegmenter` numbers segments instead; both are a `BatchSegmenter` for loops over images.
+"""

@@ -1,4 +1,4 @@
-"""What every segmenter gives for an image, and what the loop over images needs of one."""
+"""`BatchSegmenter`: the interface of segmenters for the loop over images; their `Segmentation`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ NO_NUMBERS = (
     "the model gave values that are no numbers (NaN), as half precision does where it overflows; "
     "pass --dtype float32 or bfloat16, or another --model"
 )
-"""Why an image's maps mean nothing."""
+"""The message for an image whose maps hold NaN."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What one image was made into.
+    """The mask of one image, and the scores behind it.
 
     Attributes:
-        mask: the labels of its pixels at its original size.
-        scores: its categories' maps on the attention's grid, in [0, 1]; their probabilities where
-            they were fused with CLIP's.
-        score_labels: the label of each of these in the mask.
+        mask: the labels of the pixels at the original size.
+        scores: the maps of the image's categories on the attention's grid, in [0, 1]. After fusion
+            with CLIP they are probabilities.
+        score_labels: the label in the mask of each map in `scores`.
     """
 
     mask: Mask
@@ -35,24 +35,24 @@ class Segmentation:
 
     @property
     def fault(self) -> str | None:
-        """Why the mask means nothing, in one sentence; None for a mask that does."""
+        """Why the mask cannot be used, in one sentence; None for a usable mask."""
         if np.isfinite(self.scores).all():
             return None
         return NO_NUMBERS
 
 
 Pending = Callable[[], list[Segmentation]]
-"""A batch under way: called, it waits until the device is done; any thread may call it."""
+"""A batch that was begun. A call waits for the device and returns it; any thread may call."""
 
 
 class BatchSegmenter(Protocol):
-    """What the loop over images needs of a segmenter.
+    """A segmenter as the loop over images uses it.
 
     Attributes:
-        model: what reads the attention.
-        settings: how.
-        batch_size: images at a time.
-        needs_categories: whether an image without categories is left alone.
+        model: the diffusion model whose attention is read.
+        settings: the settings of the method.
+        batch_size: the number of images in a batch.
+        needs_categories: whether an image without categories is skipped.
     """
 
     model: DiffusionModel
@@ -61,10 +61,10 @@ class BatchSegmenter(Protocol):
     needs_categories: bool
 
     def check(self, categories: Sequence[Category]) -> None:
-        """Raise PromptError for categories that the text encoder cannot hold."""
+        """Raise PromptError for categories that are too long for the text encoder."""
 
     def prefetch_texts(self, categories: Sequence[Sequence[Category]]) -> None:
-        """Note the categories of images that will come soon."""
+        """Note the categories of the next images, so that their texts are embedded together."""
 
     def begin_batch(
         self,
@@ -73,7 +73,8 @@ class BatchSegmenter(Protocol):
         sizes: Sequence[tuple[int, int]],
         label_set: LabelSet,
     ) -> Pending:
-        """Segment at most `batch_size` images, each with categories of its own.
+        """Begin to segment at most `batch_size` images, each with its own categories.
 
-        Returns as soon as the device knows what to do, so that it never waits for the next batch.
+        Returns as soon as the work is queued on the device. So the device never waits for the next
+        batch.
         """

@@ -1,4 +1,4 @@
-"""AttentionMaps -> CategoryMaps -> labels: chooses the operations by the settings."""
+"""From AttentionMaps to CategoryMaps, and from these to labels, as the settings say."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ from iseg_cli.segmentation.refinement import refine_image, refine_steps
 
 
 def category_maps(attention: AttentionMaps, settings: Settings) -> CategoryMaps:
-    """Refine the cross-attention of a batch along its self-attention (sections 3.2 and 3.3).
+    """Return the category maps of a batch: refined cross-attention (sections 3.2 and 3.3).
 
     Returns:
-        Scores in [0, 1] on the attention's own grid, each category's greatest being 1; columns of
-        padding are 0.
+        Scores in [0, 1] on the attention's grid; the greatest score of each category is 1. Columns
+        of padding are 0.
     """
     steps = refine_steps(settings)
     refined = torch.zeros_like(attention.cross)
@@ -36,26 +36,26 @@ def assign_labels(
     settings: Settings,
     clip: ClipMaps | None = None,
 ) -> list[tuple[Int64[Tensor, "height width"], Float[Tensor, "categories height width"]]]:
-    """Bring each image's maps to its original size and give every pixel its label.
+    """Return the labels of each image's pixels at its original size, with their scores.
 
     Args:
-        maps: of a batch.
+        maps: the category maps of a batch.
         valid: Bool[batch categories], which columns are categories.
         sizes: (height, width) of each image.
-        settings: how the background and the ignore band are scored.
-        clip: the same images as CLIP sees them, to fuse with; None for no fusion.
+        settings: the rules for background, ignore band and fusion.
+        clip: CLIP's maps of the same images, to fuse with; None for no fusion.
 
     Returns:
         For each image its labels (0 background, c + 1 for its c-th category, 255 ignore) and the
-        scores in [0, 1] that they were chosen by; with `clip` they are probabilities, and what they
-        lack of 1 is the background's.
+        scores in [0, 1] that decided. With `clip` these are probabilities; 1 minus their sum is the
+        background's probability.
     """
     chosen = []
     rule = settings.assign
     for index, (height, width) in enumerate(sizes):
         own = maps.scores[index : index + 1, : int(valid[index].sum())]
         scores = min_max(resize(own.flatten(2).transpose(1, 2), height=height, width=width))
-        if clip is None or not scores.shape[1]:  # without categories all is background
+        if clip is None or not scores.shape[1]:  # without categories every pixel is background
             label = assign(scores, background=rule.background, threshold=rule.threshold)
         else:
             label, scores = _fuse(scores, clip.cosines[index], clip.scale, settings)
@@ -70,7 +70,7 @@ def assign_labels(
 def _fuse(
     scores: Tensor, cosines: Tensor, scale: float, settings: Settings
 ) -> tuple[Int64[Tensor, "1 height width"], Float[Tensor, "1 categories height width"]]:
-    """Return an image's labels and its categories' probabilities, given both views of it."""
+    """Return an image's labels and its categories' probabilities, from both predictions."""
     rule, fusion = settings.assign, settings.clip_entropy
     own = fuse.with_background(scores, background=rule.background, threshold=rule.threshold)
     near = resize(cosines[None], height=scores.shape[2], width=scores.shape[3])

@@ -1,4 +1,4 @@
-"""What the labels of an unsupervised run's masks mean: the numbers of segments."""
+"""The label set of unsupervised masks: their labels are numbers of segments."""
 
 import colorsys
 from functools import cache
@@ -6,15 +6,15 @@ from functools import cache
 from iseg_cli.types import IGNORE, Category, LabelSet
 
 MOST = IGNORE - 1
-"""As many segments as `iseg_cli.segmentation.segments` numbers in an image at most."""
+"""The greatest number of segments that `iseg_cli.segmentation.segments` finds in an image."""
 
 _GOLDEN = 0.618034
-"""Steps of this share of the circle keep hues apart, however many there are."""
+"""Hues one after the other differ by this share of the circle: they stay distinct."""
 
 
 @cache
 def segment_label_set() -> LabelSet:
-    """Return what the labels of segments mean: their numbers, in colours that are told apart."""
+    """Return the label set of segments: numbers from 0 in distinct colours."""
     return LabelSet(
         name="segments",
         categories=tuple(
@@ -26,7 +26,7 @@ def segment_label_set() -> LabelSet:
 
 
 def _color(number: int) -> tuple[int, int, int]:
-    """Return a colour of its own; the first ones differ most."""
+    """Return the colour of a segment, red, green and blue; the first colours differ most."""
     value, saturation = ((1.0, 0.65), (0.75, 0.9), (0.9, 0.35), (0.55, 0.6))[number % 4]
     red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1, saturation, value)
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -1,4 +1,4 @@
-"""Images in, masks out: one model with one group of settings, for Python users and for generate."""
+"""`Segmenter`: from images and their categories to masks, in Python and in `iseg generate`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,11 +29,12 @@ from iseg_cli.types import IGNORE, Category, LabelSet, Mask
 
 
 class Segmenter:
-    """Segments images with a diffusion model.
+    """Segments images with a diffusion model and one group of settings.
 
-    >>> segmenter = Segmenter.from_pretrained("sd2.1-base")
-    >>> mask = segmenter.segment("dog.jpg", categories=["dog", "sofa"])
-    >>> (mask.labels == 1).mean()  # the share of the image that is dog
+    Example:
+        >>> segmenter = Segmenter.from_pretrained("sd2.1-base")
+        >>> mask = segmenter.segment("dog.jpg", categories=["dog", "sofa"])
+        >>> (mask.labels == 1).mean()  # the share of the image that is dog
     """
 
     needs_categories = True
@@ -47,10 +48,10 @@ class Segmenter:
         batch_size: int = 1,
         clip: ClipModel | None = None,
     ) -> None:
-        """Make ready; where the settings ask for fusion, load their CLIP unless it is given.
+        """Prepare the model. If the settings ask for fusion and no `clip` is given, load theirs.
 
         Raises:
-            ModelNotFoundError: the CLIP is nowhere to be had.
+            ModelNotFoundError: the CLIP cannot be found.
         """
         words = settings.prompt.background_words
         self.model = model
@@ -78,18 +79,18 @@ class Segmenter:
         device: str = "auto",
         dtype: str = "auto",
     ) -> "Segmenter":
-        """Load a model by name, hub id or folder.
+        """Return a segmenter with a model given by name, hub id or folder.
 
         Args:
             model: `tiny`, `sd2.1-base`, a hub id or a folder in diffusers format.
-            settings: None for those of the model's usual preset (`emoji-voc` for tiny, else `voc`,
-                reading all heads of a model that has others than Stable Diffusion 2.1).
+            settings: None for those of the model's usual preset: `emoji-voc` for tiny, else `voc`.
+                All heads are read if the model's heads are not those of Stable Diffusion 2.1.
             device: `auto`, `cpu`, `cuda`, `cuda:1` ...
             dtype: `auto`, `float32`, `float16` or `bfloat16`.
 
         Raises:
-            ModelNotFoundError: the model is nowhere to be had.
-            SettingsError: no such device.
+            ModelNotFoundError: the model cannot be found.
+            SettingsError: there is no such device.
         """
         chosen = choose_device(device)
         settings = settings or usual_settings(model)
@@ -102,19 +103,19 @@ class Segmenter:
         *,
         categories: Sequence[str],
     ) -> Mask:
-        """Segment one image.
+        """Return the mask of one image.
 
         Args:
-            image: RGB, 0 to 255, or the file of an image.
-            categories: what is in it, in words; the c-th gets label c, counted from 1.
+            image: RGB, 0 to 255, or the path of an image file.
+            categories: the categories in the image, in words; the c-th has label c, counted from 1.
 
         Returns:
-            A mask of the image's size (with `crop: center` of the model's); 0 is background.
+            A mask of the image's size, or of the model's size with `crop: center`; 0 is background.
 
         Raises:
-            ImageError: the file is no image that can be decoded, or the array no RGB image.
-            PromptError: a category that the text encoder cannot hold.
-            ModelNotFoundError: the model gives values that are no numbers.
+            ImageError: the file cannot be decoded, or the array is no RGB image.
+            PromptError: a category is too long for the text encoder.
+            ModelNotFoundError: the model gives NaN.
         """
         pixels = load_image(Path(image)) if isinstance(image, str | Path) else image
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
@@ -131,13 +132,13 @@ class Segmenter:
         return result.mask
 
     def check(self, categories: Sequence[Category]) -> None:
-        """Raise PromptError for categories that a text encoder cannot hold."""
+        """Raise PromptError for categories that are too long for a text encoder."""
         self.extractor.prompts(categories)
         if self._dense is not None:
             self._dense.check(category.prompt for category in categories)
 
     def prefetch_texts(self, categories: Sequence[Sequence[Category]]) -> None:
-        """Note the categories of images that will come soon, so that their texts go together."""
+        """Note the categories of the next images, so that their texts are embedded together."""
         self.extractor.prefetch_texts(categories)
 
     def segment_batch(
@@ -147,13 +148,13 @@ class Segmenter:
         sizes: Sequence[tuple[int, int]],
         label_set: LabelSet,
     ) -> list[Segmentation]:
-        """Segment at most `batch_size` images, each with categories of its own.
+        """Return the segmentations of at most `batch_size` images, each with its own categories.
 
         Args:
-            images: RGB at the model's size, as `fit_image` makes them.
-            categories: those present in each image.
-            sizes: the original (height, width) of each image, which its mask will have.
-            label_set: whose labels the masks hold.
+            images: RGB at the model's size, as `fit_image` returns them.
+            categories: the categories present in each image.
+            sizes: the original (height, width) of each image; its mask has this size.
+            label_set: the label set of the masks.
         """
         return self.begin_batch(images, categories, sizes, label_set)()
 
@@ -165,10 +166,10 @@ class Segmenter:
         sizes: Sequence[tuple[int, int]],
         label_set: LabelSet,
     ) -> Pending:
-        """Begin to segment a batch, as `segment_batch`; what is returned waits for the device."""
+        """Begin to segment a batch, as `segment_batch`; the result, when called, waits for it."""
         attention = self.extractor.extract(images, categories)
         maps = category_maps(attention, self.settings)
-        clip = self._see_with_clip(images, categories, label_set)
+        clip = self._clip_maps(images, categories, label_set)
         assigned = assign_labels(maps, attention.valid, sizes, self.settings, clip)
         grids = [own[: len(named)] for own, named in zip(maps.scores, categories, strict=True)]
         if clip is not None:
@@ -191,13 +192,13 @@ class Segmenter:
 
         return finish
 
-    def _see_with_clip(
+    def _clip_maps(
         self,
         images: UInt8[np.ndarray, "batch side side 3"],
         categories: Sequence[Sequence[Category]],
         label_set: LabelSet,
     ) -> ClipMaps | None:
-        """Return how near the images' patches are to their classes; None without fusion."""
+        """Return CLIP's maps of the images; None without fusion."""
         if self._dense is None:
             return None
         surroundings: tuple[str, ...] = ()
@@ -205,7 +206,7 @@ class Segmenter:
             surroundings = background_prompts(self.settings.clip, label_set)
             if not surroundings:
                 raise SettingsError(
-                    "fusion with CLIP needs words for the background; name some that are no "
+                    "fusion with CLIP needs words for the background; name words that are no "
                     "category in clip.background_prompts, or set assign.background to none"
                 )
         words = [[category.prompt for category in own] for own in categories]
@@ -213,7 +214,7 @@ class Segmenter:
 
 
 def label_values(categories: Sequence[Category], label_set: LabelSet) -> UInt8[np.ndarray, "256"]:
-    """Return the table from assigned labels (0, c + 1, 255) to those of a label set."""
+    """Return the table from assigned labels (0, c + 1, 255) to the labels of a label set."""
     table = np.full(256, IGNORE, dtype=np.uint8)
     if label_set.background is not None:
         table[0] = label_set.background
@@ -224,7 +225,7 @@ def label_values(categories: Sequence[Category], label_set: LabelSet) -> UInt8[n
 def fit_input(
     image: UInt8[np.ndarray, "height width 3"], settings: Settings, side: int
 ) -> tuple[UInt8[np.ndarray, "side side 3"], tuple[int, int]]:
-    """Return what the model sees of an image at its square size, and its mask's (height, width)."""
+    """Return the model's square input for an image, and the (height, width) of its mask."""
     if settings.crop == "center":
         return fit_image(middle_square(image), side, resize=settings.resize), (side, side)
     return fit_image(image, side, resize=settings.resize), (image.shape[0], image.shape[1])
@@ -233,14 +234,14 @@ def fit_input(
 def fit_image(
     image: UInt8[np.ndarray, "height width 3"], side: int, *, resize: Resize = "pillow"
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """Resize an image to the model's square size, bilinearly.
+    """Return an image resized bilinearly to the model's square size.
 
     Args:
         image: RGB.
-        side: of the square, in pixels.
-        resize: `pillow` averages over areas where it shrinks; `opencv` reads four pixels always.
+        side: the side of the square, in pixels.
+        resize: `pillow` averages over areas when it shrinks; `opencv` always reads four pixels.
     """
     if resize == "opencv":
         return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR))
     resized = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
-    return np.array(resized)  # a copy: PyTorch warns of Pillow's read-only memory
+    return np.array(resized)  # a copy, because PyTorch warns of Pillow's read-only memory

@@ -1,4 +1,4 @@
-"""SelfMaps -> segments: DiffSeg, refined as the settings say."""
+"""From SelfMaps to segments: DiffSeg, refined as the settings say."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from iseg_cli.ops.maps import AttentionMaps, SelfMaps
 from iseg_cli.segmentation.category_maps import category_maps
 
 MOST_SEGMENTS = 254
-"""How many segments an image may have: their numbers, from 0, fit into a mask beside 255."""
+"""The greatest number of segments in an image: labels 0 to 253; 255 stays the ignore label."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Segments:
     """The segments of one image.
 
     Attributes:
-        labels: the number of each pixel's segment, from 0, larger segments first.
+        labels: the number of each pixel's segment, counted from 0, larger segments first.
         scores: each segment's map on the attention's grid, in [0, 1].
     """
 
@@ -36,10 +36,10 @@ class Segments:
 def find_segments(
     maps: SelfMaps, sizes: Sequence[tuple[int, int]], settings: Settings
 ) -> list[Segments]:
-    """Cut images into segments.
+    """Return the segments of each image of a batch.
 
     Args:
-        maps: of a batch.
+        maps: the self-attention of the batch.
         sizes: (height, width) of each image.
         settings: how positions are merged and segments refined.
     """
@@ -67,11 +67,12 @@ def decide_segments(
     sizes: Sequence[tuple[int, int]],
     settings: Settings,
 ) -> list[Segments]:
-    """Turn proposals into segments.
+    """Return the segments of each image, given DiffSeg's proposals.
 
-    With `refine.mode: none` the proposals of DiffSeg decide by themselves. Otherwise its segments
-    on the grid of the refining layer, one map each, are refined in the place of cross-attention
-    (sections 3.2 and 3.3 of iSeg), and the refined maps, each stretched to [0, 1], decide.
+    With `refine.mode: none` the strongest proposal decides at each pixel. Otherwise DiffSeg's
+    segments on the grid of the refining layer become one map each. These maps are refined as
+    cross-attention is (sections 3.2 and 3.3 of iSeg). The strongest refined map, stretched to
+    [0, 1], decides.
     """
     if maps.refining is None or settings.refine.mode == "none":
         return [
@@ -90,7 +91,7 @@ def decide_segments(
 def _initial_maps(
     proposals: Sequence[Tensor], side: int
 ) -> tuple[Float[Tensor, "batch pixels segments"], Bool[Tensor, "batch segments"]]:
-    """Return DiffSeg's segments as maps of ones and zeros, filled up to those of the most."""
+    """Return DiffSeg's segments as maps of ones and zeros, and which of them are not padding."""
     maps = []
     for own in proposals:
         labels, _ = partition(own, height=side, width=side, most=MOST_SEGMENTS)
@@ -102,6 +103,7 @@ def _initial_maps(
 def _decide(
     maps: Float[Tensor, "maps pixels"], side: int, size: tuple[int, int], *, stretch: bool
 ) -> Segments:
+    """Return the segments of one image, of (height, width) `size`: the strongest map decides."""
     labels, kept = partition(
         maps, height=size[0], width=size[1], most=MOST_SEGMENTS, stretch=stretch
     )

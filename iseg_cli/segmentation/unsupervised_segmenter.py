@@ -1,4 +1,4 @@
-"""Images in, numbered segments out: the task without labels, with one model and its settings."""
+"""`UnsupervisedSegmenter`: from images to masks of numbered segments, without categories."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from iseg_cli.types import Category, LabelSet, Mask
 
 
 class UnsupervisedSegmenter:
-    """Cuts images into segments with a diffusion model, without words; see `Segmenter`."""
+    """Finds segments in images with a diffusion model, without categories; see `Segmenter`."""
 
     needs_categories = False
 
@@ -27,10 +27,10 @@ class UnsupervisedSegmenter:
         self.extractor = SelfMapExtractor(model, settings, batch_size=batch_size)
 
     def check(self, categories: Sequence[Category]) -> None:
-        """Accept any image: no prompt is written."""
+        """Do nothing: no prompt is written."""
 
     def prefetch_texts(self, categories: Sequence[Sequence[Category]]) -> None:
-        """Do nothing: no text is read."""
+        """Do nothing: no text is embedded."""
 
     @torch.inference_mode()
     def begin_batch(
@@ -44,14 +44,14 @@ class UnsupervisedSegmenter:
 
         Args:
             images: RGB at the model's size, as `fit_image` makes them.
-            categories: not looked at.
+            categories: not used.
             sizes: the (height, width) of each image's mask.
-            label_set: not looked at: labels are the segments' numbers, from 0.
+            label_set: not used; labels are the numbers of segments, counted from 0.
         """
         maps = self.extractor.extract(images)
         found = find_segments(maps, sizes, self.settings)
         masks = [segments.labels.to(torch.uint8) for segments in found]
-        # Merging and stretching lose what is no number: a total that is none tells of it.
+        # Merging and stretching may lose NaN; the total keeps it.
         totals = maps.merged.sum(dim=(1, 2))
         scores = [
             segments.scores.where(total.isfinite(), torch.nan).to(torch.float16)

@@ -16,7 +16,7 @@ def iseg(*arguments):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A matrix product that takes no time to speak of."""
+    """The matrix product takes no time."""
     monkeypatch.setattr(masks, "matrix_product_rate", lambda device, dtype, *, side: 1e9)
 
 

@@ -1,4 +1,4 @@
-"""What ships with iseg: the embedded models fit their budgets and load as what they claim to be."""
+"""The embedded models: their sizes keep the budgets, and they load."""
 
 import re
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_the_self_attention_that_refines_is_a_kernel_of_similarity(pipeline):
 
 
 def sample(pipeline, prompt: str) -> torch.Tensor:
-    """Eight images of a prompt, [8, 64, 64, 3] in [0, 1]."""
+    """Return eight images of a prompt, [8, 64, 64, 3] in [0, 1]."""
     images = pipeline(
         [prompt] * 8,
         num_inference_steps=12,
@@ -78,7 +78,7 @@ def test_stable_diffusions_pipeline_draws_what_the_words_say(pipeline):
 
 @torch.inference_mode()
 def test_the_clip_knows_what_is_in_a_scene():
-    """The likeliest class of a scene, asked as transformers asks any CLIP, is mostly in it."""
+    """The most probable class of a scene, by transformers' CLIP, is mostly in the scene."""
     clip = CLIPModel.from_pretrained(TINY_CLIP).eval()
     tokenizer = CLIPTokenizer.from_pretrained(TINY_CLIP)
     reader = open_dataset("emoji-voc", split="train")

@@ -1,4 +1,4 @@
-"""`fusion: clip-entropy` from images to masks: the segmenter, the command line, what it refuses."""
+"""`fusion: clip-entropy` from images to masks: segmenter, command line, refused settings."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def build(model, clip, batch_size=1, /, **sections):
 
 
 def by_hand(model, clip, chosen, image, categories, size):
-    """Labels and probabilities of one image, from both views of it, in float64."""
+    """Return labels and probabilities of one image, from both predictions, in float64."""
     attention = MapExtractor(model, chosen, batch_size=1).extract(image[None], [categories])
     grids = category_maps(attention, chosen).scores[0].double().numpy()
     own = reference.min_max(np.stack([reference.bilinear(grid, *size) for grid in grids]))
@@ -174,7 +174,7 @@ def test_what_cannot_be_done_is_said(random_model, random_clip):
 
 
 def test_words_that_clip_cannot_hold_fail_before_the_batch(random_model, random_clip):
-    """The prompt of the diffusion model has room for them; the sentences for CLIP are longer."""
+    """The words fit into the diffusion model's prompt; the sentences for CLIP are longer."""
     long = {"templates": ["a photograph of {}" + " and other object" * 30]}
     dog = label_set().categories[:1]
     build(random_model, random_clip).check(dog)
@@ -207,7 +207,7 @@ def run(options: list[str], *arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory, options: list[str]) -> Path:
-    """All of the images in one go, with the labels of the masks."""
+    """Return masks of all images, with labels from ground truth."""
     out = tmp_path_factory.mktemp("once") / "run"
     result = run(options, "--out", out, "--scores")
     assert result.exit_code == 0, result.output

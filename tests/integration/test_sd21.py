@@ -1,4 +1,4 @@
-"""SD 2.1 at its true size, with random weights, on the CPU: does it fit, does it come through?
+"""SD 2.1 at its true size, with random weights, on the CPU: it fits and gives masks.
 
 The model is written in half precision as it is published (2.5 GB below pytest's temporary folder);
 a process of its own segments one image with it, so that its greatest memory can be told.
@@ -24,17 +24,17 @@ CHILD = """
 import json, resource, sys, time
 from pathlib import Path
 from iseg_cli.config import load_settings
-from iseg_cli.attention import forward as reading
+from iseg_cli.attention import attention_extractor
 from iseg_cli.generation.generate import generate
 
 captured = []
-check = reading.check_captured
+check = attention_extractor.check_captured
 
 def remember(one, plan, *, side):
     captured.append((one.seen, one.heads, list(one.self_attention.shape), side))
     check(one, plan, side=side)
 
-reading.check_captured = remember
+attention_extractor.check_captured = remember
 folder, images, out = map(Path, sys.argv[1:])
 settings = load_settings("folder", overrides={
     "root": images, "model": str(folder), "categories": ("dog", "potted plant"),

@@ -1,4 +1,4 @@
-"""Every layer of the embedded model may be the one that maps are refined along, in every task."""
+"""Every layer of the embedded model can be the self-attention layer, in every task."""
 
 import json
 from pathlib import Path
@@ -95,7 +95,7 @@ def test_drawings_are_read_on_the_grid_of_the_layer(layer):
 
 
 def test_a_sweep_over_layers_of_every_grid(tmp_path: Path):
-    """Its counts are those of generate and evaluate, layer by layer."""
+    """For each layer its mIoU is that of generate and evaluate."""
     layers = ["up_blocks.3.attentions.1", "up_blocks.2.attentions.1", "mid_block.attentions.0"]
     out = tmp_path / "sweep"
     result = iseg(

@@ -1,4 +1,4 @@
-"""The unsupervised task as a user runs it: generate and evaluate, cropped and whole."""
+"""The unsupervised task as a user runs it: generate and evaluate, cropped and not."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ from iseg_cli.storage import read_mask, read_scores
 from iseg_cli.types import Mask
 
 SIDE = 128
-"""The embedded model's image size."""
+"""The image size of the embedded model."""
 TINY = ("--model=tiny", "--batch-size=2")
 
 
@@ -40,7 +40,7 @@ def report_of(run: Path, *options: str) -> dict:
 
 @pytest.fixture(scope="module")
 def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fake Cityscapes whose two val images are wide, of blocks of colour."""
+    """Write a fake Cityscapes with two wide val images of coloured blocks."""
     root = make_cityscapes(tmp_path_factory.mktemp("data"))
     rng = np.random.default_rng(3)
     for seed, (image_id, labels) in enumerate(
@@ -134,7 +134,7 @@ def test_overlays_show_the_middle_square(run: Path, cityscapes: Path) -> None:
 
 
 def by_hand(run: Path, cityscapes: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Masks and truth as numbers 0 to 26, 255 where the protocol ignores."""
+    """Return masks and ground truth as numbers 0 to 26, and 255 where the protocol ignores."""
     table = load_label_set("cityscapes-27")
     pairs = []
     for image_id in image_ids(run):
@@ -234,7 +234,7 @@ def test_background_is_a_class_like_the_others(tmp_path: Path) -> None:
 
 
 def best_of(mask: np.ndarray, truth: np.ndarray) -> int:
-    """The most pixels that are right if every class takes another segment, by recursion."""
+    """Return the greatest number of correct pixels over all assignments, by recursion."""
     classes = sorted(set(np.unique(truth).tolist()) - {255})
 
     def best(remaining: list[int], free: frozenset[int]) -> int:
@@ -251,7 +251,7 @@ def best_of(mask: np.ndarray, truth: np.ndarray) -> int:
 
 
 def test_middle_squares_for_given_labels(cityscapes: Path, tmp_path: Path) -> None:
-    """The other tasks crop as well; only classes inside the square are asked for."""
+    """The other tasks crop, too; only classes inside the square are segmented."""
     image_id = "frankfurt/frankfurt_000000_000294"
     path = cityscapes / f"gtFine/val/{image_id}_gtFine_labelIds.png"
     before = path.read_bytes()

@@ -60,7 +60,7 @@ def test_the_model_computes_the_same_attached_or_not(unet, inputs, dtype):
 
 
 def test_attention_here_is_far_from_uniform(unet, inputs):
-    """Otherwise the tests below would prove little."""
+    """With uniform attention the tests below would prove little."""
     captured, _ = capture(unet, inputs, PLAN)
     assert captured.mean_cross(4).amax(dim=2).mean() > 1.5 / 9
     assert captured.self_attention.amax(dim=2).mean() > 5 / SIDE**2
@@ -192,7 +192,7 @@ def test_what_a_model_lacks_is_named(unet, inputs, changes, message):
 
 
 def test_the_heads_of_sd21_at_its_true_size():
-    """Shapes alone: nothing is computed on the device `meta`."""
+    """Only shapes are tested: the device `meta` computes nothing."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(**UNET)
         inputs = (torch.empty(1, 4, 64, 64), torch.empty(1), torch.empty(1, 77, 1024))

@@ -25,7 +25,7 @@ def categories(*names):
 
 DOG, PAIR = categories("dog"), categories("potted plant", "car")
 LONG = categories(*("zyxwvutsrqponm" + letter for letter in "abcdef"))
-"""More than one prompt holds: their words are spelled letter by letter."""
+"""Categories that need more than one prompt, because their words are spelled by letters."""
 
 
 def images(count, seed=0):
@@ -43,7 +43,7 @@ def extractor(model, batch_size=1, words=(), **sections):
 
 
 def by_hand(model, image, prompt, *, seed=1101, timestep=100, gamma=1.6, self_layer=SELF_LAYER):
-    """Both attentions of one image with one prompt, all heads: [K, tokens] each resolution, [K, K].
+    """Return both attentions of an image with a prompt: [K, tokens] per resolution, [K, K].
 
     Uses the model's own modules, NumPy and the formulas; none of our extractor.
     """
@@ -111,7 +111,7 @@ def test_maps_are_those_computed_by_hand(random_model, sections, options):
     ],
 )
 def test_maps_lie_on_the_grid_of_the_layer_that_refines_them(random_model, layer, side):
-    """Fused there, not at L: what is multiplied by the layer's attention has its positions."""
+    """Maps are fused on the layer's grid, because its attention multiplies them."""
     own = extractor(random_model, capture={"self_layer": layer})
     image = images(1)
     maps = own.extract(image, [PAIR])
@@ -212,7 +212,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("sections", VARIANTS)
 def test_neighbours_change_no_bit(random_model, sections):
-    """Whatever an image's place in its batch, its neighbours, or how many these are."""
+    """The position in the batch, other images and their number change nothing."""
     own = extractor(random_model, 4, words=["sky"], **sections)
     assert len(own.prompts(LONG)) == 2
     pictures = images(6)
@@ -274,7 +274,7 @@ def test_rows_sum_to_one_and_nothing_is_negative(random_model):
 
 
 class Counting:
-    """A text encoder that remembers what it was asked to embed."""
+    """Return a model whose text encoder records the texts that it embeds."""
 
     def __init__(self, encoder):
         self.encoder, self.config, self.calls = encoder, encoder.config, []

@@ -24,13 +24,13 @@ TEMPLATE = "a photograph of {} and other object and background"
 
 @pytest.fixture(scope="module")
 def model(random_model_folder):
-    """The random model, which predicts noise, with its decoder."""
+    """The random model with its decoder; it predicts noise."""
     return load_model(str(random_model_folder), device=CPU, dtype=torch.float32, decoder=True)
 
 
 @pytest.fixture(scope="module")
 def embedded():
-    """The embedded model, which predicts velocity, with its decoder."""
+    """The embedded model with its decoder; it predicts velocity."""
     return load_model("tiny", device=CPU, dtype=torch.float32, decoder=True)
 
 
@@ -60,7 +60,7 @@ def assert_same(one, other):
 
 
 def assert_near(images, expected):
-    """Equal but for rounding to whole numbers."""
+    """Assert equality, except for rounding to whole numbers."""
     assert np.abs(images.astype(int) - expected.astype(int)).max() <= 1
     assert (images == expected).mean() > 0.99
 
@@ -92,7 +92,7 @@ def test_images_are_those_of_diffusers_own_pipeline(request, which, guidance, ra
 
 
 def pipe(model):
-    """diffusers' pipeline from the parts of a model that came without a model_index.json."""
+    """Return diffusers' pipeline with the parts of a model."""
     return StableDiffusionPipeline(
         vae=model.vae,
         text_encoder=model.text_encoder,
@@ -139,7 +139,7 @@ def embedding(model, text):
 
 @pytest.mark.parametrize(("gamma", "first", "last"), [(1.0, 0, 1), (1.6, 0, 1), (1.6, 0.5, 0.8)])
 def test_attention_is_the_mean_over_the_steps_that_are_read(model, gamma, first, last):
-    """Step by step, of the prompt's half alone: what the model's own layers attend to."""
+    """The attention is that of the model's layers in the conditional forward of each step."""
     prompt = prompt_of(model, "potted plant", "car")
     own = sampler(model, gamma=gamma, read_from=first, read_to=last)
     drawn = own.draw([prompt], [7])
@@ -163,7 +163,7 @@ def test_attention_is_the_mean_over_the_steps_that_are_read(model, gamma, first,
 
 
 def attention_by_hand(model, latents, timestep, prompt, gamma):
-    """One step's fused category maps [K, C] and mean self-attention [K, K]."""
+    """Return one step's fused category maps [K, C] and mean self-attention [K, K]."""
     with torch.inference_mode():
         text = embedding(model, prompt.text).clone()
         for token in itertools.chain.from_iterable(prompt.tokens):
@@ -197,7 +197,7 @@ def test_reading_changes_no_image(model):
 
 
 def test_neighbours_change_no_bit(model):
-    """Whatever an image's place in its batch, its neighbours, or how many these are."""
+    """The position in the batch, other images and their number change nothing."""
     prompts = [
         prompt_of(model, "dog"),
         prompt_of(model, "sofa", "car", template="{} and grass"),

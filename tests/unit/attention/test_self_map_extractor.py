@@ -1,4 +1,4 @@
-"""Self-attention of all layers against what the layers' projections put out, in float64."""
+"""Self-attention of all layers against softmaxes of the layers' projections in float64."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ LAYERS = {
     + [f"up_blocks.1.attentions.{i}" for i in (0, 1, 2)],
     2: ["mid_block.attentions.0"],
 }
-"""Every layer of SD 2.1's UNet by the side of its grid here."""
+"""All layers of SD 2.1's UNet by the side of their grids in this test."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def capture(unet, inputs, *, every_layer=True, refining=None):
 
 
 def heard_means(unet, run):
-    """The mean over heads of every layer, summed over a resolution's layers: [batch, K, K]."""
+    """Return the sum over a resolution's layers of the mean over heads, [batch, K, K]."""
     everything = [layer for layers in LAYERS.values() for layer in layers]
     heard = attention_logits(unet, run, everything, "attn1")
     return {
@@ -125,7 +125,7 @@ def settings(*, steps=(300, 100), mode="iterative", noise=True, **sections):
 
 
 def by_hand(model, image, timestep, *, seed=1101, noise=True):
-    """Attention of one image from the model's own modules, NumPy and the formulas."""
+    """Return the attention of one image, from the model's modules, NumPy and the formulas."""
     with torch.inference_mode():
         pixels = torch.tensor(image, dtype=torch.float32).permute(2, 0, 1)[None] / 127.5 - 1
         latent = model.vae.encode(pixels).latent_dist.mean * 0.18215

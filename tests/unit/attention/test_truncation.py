@@ -80,7 +80,7 @@ def test_the_unet_itself_is_unchanged(unet, inputs, name):
 
 
 def run_modules(unet, short, inputs, plan):
-    """The names of the UNet's modules that a forward of `short` calls."""
+    """Return the names of the UNet's modules that a forward of `short` calls."""
     called = set()
     handles = [
         module.register_forward_hook(lambda *_, name=name: called.add(name))
@@ -111,8 +111,8 @@ def test_an_early_end_runs_nothing_further_down(unet, inputs):
     assert not [n for n in called if n.startswith(("down_blocks.2", "mid_block", "up_blocks"))]
 
 
-def test_places_are_passed_in_this_order():
-    places = [
+def test_sites_are_sorted_as_a_forward_runs_them():
+    sites = [
         AttentionSite("down_blocks.0.attentions.1", "attn2"),
         AttentionSite("down_blocks.2.attentions.0", "attn1"),
         AttentionSite("mid_block.attentions.0", "attn1"),
@@ -121,14 +121,14 @@ def test_places_are_passed_in_this_order():
         AttentionSite("up_blocks.3.attentions.0", "attn2"),
         AttentionSite("up_blocks.3.attentions.1", "attn1"),
     ]
-    shuffled = [places[index] for index in (4, 0, 6, 2, 5, 1, 3)]
-    assert sorted(shuffled, key=AttentionSite.order) == places
-    assert last_site(places[::-1]) == places[-1]
+    shuffled = [sites[index] for index in (4, 0, 6, 2, 5, 1, 3)]
+    assert sorted(shuffled, key=AttentionSite.sort_key) == sites
+    assert last_site(sites[::-1]) == sites[-1]
     assert PLAN.last == AttentionSite(SELF_LAYER, "attn1")
 
 
 def test_what_sd21_saves_at_its_true_size():
-    """The figures of the docs: GFLOP of multiplications and additions, an image of 512 px."""
+    """The figures in the docs: GFLOP for an image of 512 px."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(**UNET)
         inputs = (torch.empty(1, 4, 64, 64), torch.empty(1), torch.empty(1, 77, 1024))

@@ -9,7 +9,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def small_architecture(monkeypatch):
-    """The architecture's kinds of blocks with few channels."""
+    """The architecture's blocks with few channels."""
     unet = {"block_out_channels": (32, 32, 64, 64), "attention_head_dim": (2, 2, 4, 4)}
     text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     monkeypatch.setattr(
@@ -37,5 +37,5 @@ def test_an_architecture_is_written_and_loaded(tmp_path, small_architecture):
     assert one.scheduler.config.beta_schedule == "scaled_linear"
     assert float(one.scheduler.alphas_cumprod[-1]) == pytest.approx(0.0047, abs=1e-4)  # SD's
     query = one.unet.down_blocks[2].attentions[0].transformer_blocks[0].attn1.to_q.weight
-    assert float(query.std()) == pytest.approx(architecture.SPREAD * 64**-0.5, rel=0.05)
+    assert float(query.std()) == pytest.approx(architecture.PROJECTION_STD * 64**-0.5, rel=0.05)
     assert one.tokenizer("a dog", padding="max_length", max_length=77)["input_ids"][-1] < 49408

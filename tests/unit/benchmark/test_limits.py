@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 def model_of(vae, unet, *, side, factor):
-    """What counting needs of a model: its configurations, on no device at all."""
+    """Return the configurations of a model, which counting needs; nothing is computed."""
     with torch.device("meta"):
         parts = {"vae": AutoencoderKL(**vae), "unet": UNet2DConditionModel(**unet)}
     return SimpleNamespace(**parts, image_size=side * factor, latent_side=side, max_tokens=77)

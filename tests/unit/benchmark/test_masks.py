@@ -12,12 +12,12 @@ from iseg_cli.errors import SettingsError
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A matrix product that takes no time to speak of."""
+    """The matrix product takes no time."""
     monkeypatch.setattr(masks, "matrix_product_rate", lambda device, dtype, *, side: 1e9)
 
 
 def rates(monkeypatch, by_size, *, plain=10.0):
-    """Put loops of known speed in place of real ones; return the batch sizes that ran."""
+    """Replace the loops by loops of known speed; return the batch sizes that ran."""
     ran = []
 
     def generate(settings, *, batch_size, images, out):

@@ -12,7 +12,7 @@ from iseg_cli.segmentation.segmenter import Segmenter, fit_input
 
 
 def agreement(settings, *, model, images, batch_size):
-    """Share of pixels that both paths label alike, and the numbers of categories that were met."""
+    """Return the share of pixels with equal labels, and the numbers of categories in the images."""
     reader = open_dataset("emoji-voc", split="val")
     plain = PlainSegmenter(load_model(model), settings, reader.label_set)
     fast = Segmenter(

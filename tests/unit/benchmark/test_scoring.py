@@ -1,4 +1,4 @@
-"""The benchmark of scoring: the same counts on every side, whatever they took."""
+"""The benchmark of scoring: all tools have the same counts."""
 
 import sys
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""CLIP's dense map: the attention against loops in float64, the forward against transformers."""
+"""CLIP's dense maps: attention against loops in float64, the forward against transformers."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_two_tokens_by_hand():
 
 
 def test_unlike_tokens_keep_their_own_values():
-    """With a large scale everybody attends to itself alone in all three."""
+    """With a large scale each token attends to itself alone in all three."""
     tokens = torch.eye(5).double()[None, None]
     mixed = self_self_attention(tokens, tokens, tokens, scale=50.0)
     torch.testing.assert_close(mixed, tokens)
@@ -82,7 +82,7 @@ def test_half_precision_is_rounded_once():
 
 @torch.no_grad()
 def features_by_hand(clip, pixels):
-    """Transformers' own forward up to the last block, then the reference, head by head."""
+    """Return features of transformers' forward up to the last block, then of the reference."""
     vision = clip.model.vision_model
     states = vision(
         pixel_values=pixels, output_hidden_states=True, interpolate_pos_encoding=True

@@ -1,4 +1,4 @@
-"""The tagger against its steps done one image and one class at a time, with reference maths."""
+"""`Tagger` against its steps, one image and one class at a time, with reference maths."""
 
 import math
 
@@ -32,7 +32,7 @@ def expected_scores(
     min_agreeing=2,
     weights=(0.5, 0.5),
 ):
-    """The scores of one picture whose sides are whole patches, step by step."""
+    """Return the scores of one picture of whole patches, step by step."""
     rows = picture.shape[0] // 8
     pixels = to_pixels(clip, picture[None])
     words = ["dog", "cat", "bus", "potted plant", "grass", "sky"]  # a class is no background
@@ -83,7 +83,7 @@ def test_scores_step_by_step(random_clip, refine, reidentify):
 
 @pytest.mark.parametrize("weights", [(0.4, 0.8), (0.8, 0.2)])
 def test_the_second_look_has_weights(random_clip, weights):
-    """Those of the authors' released code, for VOC and for COCO-Object."""
+    """The defaults are those of the authors' released code, for VOC and for COCO-Object."""
     own = {"patch_weight": weights[0], "crop_weight": weights[1]}
     ours = tagger(random_clip, candidate_threshold=0.3, **own)
     for scene in unequal_pictures():
@@ -215,7 +215,7 @@ def test_background_prompts_that_name_a_class_may_be_kept():
 
 
 def test_a_class_that_is_a_background_prompt_shares_its_probability(random_clip):
-    """Two equal texts: each has half of what one would have, in odds against all others."""
+    """Each of two equal texts has half the odds of one text."""
 
     def scores(**changes):
         ours = tagger(random_clip, refine=False, reidentify=False, **changes)

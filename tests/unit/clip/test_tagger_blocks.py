@@ -21,7 +21,7 @@ def vision(random_clip):
 
 @pytest.fixture(scope="module")
 def squares(random_clip):
-    """Pictures of the size that the model was trained on, as it takes them."""
+    """Images of the model's training size, as its input."""
     ours = tagger(random_clip, side=32)
     return [to_pixels(random_clip, ours.fit(scene)[0][None]) for scene in unequal_pictures()]
 
@@ -48,7 +48,7 @@ def test_scores_as_in_float64(random_clip, vision, squares, min_agreeing):
 
 
 def test_the_last_block_is_asked(vision, squares):
-    """An identity in its place would keep other pairs."""
+    """The identity in place of its attention would keep other pairs."""
     for pixels in squares:
         _, attention = vision.read(pixels[0].double().numpy())
         kept = reference.trusted_attention(attention, [4], 3) > 0

@@ -21,7 +21,7 @@ def test_the_whole_image_is_seen_as_transformers_sees_it(random_clip):
 
 
 def test_the_class_token_sees_only_what_is_visible(random_clip):
-    """With one block left, patches that it cannot see cannot matter."""
+    """With one block, patches that the class token may not attend to change nothing."""
     pixels = to_pixels(random_clip, pictures(1)).repeat(2, 1, 1, 1)
     pixels[1, :, 8:, 8:] = 0  # the last three rows and columns of patches
     visible = torch.zeros(2, 16, dtype=torch.bool)
@@ -54,7 +54,7 @@ def test_attention_is_that_of_transformers(random_clip_folder, random_clip):
 
 
 def test_the_last_block_keeps_patches_to_themselves(random_clip, monkeypatch):
-    """An attention whose softmax is the identity gives the same as the value path."""
+    """Attention of each token to itself gives the same features."""
     pixels = to_pixels(random_clip, pictures(2))
     ours = read_patches(random_clip, pixels).features
     last = random_clip.model.vision_model.encoder.layers[-1].self_attn
@@ -86,7 +86,7 @@ def test_values_alone_leave_out_the_rest_of_the_last_block(random_clip):
 
 
 def test_other_sizes_resize_the_positions(random_clip):
-    """With every position alike, a patch of a larger image is at home wherever it lies."""
+    """Position embeddings are enlarged and shrunk bilinearly."""
     reading = read_patches(random_clip, to_pixels(random_clip, pictures(2, height=48, width=24)))
     assert reading.features.shape == (2, 6 * 3, 16)
     assert reading.attention.shape == (6, 2, 18, 18)

@@ -9,7 +9,7 @@ from iseg_cli.ops.cluster import _start_positions, cluster_maps
 
 
 def attention_maps(batch, side, tokens, seed=0):
-    """Maps as attention gives them: smooth, small, some tokens close to nothing."""
+    """Return maps like those of attention: smooth and small, with some tokens near zero."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(batch, tokens, 4, 4, generator=generator, dtype=torch.float64)
     smooth = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")

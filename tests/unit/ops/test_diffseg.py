@@ -1,4 +1,4 @@
-"""DiffSeg's maths: by hand, against the steps of the original in float64, and at the true size."""
+"""DiffSeg's maths: cases by hand, the original's steps in float64, and the true size."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_resolutions_are_merged_as_the_original_does():
 
 
 def test_resolutions_weigh_as_much_as_their_sides():
-    """A grid of 1 spreads a third evenly over four keys; two thirds stay where they are."""
+    """A grid of side 1 adds a third, evenly over four keys; two thirds keep their positions."""
     merged = merge_resolutions([torch.eye(4)[None], torch.ones(1, 1, 1)], side=2)
     torch.testing.assert_close(merged, (2 / 3 * torch.eye(4) + 1 / 12)[None])
 
@@ -44,7 +44,7 @@ def test_resolutions_weigh_as_much_as_their_sides():
     st.integers(0, 2**32 - 1),
 )
 def test_merged_rows_are_distributions(sides, side, seed):
-    """Also where no side divides the common one."""
+    """This holds also where no side divides the common side."""
     rng = np.random.default_rng(seed)
     maps = [torch.tensor(rng.dirichlet(np.ones(s * s), s * s))[None] for s in sides]
     before = [one.clone() for one in maps]
@@ -117,7 +117,7 @@ def test_divergence_from_an_exact_zero_is_large_and_finite():
 
 
 def test_divergence_in_float32_at_the_true_size():
-    """4096 keys, sharp and flat distributions, near ones among them: an error of a millionth."""
+    """4096 keys; sharp, flat and similar distributions; the error is a millionth."""
     points = attention_of(scene(64, 0, regions=12)[:, :12], sharpness=0.5)[::16]
     points[1::2] = 0.999 * points[::2] + 0.001 * points[1::2]  # pairs that hardly diverge
     single = torch.tensor(points, dtype=torch.float32)
@@ -148,7 +148,7 @@ def test_labels_are_those_of_the_original(seed, threshold, rounds):
 
 
 def test_a_proposal_may_join_several():
-    """As in the original: what one has taken no longer leads, but others take it as well."""
+    """As in the original: a taken proposal leads no group, but other groups may take it, too."""
     merged = torch.tensor(merged_by_hand(1))
     options = {"side": SIDE, "anchors": 8, "threshold": 0.05}
     first = propose(merged, **options, rounds=1)
@@ -218,7 +218,7 @@ def test_too_many_segments_give_up_the_smallest():
 
 
 def test_maps_may_be_stretched_first():
-    """A faint map wins where it peaks; as it is, it wins nowhere."""
+    """A stretched faint map wins at its peak; without stretching it wins nowhere."""
     maps = torch.tensor([[1.0, 0.8, 0.6, 0.4], [0.1, 0.1, 0.1, 0.2]])
     plain, kept = partition(maps, height=2, width=2)
     assert (plain.unique().tolist(), kept.tolist()) == ([0], [0])

@@ -1,4 +1,4 @@
-"""Fusion by entropy against loops in float64, cases worked by hand, and what must always hold."""
+"""Fusion by entropy against loops in float64, cases by hand, and properties."""
 
 import math
 
@@ -23,7 +23,7 @@ from iseg_cli.ops.fuse import (
 
 
 def pixel(*probabilities):
-    """A distribution over the classes of one pixel."""
+    """Draw a distribution over the classes of one pixel."""
     return torch.tensor(probabilities, dtype=torch.float64)[None, :, None, None]
 
 
@@ -32,7 +32,7 @@ def scores(*shape, seed=0):
 
 
 def maps(elements):
-    """Scores of 1 to 5 classes in an image of 3 x 4."""
+    """Draw scores of 1 to 5 classes in an image of 3 x 4."""
     return st.integers(1, 5).flatmap(
         lambda n: st.tuples(*[arrays(np.float64, (2, n, 3, 4), elements=elements)] * 2)
     )
@@ -65,7 +65,7 @@ def test_the_surer_view_of_n_classes_weighs_at_most_n_times_as_much(classes):
 
 
 def test_a_pixel_by_hand():
-    """Diffusion is sure of the first class, CLIP torn between two: W = 2/3."""
+    """Diffusion gives the first class 1, CLIP two classes 1/2 each: W = 2/3."""
     fused = fuse(pixel(1.0, 0.0, 0.0), pixel(0.0, 0.5, 0.5))
     torch.testing.assert_close(fused, pixel(2 / 3, 1 / 6, 1 / 6))
     fused = fuse(pixel(0.0, 0.5, 0.5), pixel(1.0, 0.0, 0.0))
@@ -177,7 +177,7 @@ def test_labels_of_equal_classes():
 
 
 def test_cosines_by_hand():
-    """The background is the nearest of its prompts, and features' lengths do not count."""
+    """The background takes its nearest prompt; the length of features changes nothing."""
     features = torch.tensor([[3.0, 4.0], [0.0, -0.1]])
     categories = torch.tensor([[1.0, 0.0]])
     surroundings = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])

@@ -20,7 +20,7 @@ def make(batch, pixels, categories, seed=0):
 
 
 def attention_over_a_grid(batch, seed=0):
-    """Self-attention as images have it: nearby positions and positions that look alike."""
+    """Return attention like that of images: to near positions and to similar positions."""
     generator = torch.Generator().manual_seed(seed)
     line = torch.arange(SIDE, dtype=torch.float32) / SIDE
     place = torch.stack(torch.meshgrid(line, line, indexing="ij"), dim=-1).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""TagCLIP's maths against loops in float64, cases counted by hand, and OpenCV's components."""
+"""TagCLIP's maths against loops in float64, cases by hand, and OpenCV's components."""
 
 import cv2
 import numpy as np
@@ -27,13 +27,13 @@ def random(*shape, seed=0):
 
 
 def attention_like(*shape, seed=0):
-    """Rows that sum to a little less than 1, as they do without the class token."""
+    """Return attention whose rows sum to a little less than 1, as without the class token."""
     weights = random(*shape, seed=seed) ** 6
     return 0.9 * weights / weights.sum(axis=-1, keepdims=True)
 
 
 def grid(*lines):
-    """A mask [1, 1, rows, columns] from lines such as `..#.`."""
+    """Return a mask [1, 1, rows, columns] from lines such as `..#.`."""
     return torch.tensor([[mark == "#" for mark in line] for line in lines])[None, None]
 
 
@@ -70,7 +70,7 @@ def test_trusted_attention(averaged, min_agreeing):
 
 
 def test_a_pair_needs_enough_agreeing_blocks():
-    """Two blocks; the first pair is over the mean of both, the second of one, the last of none."""
+    """The first pair is over the mean in two blocks, the second in one, the last in none."""
     blocks = torch.tensor([[[[0.8, 0.6], [0.1, 0.1]]], [[[0.9, 0.2], [0.3, 0.1]]]])
     kept = trusted_attention(blocks, averaged=[0], min_agreeing_blocks=2)
     torch.testing.assert_close(kept, torch.tensor([[[0.8, 0.0], [0.0, 0.0]]]))
@@ -120,7 +120,7 @@ def test_refinement():
 
 
 def test_refinement_by_hand():
-    """A row of four patches: a class seen at 0 and 1 loses its stray response at 3."""
+    """Four patches in a row: a class at patches 0 and 1 loses its wrong response at patch 3."""
     coarse = torch.tensor([[[1.0], [1.0], [0.0], [0.4]]])
     refined = refine_scores(coarse, torch.eye(4)[None], rows=1)
     torch.testing.assert_close(refined, torch.tensor([[[1.0], [1.0], [0.0], [0.0]]]))
@@ -160,7 +160,7 @@ def test_a_crop_counts_as_much_as_the_patches():
 
 
 def test_a_second_look_has_a_weight():
-    """Where there was none the patches' score stays whole, whatever the weights."""
+    """A class without a crop keeps the score of its patches for all weights."""
     local, again = random(3, 5), random(3, 5, seed=1)
     looked = random(3, 5, seed=2) > 0.5
     for weights in ((0.4, 0.8), (0.8, 0.2), (1.0, 0.0)):

@@ -15,7 +15,7 @@ MODES = ["none", "single", "naive", "iterative", "adaptive"]
 
 
 def image_attention(count, seed):
-    """One image's maps [K, count] and self-attention [K, K]: neighbours attend to each other."""
+    """Return one image's maps [K, count] and self-attention [K, K] to near positions."""
     rng = np.random.default_rng(seed)
     cross = rng.random((PIXELS, count)).astype(np.float32) / PIXELS
     places = np.stack(np.divmod(np.arange(PIXELS), SIDE), axis=1)
@@ -57,7 +57,7 @@ def refined_by_hand(cross, attention, mode):
 
 
 def by_hand(cross, attention, mode):
-    """Maps [categories, SIDE, SIDE] of one image in [0, 1], in float64."""
+    """Return maps [categories, SIDE, SIDE] of one image in [0, 1], in float64."""
     refined = refined_by_hand(cross.double().numpy(), attention.double().numpy(), mode)
     return reference.min_max(refined.T.reshape(-1, SIDE, SIDE))
 
@@ -106,7 +106,7 @@ def test_the_input_stays_as_it_was(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_neighbours_change_no_bit(mode):
-    """Batches of one size; what the other images are, and how many categories they have."""
+    """In batches of one size the other images, and their categories, change nothing."""
     counts = {0: 3, 1: 1, 2: 20, 3: 17, 4: 0, 5: 16, 6: 33}
     chosen = settings(mode)
     seen = {}
@@ -133,7 +133,7 @@ def test_images_without_categories(mode):
 
 
 def blobs(count, seed):
-    """Smooth maps [count, SIDE, SIDE] in [0, 1]."""
+    """Return smooth maps [count, SIDE, SIDE] in [0, 1]."""
     rng = np.random.default_rng(seed)
     coarse = rng.random((count, 3, 3))
     return reference.min_max(np.stack([reference.bilinear(one, SIDE, SIDE) for one in coarse]))

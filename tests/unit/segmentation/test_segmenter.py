@@ -42,7 +42,7 @@ def test_a_mask_has_the_images_size(segmenter, size):
 
 
 def test_a_mask_is_what_the_maps_say(segmenter):
-    """From attention to labels by the reference, for an image that is not square."""
+    """Return labels from attention by the reference, for an image that is not square."""
     image = picture()
     mask = segmenter.segment(image, categories=NAMES)
     made = [Category(i, name, name) for i, name in enumerate(NAMES, start=1)]
@@ -225,7 +225,7 @@ def test_opencvs_resize_is_opencvs(size):
 
 
 def test_opencvs_resize_does_not_average():
-    """Four columns become one: OpenCV reads the two in the middle, and never the first."""
+    """Four columns become one: OpenCV reads the two in the middle and never the first."""
     columns = np.zeros((64, 256, 3), dtype=np.uint8)
     columns[:, ::4] = 200
     assert (fit_image(columns, 64, resize="opencv") == 0).all()

@@ -1,4 +1,4 @@
-"""From self-attention to segments: plain DiffSeg, and refined in every mode, against float64."""
+"""Segments of plain DiffSeg, and refined in every mode, against float64."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def settings(mode, **sections):
 
 
 def refining(seed):
-    """Self-attention of the one layer: of the same scene, other noise."""
+    """Return the refining layer's attention: the same scene with other noise."""
     return attention_of(scene(SIDE, seed) + 0.3 * scene(SIDE, seed + 100), sharpness=0.4)
 
 
@@ -50,7 +50,7 @@ def refined_by_hand(initial, attention, mode):
 
 
 def by_hand(seed, mode, size):
-    """An image's labels, and how far apart its two best maps are at every pixel."""
+    """Return an image's labels, and the distance of its two best maps at every pixel."""
     proposals = reference.propose(merged_by_hand(seed), SIDE, 8, 0.5, 3)
     if mode == "none":
         return reference.suppress(proposals, *size)
@@ -76,7 +76,7 @@ def test_every_mode_follows_its_formula(mode):
 @pytest.mark.parametrize("side", [8, 4])
 @pytest.mark.parametrize("mode", MODES)
 def test_segments_are_refined_on_the_grid_of_the_refining_layer(mode, side):
-    """Its attention has fewer positions than the merged one, so the segments are decided there."""
+    """Its attention has fewer positions than the merged one; segments are decided on its grid."""
     seed = 0
     features = scene(SIDE, seed).reshape(side, SIDE // side, side, SIDE // side, -1)
     own = attention_of(features.mean(axis=(1, 3)).reshape(side * side, -1), sharpness=0.4)
@@ -150,7 +150,7 @@ def test_one_segment_covers_everything(mode):
 
 @pytest.mark.parametrize("mode", ["none", "iterative"])
 def test_no_more_segments_than_a_mask_can_number(mode):
-    """Every position an anchor, and next to no merging: 256 proposals."""
+    """Every position is an anchor and almost nothing merges: 256 proposals."""
     sharp = torch.eye(SIDE * SIDE)[None] * 0.9 + 0.1 / SIDE**2
     maps = SelfMaps(sharp, sharp, SIDE)
     [segments] = find_segments(
