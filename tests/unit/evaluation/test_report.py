@@ -90,8 +90,8 @@ def test_the_table_is_aligned_with_a_dash_for_absent(report):
         "mean of 3 of 4 classes  31.11       54.17",
         "all pixels                          57.14",
         "",
-        "Predicted but absent from the ground truth: tv <monitor>. Each counts in the mean IoU with 0; "
-        "--absent-classes skip leaves them out.",
+        "Predicted but absent from the ground truth: tv <monitor>. Each counts in the mean IoU "
+        "with 0; --absent-classes skip leaves them out.",
         "",
         "protocol",
         "----------------------",
