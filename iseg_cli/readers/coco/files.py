@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-JSON_PLACES = (
+JSON_PATTERNS = (
     "annotations/instances_{split}.json",
     "annotations/{split}.json",
     "{split}/_annotations.coco.json",
@@ -19,14 +19,14 @@ _OTHERS = re.compile(r"(?:instances|captions|person_keypoints|stuff|panoptic|ima
 
 def find_json(root: Path, split: str) -> Path | None:
     """Return the annotations of a split; None where there are none."""
-    places = (root / place.format(split=split) for place in JSON_PLACES)
+    places = (root / place.format(split=split) for place in JSON_PATTERNS)
     return next((path for path in places if path.is_file()), None)
 
 
 def json_splits(root: Path) -> tuple[str, ...]:
     """Return the splits that the JSON files below a root name, sorted."""
     found: set[str] = set()
-    for place in JSON_PLACES:
+    for place in JSON_PATTERNS:
         before, after = place.split("{split}")
         for path in root.glob(place.format(split="*")):
             name = path.relative_to(root).as_posix()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from iseg_cli.errors import DataError
+from iseg_cli.readers.coco.fault_counts import FaultCounts, FaultKind
 from iseg_cli.readers.coco.files import ImageFolders
 from iseg_cli.readers.coco.json_values import (
     Identity,
@@ -19,7 +20,6 @@ from iseg_cli.readers.coco.json_values import (
     text,
     whole_number,
 )
-from iseg_cli.readers.coco.left_out import Kind, Tally
 
 _PLAUSIBLE_PIXELS = 2**27
 """A size of more is looked up in the image itself before so much memory is taken."""
@@ -79,7 +79,7 @@ def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> Im
     Raises:
         DataError: two images would be written to the same mask, or no record can be used.
     """
-    left_out = Tally()
+    left_out = FaultCounts()
     refused: dict[str, str] = {}
     by_file: dict[str, ImageEntry] = {}
     claims: defaultdict[Identity | None, dict[str, None]] = defaultdict(dict)
@@ -132,17 +132,19 @@ def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> Im
     return ImageList(entries, refused, by_source, tuple(notes))
 
 
-def _entry(record: Any, left_out: Tally) -> ImageEntry | None:
+def _entry(record: Any, left_out: FaultCounts) -> ImageEntry | None:
     """Return the entry of a record, or count what it lacks."""
     if not isinstance(record, dict):
-        left_out.add(Kind("it is no object", "they are no objects"), "record", record)
+        left_out.add(FaultKind("it is no object", "they are no objects"), "record", record)
         return None
     name, own = record.get("file_name"), source_id(record.get("id"))
     if not isinstance(name, str) or not name.strip():
-        left_out.add(Kind("it has no file_name", "they have no file_name"), "id", record.get("id"))
+        left_out.add(
+            FaultKind("it has no file_name", "they have no file_name"), "id", record.get("id")
+        )
         return None
     if own is None:
-        left_out.add(Kind("it has no id", "they have no id"), "file_name", name)
+        left_out.add(FaultKind("it has no id", "they have no id"), "file_name", name)
         return None
     height, width = (whole_number(record.get(side)) or 0 for side in ("height", "width"))
     is_known = min(height, width) > 0 and height * width <= _PLAUSIBLE_PIXELS

@@ -12,26 +12,26 @@ from typing import Any, NamedTuple
 from iseg_cli.errors import DataError
 from iseg_cli.readers.coco.categories import category_key, read_categories
 from iseg_cli.readers.coco.classes import Classes, choose_classes
+from iseg_cli.readers.coco.fault_counts import FaultCounts, FaultKind
 from iseg_cli.readers.coco.files import ImageFolders, is_file
 from iseg_cli.readers.coco.images import ImageEntry, ImageList, read_images
 from iseg_cli.readers.coco.json_values import Identity, flag, identity, number, shown
-from iseg_cli.readers.coco.left_out import Kind, Tally
 from iseg_cli.readers.coco.segmentations import Shape, ShapeError, check_shape
 from iseg_cli.types import LabelSet
 
 _LOOKED_AT = 50
 """Images that are looked for before a dataset is said to have no folder of them."""
-_NO_OBJECT = Kind("it is no object", "they are no objects")
-_NO_IMAGE = Kind("it has no image_id", "they have no image_id")
-_OTHER_IMAGE = Kind("it belongs to no image there", "they belong to no image there")
-_NO_CATEGORY = Kind("it has no category_id", "they have no category_id")
-_OTHER_CATEGORY = Kind(
+_NO_OBJECT = FaultKind("it is no object", "they are no objects")
+_NO_IMAGE = FaultKind("it has no image_id", "they have no image_id")
+_OTHER_IMAGE = FaultKind("it belongs to no image there", "they belong to no image there")
+_NO_CATEGORY = FaultKind("it has no category_id", "they have no category_id")
+_OTHER_CATEGORY = FaultKind(
     "its category is none of the file's categories",
     "their category is none of the file's categories",
 )
-_NO_SHAPE = Kind("annotation without segmentation", "annotations without segmentation")
-_FLAWED = Kind("annotation", "annotations")
-_NO_POLYGONS = Kind(
+_NO_SHAPE = FaultKind("annotation without segmentation", "annotations without segmentation")
+_FLAWED = FaultKind("annotation", "annotations")
+_NO_POLYGONS = FaultKind(
     "polygon that is not three points or more, x and y in turn,",
     "polygons that are not three points or more, x and y in turn,",
 )
@@ -187,7 +187,7 @@ def _read_annotations(
     notes: list[str],
 ) -> dict[str, list[Annotation]]:
     """Return annotations by image, and note those left out; the records go on the way."""
-    left_out, flaws, total = Tally(), Tally(), len(records)
+    left_out, flaws, total = FaultCounts(), FaultCounts(), len(records)
     found: defaultdict[str, list[Annotation]] = defaultdict(list)
     for index, record in enumerate(records):
         records[index] = None
@@ -221,7 +221,7 @@ def _read_annotations(
 
 
 def _annotation(
-    record: dict[str, Any], category: Identity, size: tuple[int, int] | None, flaws: Tally
+    record: dict[str, Any], category: Identity, size: tuple[int, int] | None, flaws: FaultCounts
 ) -> Annotation:
     number_of, value = record.get("id"), record.get("segmentation")
     shape: Shape | None = None

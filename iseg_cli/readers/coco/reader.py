@@ -8,14 +8,15 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
-from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
+from iseg_cli.readers.base import Reader
+from iseg_cli.readers.checks import DOCS, first_existing, require_folder, require_split
 from iseg_cli.readers.coco.classes import FROM_JSON
-from iseg_cli.readers.coco.files import JSON_PLACES, ImageFolders, find_json, json_splits
+from iseg_cli.readers.coco.files import JSON_PATTERNS, ImageFolders, find_json, json_splits
 from iseg_cli.readers.coco.instances import Instances, load_instances
 from iseg_cli.readers.coco.segmentations import ShapeError, decode_shape
 from iseg_cli.readers.decoding import image_size
 from iseg_cli.readers.file_kinds import IMAGE_SUFFIXES
-from iseg_cli.readers.files_by_stem import Stems
+from iseg_cli.readers.files_by_stem import FilesByStem
 from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import IGNORE, Category, SourceIds
 
@@ -38,13 +39,13 @@ class CocoReader(Reader):
     Attributes:
         splits: what it has.
         short: names for splits, as papers use them.
-        mask_places: the folders that PNGs are looked for in, and how their names end.
+        mask_patterns: the folders that PNGs are looked for in, and how their names end.
     """
 
     name: ClassVar[str] = "coco"
     splits: ClassVar[tuple[str, ...]] = SPLITS
     short: ClassVar[Mapping[str, str]] = {"train": "train2014", "val": "val2014"}
-    mask_places: ClassVar[tuple[tuple[str, str], ...]] = (
+    mask_patterns: ClassVar[tuple[tuple[str, str], ...]] = (
         ("masks/{split}", ".png"),
         ("coco_seg_anno", ".png"),
     )
@@ -54,9 +55,9 @@ class CocoReader(Reader):
         known = dict.fromkeys((*self.splits, *self.short, *found))
         require_split(split, known, name=self.name)
         split = split if split in found else self.short.get(split, split)
-        places = [(root / place.format(split=split), end) for place, end in self.mask_places]
+        places = [(root / place.format(split=split), end) for place, end in self.mask_patterns]
         self._masks = next((place for place in places if _holds_masks(*place)), None)
-        self._json = find_json(root, split) or root / JSON_PLACES[0].format(split=split)
+        self._json = find_json(root, split) or root / JSON_PATTERNS[0].format(split=split)
         self._instances: Instances | None = None
         self._files: dict[str, Path] = {}
         usual = (root / split, root / "images" / split)
@@ -79,7 +80,7 @@ class CocoReader(Reader):
             if self._masks is None:
                 masks = " or ".join(f"{folder}/*{end}" for folder, end in places)
                 raise DatasetNotFoundError(f"there is neither {self._json} nor {masks}; {DOCS}")
-            stems = Stems(images, IMAGE_SUFFIXES)
+            stems = FilesByStem(images, IMAGE_SUFFIXES)
             self._files = stems.resolve(stems.stems())
             notes = stems.notes(self._files.values())
         listed = self._instances

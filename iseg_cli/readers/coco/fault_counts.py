@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 from iseg_cli.readers.coco.json_values import shown
 
 
-class Kind(NamedTuple):
+class FaultKind(NamedTuple):
     """A kind of fault in words: for one record, and for several."""
 
     one: str
     many: str
 
 
-class Count(NamedTuple):
+class FaultCount(NamedTuple):
     """How often a kind of fault was met.
 
     Attributes:
@@ -29,22 +29,24 @@ class Count(NamedTuple):
     first: str
 
 
-class Tally:
+class FaultCounts:
     """How often each kind of fault was met, and the first record that has it."""
 
     def __init__(self) -> None:
-        self._counts: dict[Kind, int] = {}
-        self._first: dict[Kind, str] = {}
+        self._counts: dict[FaultKind, int] = {}
+        self._first: dict[FaultKind, str] = {}
 
-    def add(self, kind: Kind, field: str, value: Any, *, reason: str = "", count: int = 1) -> None:
-        """Count records of a kind; of the first one, a field's value and a reason are kept."""
+    def add(
+        self, kind: FaultKind, field: str, value: Any, *, reason: str = "", count: int = 1
+    ) -> None:
+        """FaultCount records of a kind; of the first one, a field's value and a reason are kept."""
         if kind not in self._counts:
             self._counts[kind] = 0
             self._first[kind] = f"first {field}: {shown(value)}{reason and f', {reason}'}"
         self._counts[kind] += count
 
-    def __iter__(self) -> Iterator[Count]:
+    def __iter__(self) -> Iterator[FaultCount]:
         """Yield the counts of the kinds that were met."""
         for kind, count in self._counts.items():
             words = kind.one if count == 1 else kind.many
-            yield Count(f"{count:,}", count == 1, words, self._first[kind])
+            yield FaultCount(f"{count:,}", count == 1, words, self._first[kind])
