@@ -57,7 +57,7 @@ class DatasetInfo:
         return next(iter(self.presets))
 
     def preset(self, task: str | None = None) -> str:
-        """Return the preset of a task, by default of `default_task`; SettingsError if it has none."""
+        """Return the preset of a task; SettingsError if the dataset has none for it."""
         task = task or self.default_task
         if task not in self.presets:
             raise SettingsError(

@@ -1,4 +1,4 @@
-"""Counts the records of a file that were left out, and keeps the first of each kind."""
+"""Counts the faults of records by kind, and keeps the first record of each kind."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -7,20 +7,20 @@ from iseg_cli.readers.coco.json_values import shown
 
 
 class FaultKind(NamedTuple):
-    """A kind of fault in words: for one record, and for several."""
+    """A kind of fault in words, for one record and for several."""
 
     one: str
     many: str
 
 
 class FaultCount(NamedTuple):
-    """How often a kind of fault was met.
+    """The number of faults of a kind, in words for messages.
 
     Attributes:
-        number: how often, as messages write it.
-        is_one: whether it was met once.
-        kind: the kind in words that agree with the number.
-        first: what the first record has.
+        number: the number, such as `1,200`.
+        is_one: whether the number is 1.
+        kind: the kind, in the singular or the plural.
+        first: the value of the first record.
     """
 
     number: str
@@ -30,7 +30,7 @@ class FaultCount(NamedTuple):
 
 
 class FaultCounts:
-    """How often each kind of fault was met, and the first record that has it."""
+    """The number of faults of each kind, and the first record with each kind."""
 
     def __init__(self) -> None:
         self._counts: dict[FaultKind, int] = {}
@@ -39,14 +39,14 @@ class FaultCounts:
     def add(
         self, kind: FaultKind, field: str, value: Any, *, reason: str = "", count: int = 1
     ) -> None:
-        """FaultCount records of a kind; of the first one, a field's value and a reason are kept."""
+        """Add `count` faults of a kind; the value and the reason of the first one are kept."""
         if kind not in self._counts:
             self._counts[kind] = 0
             self._first[kind] = f"first {field}: {shown(value)}{reason and f', {reason}'}"
         self._counts[kind] += count
 
     def __iter__(self) -> Iterator[FaultCount]:
-        """Yield the counts of the kinds that were met."""
+        """Yield the count of each kind that has faults."""
         for kind, count in self._counts.items():
             words = kind.one if count == 1 else kind.many
             yield FaultCount(f"{count:,}", count == 1, words, self._first[kind])
