@@ -1,7 +1,7 @@
-"""What can go wrong and be put right by the user: one tree, translated once by the command line.
+"""The errors that a user can fix: one tree, which the command line prints without a traceback.
 
-Anything else is a defect of ours and keeps its traceback. A message says what is wrong, where, and
-what to do about it, in one sentence.
+Any other exception is a defect of iseg and keeps its traceback. A message says in one sentence what
+is wrong, where, and what to do.
 """
 
 import difflib
@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 
 
 class IsegError(Exception):
-    """Base of every error that a user can fix; its text is the whole message."""
+    """The base of all errors that a user can fix; its text is the whole message."""
 
 
 class SettingsError(IsegError):
-    """A setting, preset or option that is unknown or out of range."""
+    """A setting, preset or option is unknown or out of range."""
 
 
 class BatchMemoryError(SettingsError):
-    """A batch that does not fit into the memory of the device; `batch_size` images of it."""
+    """A batch of `batch_size` images does not fit into the memory of the device."""
 
     def __init__(self, message: str, batch_size: int) -> None:
         super().__init__(message)
@@ -25,41 +25,41 @@ class BatchMemoryError(SettingsError):
 
 
 class DatasetNotFoundError(IsegError):
-    """A dataset's root, split or folder that is not where it was looked for."""
+    """The root, a split or a folder of a dataset is not where it was looked for."""
 
 
 class DataError(IsegError):
-    """A file of a dataset that is missing, unreadable or contradicts another one."""
+    """A file of a dataset is missing, cannot be read or contradicts another file."""
 
 
 class ImageError(DataError):
-    """One image that cannot be decoded; the rest of a run goes on."""
+    """One image cannot be decoded; the run goes on with the others."""
 
 
 class ModelNotFoundError(IsegError):
-    """A model that is not to be had (embedded, in a folder, on the hub), or cannot be read."""
+    """A model is not embedded, in a folder or on the hub, or it cannot be read."""
 
 
 class PredictionsError(IsegError):
-    """A folder of predictions that is missing, incomplete or made with other settings."""
+    """An output folder is missing, incomplete or made with other settings."""
 
 
 class NameRefusedError(PredictionsError):
-    """A file name that the system does not take where predictions are written."""
+    """The file system of the output folder does not accept a file name."""
 
 
 class PromptError(IsegError):
-    """Words that the text encoder cannot hold or the tokenizer cannot place."""
+    """A prompt is too long for the text encoder, or its words are not found among the tokens."""
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean X?)`` for the known word nearest to `word`, or an empty string."""
+    """Return `` (did you mean X?)`` for the known word most like `word`; "" if none is like it."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
 def first_of(reasons: Sequence[str], most: int = 3) -> str:
-    """Return some sentences as part of one: the only one as it is, the first of several by number.
+    """Return a single sentence as it is, or the first of several with numbers, for a message.
 
     Example:
         >>> first_of(["a.png is damaged", "b.png is no PNG"])

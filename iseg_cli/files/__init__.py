@@ -1,1 +1,1 @@
-"""What readers and storage share about files: text as users bring it, and Pillow in a process."""
+"""Files in general, for readers and storage: text files of users, and the set-up of Pillow."""

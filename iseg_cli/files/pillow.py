@@ -1,4 +1,4 @@
-"""How Pillow behaves in a process of iseg: quiet, and with one limit of an image's size."""
+"""Sets up Pillow in a process: no warnings, and one limit on the size of an image."""
 
 import logging
 import os
@@ -7,28 +7,28 @@ import warnings
 from iseg_cli.errors import SettingsError
 
 LIMIT_VARIABLE = "ISEG_MAX_PIXELS"
-"""The environment variable that raises or lowers the limit of an image's pixels."""
+"""The environment variable with the limit on the pixels of an image."""
 
 MAX_PIXELS = 89_478_485
-"""The largest image that is decoded by default: Pillow's own limit against decompression bombs."""
+"""The default limit: that of Pillow against decompression bombs."""
 
 
 def set_up_pillow() -> None:
-    """Keep Pillow's warnings away from the screen, and give it the limit that the user has set.
+    """Silence Pillow's warnings (large images, odd EXIF, palettes) and set its limit of pixels.
 
-    It warns of large images, odd EXIF and palettes. Filters belong to a whole process and threads
-    race for them, so each process of a command calls this once, at its start. Warnings of other
-    libraries stay. SettingsError as `pixel_limit` raises it.
+    Warning filters belong to a process, and threads race for them. So each process of a command
+    calls this once, at its start. Warnings of other libraries stay. SettingsError as in
+    `pixel_limit`.
     """
     warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints its errors
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise Python prints its errors
     raise_limit_of_pillow(pixel_limit())
 
 
 def pixel_limit() -> int:
-    """Return the number of pixels that an image may have: `ISEG_MAX_PIXELS`, or `MAX_PIXELS`.
+    """Return the greatest number of pixels of an image: `ISEG_MAX_PIXELS`, or `MAX_PIXELS`.
 
-    SettingsError where the variable holds no number of pixels.
+    SettingsError if the variable is not a number of pixels.
     """
     text = os.environ.get(LIMIT_VARIABLE, "").strip()
     if not text:
@@ -41,9 +41,9 @@ def pixel_limit() -> int:
 
 
 def raise_limit_of_pillow(limit: int) -> None:
-    """Let Pillow open images of so many pixels, where that is more than the default.
+    """Let Pillow open images of so many pixels, if that is more than the default.
 
-    Its own limit belongs to the whole process: it is left alone unless the user has raised ours.
+    Pillow's limit belongs to the process, so it changes only if the user has raised ours.
     """
     if limit <= MAX_PIXELS:
         return

@@ -1,4 +1,4 @@
-"""Text files as users bring them: byte order marks, line ends, encodings; JSON."""
+"""Reads text that users write: files in UTF-8, lines, lists of names, JSON."""
 
 import io
 import json
@@ -13,20 +13,20 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_text(path: Path, kind: str) -> str:
-    """Return a text file's content without its byte order mark.
+    """Return the content of a text file, without its byte order mark.
 
     Args:
         path: the file, in UTF-8.
-        kind: what the file is, as errors call it: `file of labels`, `list of images`.
+        kind: the kind of the file in messages: `file of labels`, `list of images`.
 
     Raises:
-        DataError: a file that is missing, cannot be read or is no text in UTF-8.
+        DataError: the file is missing, cannot be read or is not in UTF-8.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"there is no {kind} {path}") from error
-    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise DataError(f"{path} is no readable {kind}: {error}") from error
     if data.startswith(_UTF_16):
         raise DataError(f"{path} is no readable {kind}: it is UTF-16; save it as UTF-8")
@@ -40,7 +40,7 @@ def read_text(path: Path, kind: str) -> str:
 
 
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not empty, stripped, each with its number from 1 on."""
+    """Yield each line that is not blank, stripped, with its number from 1 on."""
     for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         if stripped := line.strip():
             yield number, stripped
@@ -49,9 +49,9 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
 def parse_json(
     text: str, path: Path, *, of_object: Callable[[list[tuple[str, Any]]], Any] | None = None
 ) -> Any:
-    """Return what JSON holds, `of_object` making each object of its pairs; DataError for no JSON.
+    """Return the value of a JSON text; `of_object` makes each object from its pairs.
 
-    Texts that no file can hold (half a surrogate pair) are no JSON here.
+    DataError if the text is no JSON, or holds half a surrogate pair, which no file can hold.
     """
     try:
         content = json.loads(text, object_pairs_hook=of_object)

@@ -1,4 +1,7 @@
-"""PNGs of labels: what their pixels mean, whoever wrote them; for readers and storage alike."""
+"""Label images: the labels of the pixels of a mask PNG, written by iseg or by another tool.
+
+Readers and storage both use it.
+"""
 
 from iseg_cli.label_images.decode import Decoded, read_labels
 from iseg_cli.label_images.labelmap import LABELMAP_NAME

@@ -1,4 +1,4 @@
-"""labelmap.txt: the colours of an annotator's masks by name, as CVAT and Datumaro write it.
+"""Reads labelmap.txt, in which CVAT and Datumaro write the colour of each class.
 
 A line is `name:red,green,blue:parts:actions`; `#` begins a comment.
 """
@@ -20,15 +20,16 @@ _IGNORED = ("ignored", "ignore", "void")
 
 
 def find_labelmap(*folders: Path) -> Path | None:
-    """Return the labelmap.txt of the first of some folders that has one."""
+    """Return the labelmap.txt in the first folder that has one; None if none has."""
     return next((f / LABELMAP_NAME for f in folders if (f / LABELMAP_NAME).is_file()), None)
 
 
 def read_labelmap(path: Path, label_set: LabelSet) -> dict[tuple[int, int, int], int | str]:
-    """Return the label of each colour, or the name where the label set lacks it.
+    """Return the label of each colour, or its name if the label set has no such name.
 
-    Names are the table's, in any case, or its prompt words; a line without a colour is passed over.
-    DataError, naming the file and the line, where it cannot be read or gives a colour twice.
+    A name is compared with the names and prompts of the label set, without regard to case. A line
+    without a colour is skipped. DataError, with the file and the line, if a line is malformed or
+    has the colour of another name.
     """
     labels = _labels_by_name(label_set)
     found: dict[tuple[int, int, int], int | str] = {}
@@ -39,7 +40,7 @@ def read_labelmap(path: Path, label_set: LabelSet) -> dict[tuple[int, int, int],
         numbers = [] if match is None else [int(n) for n in (match["color"] or "").split(",") if n]
         if match is None or any(n > 255 for n in numbers):
             raise DataError(
-                f"{path}, line {number} is not of the form name:red,green,blue::; correct it"
+                f"{path}, line {number} does not have the form name:red,green,blue::; correct it"
             )
         if not numbers:
             continue
@@ -49,13 +50,13 @@ def read_labelmap(path: Path, label_set: LabelSet) -> dict[tuple[int, int, int],
         if found.setdefault((red, green, blue), label) != label:
             raise DataError(
                 f"{path}, line {number} gives {name} the colour {red},{green},{blue} of another "
-                "name; give each a colour of its own"
+                "name; give each name its own colour"
             )
     return found
 
 
 def _labels_by_name(label_set: LabelSet) -> dict[str, int]:
-    """Return labels by what a labelmap may call them; exact names go before other spellings."""
+    """Return the label of each name and spelling; an exact name wins over another spelling."""
     named = dict.fromkeys(_IGNORED, IGNORE)
     if label_set.background is not None:
         named |= dict.fromkeys(_BACKGROUND, label_set.background)

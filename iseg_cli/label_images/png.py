@@ -1,4 +1,4 @@
-"""The samples of a PNG as they are stored, checked before memory is taken for them."""
+"""Reads the stored samples of a PNG; the header is checked before memory is taken."""
 
 import io
 import struct
@@ -19,13 +19,13 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Signature, IHDR's length and name, width, height, bits, colour type, two methods, interlace.
 _HEADER = struct.Struct(">8sI4sIIBBBBB")
 HEADER_BYTES = _HEADER.size
-"""How much of a PNG `size_in_header` needs."""
+"""The number of bytes that `size_in_header` needs."""
 _CHUNK = struct.Struct(">I4s")  # length of the data, name; then come the data and a CRC of both
 
-# PNG specification, 11.2.1: colour type -> samples of a pixel, and the bits that one may have.
+# PNG specification, 11.2.1: colour type -> samples a pixel, and the allowed bits of a sample.
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-# PNG specification, 8.2: first column, first row, and the steps of each pass of an interlaced PNG.
+# PNG specification, 8.2: first column, first row and steps of each pass of an interlaced PNG.
 _PASSES = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -36,19 +36,19 @@ _PASSES = (
     (0, 1, 1, 2),
 )
 
-# What Pillow and zlib let through for damaged files.
+# The exceptions that Pillow and zlib raise for damaged files.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """What a PNG stores, opaque and not yet read as labels.
+    """The stored samples of a PNG without transparent pixels.
 
     Attributes:
-        kind: `grey`, `palette` (samples are indices) or `rgb` (three samples a pixel).
-        bits: of a sample: 1, 2, 4, 8 or, for grey alone, 16.
-        samples: as stored; grey of fewer than 8 bits is not stretched.
-        palette: RGB of each index, for the kind `palette`; empty for the others.
+        kind: `grey`, `palette` (a sample is an index) or `rgb` (three samples a pixel).
+        bits: the bits of a sample: 1, 2, 4, 8, or 16 (only for `grey`).
+        samples: the stored values; grey values of fewer than 8 bits are not scaled to 255.
+        palette: the RGB colour of each index; empty for `grey` and `rgb`.
     """
 
     kind: Literal["grey", "palette", "rgb"]
@@ -58,24 +58,24 @@ class Pixels:
 
 
 class DamagedPngError(DataError):
-    """A file that begins as a PNG and is cut, changed or against the format."""
+    """A PNG file is truncated, has a wrong checksum or breaks the format."""
 
 
 def read_pixels(path: Path) -> Pixels:
-    """Read the samples of a PNG.
+    """Return the samples of a PNG.
 
-    DataError, naming the file, if it is missing, no PNG, damaged, too large, has transparent
-    pixels or more than 8 bits for a colour.
+    DataError, with the file, if it is missing, no PNG, damaged or too large, or if it has
+    transparent pixels or colours of 16 bits.
     """
     data = _read(path)
     if not data.startswith(_SIGNATURE):
-        raise DataError(f"{path} is no PNG; masks must be PNG files")
+        raise DataError(f"{path} is no PNG; save the mask as PNG")
     critical = _critical_chunks(data)
     if critical is None or size_in_header(data) is None or len(critical[b"IHDR"]) != 13:
         raise DamagedPngError(f"{path} is broken or truncated; replace it")
     *_, width, height, bits, color_type, _, _, interlace = _HEADER.unpack_from(data)
     if bits not in _BITS.get(color_type, ()) or not width or not height or interlace > 1:
-        raise DamagedPngError(f"{path} is broken (its header is none of a PNG); replace it")
+        raise DamagedPngError(f"{path} is broken (its header is invalid); replace it")
     if width * height > (limit := pixel_limit()):
         raise DataError(
             f"{path} has more than {limit} pixels; scale it down, cut it into tiles or set "
@@ -113,7 +113,7 @@ def read_pixels(path: Path) -> Pixels:
 
 
 def size_in_header(head: bytes) -> tuple[int, int] | None:
-    """Return (height, width) as the first bytes of a PNG have it; None for those of no PNG."""
+    """Return (height, width) from the first bytes of a PNG; None if they are not of a PNG."""
     if len(head) < _HEADER.size:
         return None
     signature, _, name, width, height, *_ = _HEADER.unpack_from(head)
@@ -121,7 +121,7 @@ def size_in_header(head: bytes) -> tuple[int, int] | None:
 
 
 def end_of_chunks(data: bytes) -> int | None:
-    """Return where a PNG's last chunk ends; None where a chunk is cut, or its checksum wrong."""
+    """Return the offset of a PNG's end; None if a chunk is truncated or has a wrong checksum."""
     for name, _, end in _chunks(data):
         if name == b"IEND":
             return end
@@ -129,12 +129,12 @@ def end_of_chunks(data: bytes) -> int | None:
 
 
 def counted_pixels(count: int, kind: str = "") -> str:
-    """Return `1 pixel`, `2 pixels` or, of a kind, `2 transparent pixels`."""
+    """Return a number of pixels in words: `1 pixel`, or with a kind `2 transparent pixels`."""
     return " ".join(filter(None, (str(count), kind, "pixel" if count == 1 else "pixels")))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
-    """Yield the name, the data and the end of each whole chunk; stop at the first that is none."""
+    """Yield name, data and end of each chunk; stop at the first that is truncated or changed."""
     view, start = memoryview(data), len(_SIGNATURE)
     while len(data) - start >= _CHUNK.size + 4:
         length, name = _CHUNK.unpack_from(data, start)
@@ -147,9 +147,9 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
 
 
 def _critical_chunks(data: bytes) -> dict[bytes, bytes] | None:
-    """Return what the pixels depend on: the first IHDR and PLTE, and all IDAT as one.
+    """Return the chunks that pixels depend on: the first IHDR and PLTE, and all IDAT joined.
 
-    None where a chunk is cut, or its checksum wrong.
+    None if a chunk is truncated or has a wrong checksum.
     """
     found: dict[bytes, list[memoryview]] = {b"IHDR": [], b"PLTE": [], b"IDAT": []}
     for name, contents, _ in _chunks(data):
@@ -164,7 +164,7 @@ def _critical_chunks(data: bytes) -> dict[bytes, bytes] | None:
 
 
 def _bare(critical: dict[bytes, bytes]) -> bytes:
-    """Return a PNG without texts, profiles and animation, none of which is a mask's."""
+    """Return a PNG of these chunks alone, without texts, profiles and animation."""
     chunks = [(name, value) for name, value in critical.items() if value] + [(b"IEND", b"")]
     return _SIGNATURE + b"".join(
         len(value).to_bytes(4, "big")
@@ -176,7 +176,7 @@ def _bare(critical: dict[bytes, bytes]) -> bytes:
 
 
 def _bytes_of_pixels(width: int, height: int, bits: int, interlaced: bool) -> int:
-    """Return how many bytes the pixels of `bits` each take, with a byte of filter for each row."""
+    """Return the number of decompressed bytes: the pixels, and a filter byte for each row."""
     total = 0
     for column, row, across, down in _PASSES if interlaced else ((0, 0, 1, 1),):
         columns, rows = -(-(width - column) // across), -(-(height - row) // down)
@@ -186,13 +186,13 @@ def _bytes_of_pixels(width: int, height: int, bits: int, interlaced: bool) -> in
 
 
 def _unfiltered(rows: bytes, width: int) -> UInt8[np.ndarray, "height width"] | None:
-    """Return the samples of rows that no filter has changed, as Pillow writes palettes."""
+    """Return the samples of rows without filters, as Pillow writes palette PNGs; else None."""
     table = np.frombuffer(rows, np.uint8).reshape(-1, 1 + width)
     return None if table[:, 0].any() else np.ascontiguousarray(table[:, 1:])
 
 
 def _opaque(samples: UInt8[np.ndarray, "height width channels"], path: Path) -> np.ndarray:
-    """Return samples without their alpha, the last channel; DataError where one is transparent."""
+    """Return samples without alpha, the last channel; DataError if a pixel is transparent."""
     if clear := int(np.count_nonzero(samples[..., -1] != 255)):
         raise DataError(
             f"{path} has {counted_pixels(clear, 'transparent')}; save the mask without transparency"
@@ -204,11 +204,11 @@ def _opaque(samples: UInt8[np.ndarray, "height width channels"], path: Path) -> 
 def _read(path: Path) -> bytes:
     if not path.exists():
         raise DataError(f"there is no mask {path}")
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # reading a pipe would block
         raise DataError(f"{path} is no file; replace it")
     try:
         return path.read_bytes()
     except PermissionError as error:
-        raise DataError(f"{path} may not be read; give the right to read it") from error
+        raise DataError(f"{path} may not be read; change its permissions") from error
     except OSError as error:
         raise DataError(f"cannot read the mask {path}: {error.strerror}") from error

@@ -1,1 +1,4 @@
-"""Datasets: where their images are, what their labels mean, what the truth is."""
+"""Datasets on disk: a reader for each layout returns images, ground truth and annotations.
+
+`catalog` lists the datasets, and `registry` opens them.
+"""

@@ -1,4 +1,4 @@
-"""What every dataset offers: ids, samples, and truth behind its own method."""
+"""The base class of all readers: image ids, samples, and ground truth in a method of its own."""
 
 import copy
 import os
@@ -11,16 +11,13 @@ from typing import ClassVar, TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
-from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError, suggestion
+from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.label_images import Legend, folder_legend, read_labels
 from iseg_cli.readers.decoding import image_size
 from iseg_cli.types import IGNORE, Category, LabelSet, Mask, Sample, SourceIds
 
-DOCS = "see docs/datasets.md"
-"""How the sentence of an error about a folder's layout ends."""
-
 _LONGEST_NAME = 255 - len(".png")
-"""How many bytes a part of an id may have, so that file systems can hold its mask."""
+"""The greatest number of bytes of a part of an id: a file system must hold its mask."""
 
 R = TypeVar("R", bound="Reader")
 
@@ -28,18 +25,18 @@ R = TypeVar("R", bound="Reader")
 class Reader(ABC):
     """One split of one dataset.
 
-    A reader checks its folders when it is made (DatasetNotFoundError names those looked for), knows
-    its images by id, in a fixed order, and opens files only when asked for one of them.
+    A reader checks its folders at construction; DatasetNotFoundError has those it looked for. The
+    sequence of its images is fixed. It opens a file only when a method asks for it.
 
     Attributes:
-        name: the dataset's name.
-        root: its folder.
-        split: which part of it this is.
-        label_set: what the labels of its masks mean.
-        image_ids: the images of the split; an id may hold `/`, never `..`.
-        refused: names that the dataset lists and that no mask can have, each with what is wrong
-            with it; they are no images of the split, and a run reports them as failed.
-        notes: what a user should know about the dataset's files, a sentence each.
+        name: the name of the dataset.
+        root: the folder of the dataset.
+        split: the name of the split.
+        label_set: the classes of its masks.
+        image_ids: the ids of the images; an id may hold `/`, never `..`.
+        refused: the listed names that no mask can have -> what is wrong with each. They are not in
+            `image_ids`; a run reports them as failed.
+        notes: what the user should know about the dataset's files, one sentence each.
         read_by_color: the masks that were read by their colours so far.
         read_from_bits: the masks of 1 bit whose white pixels were read as label 1 so far.
     """
@@ -76,37 +73,37 @@ class Reader(ABC):
 
     @abstractmethod
     def image_path(self, image_id: str) -> Path:
-        """Return the file of an image, whether or not it exists; it is not opened."""
+        """Return the path of an image; the file is not opened and may be missing."""
 
     @property
     def annotation_notes(self) -> tuple[str, ...]:
-        """What a user should know who takes image-level labels from the annotations."""
+        """What the user should know about image-level labels from the annotations."""
         return ()
 
     @property
     def source_ids(self) -> SourceIds | None:
-        """What the dataset's annotation file calls images and classes; None without such a file."""
+        """The annotation file's ids of images and classes; None without such a file."""
         return None
 
     @property
     @abstractmethod
     def has_ground_truth(self) -> bool:
-        """Whether this split comes with ground truth."""
+        """Whether this split has ground truth."""
 
     @abstractmethod
     def _read_ground_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
-        """Return an image's labels as the label set numbers them, and the file they come from."""
+        """Return the labels of an image's ground truth, and the file that has them."""
 
     def sample(self, image_id: str) -> Sample:
-        """Return the image to segment, its categories not known yet; no file is opened."""
+        """Return the image to segment, without categories; no file is opened."""
         self._require(image_id)
         return Sample(image_id, self.image_path(image_id))
 
     def ground_truth(self, image_id: str) -> Mask:
-        """Return an image's ground truth, 255 where it is to be ignored.
+        """Return the ground truth of an image; 255 means ignore.
 
-        DataError, naming the file, if there is none, it cannot be read, has another size than its
-        image or a label outside the label set.
+        DataError, with the file, if it is missing or cannot be read, if its size is not that of the
+        image, or if it has a label outside the label set.
         """
         self._require(image_id)
         labels, source = self._read_ground_truth(image_id)
@@ -124,9 +121,9 @@ class Reader(ABC):
         return mask
 
     def part(self: R, image_ids: Sequence[str]) -> R:
-        """Return a reader of some of the images alone, small enough to be sent to a process.
+        """Return a reader of some images alone, which is small enough for another process.
 
-        DataError for an image that is not of the split.
+        DataError for an image outside the split.
         """
         for image_id in image_ids:
             self._require(image_id)
@@ -136,9 +133,9 @@ class Reader(ABC):
         return part
 
     def annotated(self, image_id: str) -> tuple[Category, ...]:
-        """Return an image's categories from the dataset's annotations, in the order of their ids.
+        """Return the categories of an image from the dataset's annotations, sorted by id.
 
-        DataError where a dataset has no annotations, or the image's are missing or unreadable.
+        DataError if the dataset has no annotations, or those of the image cannot be read.
         """
         self._require(image_id)
         raise DataError(
@@ -149,10 +146,10 @@ class Reader(ABC):
     def _read_labels(
         self, path: Path, legend: Legend | None = None
     ) -> UInt8[np.ndarray, "height width"]:
-        """Return what the pixels of a mask mean: labels, or the ids that `legend` knows.
+        """Return the labels of a mask, or the values of `legend`.
 
-        Without a legend the colours of a labelmap.txt, in the mask's folder or at the root, count
-        before those of the label set. DataError, naming the file, where it cannot be read.
+        Without a legend, a labelmap.txt in the mask's folder or at the root wins over the colours
+        of the label set. DataError, with the file, if it cannot be read.
         """
         decoded = read_labels(path, legend or self._legend(path.parent))
         if decoded.by_color:
@@ -161,8 +158,23 @@ class Reader(ABC):
             self.read_from_bits.add(path)
         return decoded.labels
 
+    def _read_source_ids(self, path: Path, *, last: int) -> UInt8[np.ndarray, "height width"]:
+        """Return the labels of a mask that holds the dataset's own ids, 0 to `last` and 255.
+
+        The `source_ids` of the label set say which ids a label has; an id of no label is ignored.
+        DataError, with the file, if it has another id or cannot be read.
+        """
+        source_ids = self._read_labels(path, Legend.of_sources(self.label_set, last=last))
+        unknown = source_ids[(source_ids > last) & (source_ids != IGNORE)]
+        if unknown.size:
+            raise DataError(
+                f"{path} has label id {unknown[0]}; the greatest one of {self.name} is {last}"
+            )
+        # Every id is an index of the table of 256; mode `clip` leaves out NumPy's check of that.
+        return np.take(self.label_set.from_source, source_ids, mode="clip")
+
     def _legend(self, folder: Path) -> Legend:
-        """Return the key to the masks of a folder that hold the labels of the label set."""
+        """Return the legend of the masks in a folder, whose values are labels of the label set."""
         if folder not in self._legends:
             self._legends[folder] = folder_legend(folder, self.root, label_set=self.label_set)
         return self._legends[folder]
@@ -172,69 +184,9 @@ class Reader(ABC):
             raise DataError(f"split {self.split} of {self.name} has no image {image_id!r}")
 
 
-def require_folder(*candidates: Path, what: str) -> Path:
-    """Return the first of some folders that exists; DatasetNotFoundError names them if none does.
-
-    `what` says in the error what the folder is for.
-    """
-    for folder in candidates:
-        if folder.is_dir():
-            return folder
-    looked_for = " or ".join(str(folder) for folder in candidates)
-    raise DatasetNotFoundError(f"there is no folder {looked_for} {what}; pass --root or {DOCS}")
-
-
-def require_split(split: str, known: Iterable[str], *, name: str) -> None:
-    """Raise DatasetNotFoundError, with the nearest name, for a split that a dataset lacks."""
-    known = tuple(known)
-    if split not in known:
-        raise DatasetNotFoundError(
-            f"{name} has no split {split!r}{suggestion(split, known)}; it has {', '.join(known)}"
-        )
-
-
-def require_label_set(label_set: str, known: Iterable[str], *, name: str) -> None:
-    """Raise SettingsError, with the nearest name, for a table that is none of a dataset's."""
-    known = tuple(known)
-    if label_set not in known:
-        raise SettingsError(
-            f"{name} has no label set {label_set!r}{suggestion(label_set, known)}; "
-            f"it has {', '.join(known)}"
-        )
-
-
-def relabel(
-    source_ids: UInt8[np.ndarray, "height width"],
-    label_set: LabelSet,
-    path: Path,
-    *,
-    last: int,
-    name: str,
-) -> UInt8[np.ndarray, "height width"]:
-    """Return the labels of a mask that holds a dataset's own ids, 255 where it is to be ignored.
-
-    Args:
-        source_ids: what the file at `path` holds.
-        label_set: says which ids make up which label; ids of none are ignored.
-        path: named in the error.
-        last: the greatest id that the dataset has; DataError for one beyond, but for 255.
-        name: the dataset, as the error calls it.
-    """
-    unknown = source_ids[(source_ids > last) & (source_ids != IGNORE)]
-    if unknown.size:
-        raise DataError(f"{path} has label id {unknown[0]}; those of {name} end at {last}")
-    # Every id is within the table of 256; `clip` leaves out the check of it.
-    return np.take(label_set.from_source, source_ids, mode="clip")
-
-
-def first_existing(*candidates: Path) -> Path:
-    """Return the first of some files that exists, or else the first: errors name that one."""
-    return next((path for path in candidates if path.is_file()), candidates[0])
-
-
 def _fault_of_name(image_id: str, root: Path) -> str | None:
-    """Return what is wrong with a name that no mask can have; None for one that a mask can."""
-    # Masks are written to <image_id>.png: an id must not lead out of the folder of predictions.
+    """Return what is wrong with an image id; None if a mask can have it."""
+    # A mask is written to <image_id>.png, which must be inside the output folder.
     path = PurePosixPath(image_id)
     if path.is_absolute() or ".." in path.parts or "\\" in image_id or not path.name:
         return f"{root} lists an image {image_id!r}, which is no name within the dataset; rename it"

@@ -1,4 +1,7 @@
-"""Which datasets there are, and what is known of each before it is opened."""
+"""The catalogue of datasets: an entry is all that registers one.
+
+`iseg_cli.readers.registry` opens a dataset by its entry; `iseg info` and the tests also read it.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,18 +16,20 @@ from iseg_cli.readers.coco.classes import FROM_JSON
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What the command line has to know of a dataset before it is opened.
+    """The entry of a dataset: what is known before it is opened.
 
     Attributes:
-        name: as `--dataset` takes it.
-        description: one line for `iseg info` and the docs.
-        reader: called with (root, split=...) and the extras of its signature.
-        splits: the splits it has; VOC's layout takes further lists beside them.
-        default_split: the one that is taken when none is asked for.
-        label_sets: names of its tables, the default first; none where the user names categories.
-        own_label_set: the name of the label set that its own annotations make, where they can.
-        markers: folders or JSON files of which a root has at least one.
-        inside: where a root lies within a folder of datasets.
+        name: the value of `--dataset`.
+        description: one line for `iseg info`.
+        reader: the reader's class, called with (root, split=...) and, if the dataset has several
+            label sets, label_set=...
+        splits: the names of its splits; VOC's layout may have further lists.
+        default_split: the split without `--split`.
+        label_sets: the names of its category tables, the default first; empty if the user names
+            the categories.
+        own_label_set: the name of the label set that its annotations make; None if they cannot.
+        markers: folders or JSON files; a root has at least one of them.
+        inside: paths of a root within a folder of datasets.
         embedded: whether it ships with iseg.
     """
 
@@ -41,7 +46,7 @@ class DatasetInfo:
 
     @property
     def environment(self) -> str:
-        """The environment variable that names its root: ISEG_VOC_ROOT, ISEG_EMOJI_VOC_ROOT ..."""
+        """The environment variable with its root: ISEG_VOC_ROOT, ISEG_EMOJI_VOC_ROOT ..."""
         return f"ISEG_{self.name.upper().replace('-', '_')}_ROOT"
 
     @property
@@ -140,9 +145,9 @@ _ALL = (
 )
 
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType({info.name: info for info in _ALL})
-"""The datasets by name, in the order of the docs."""
+"""The datasets by name, in the sequence of the docs."""
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Return a dataset's entry; SettingsError, with the nearest name, for one that is unknown."""
+    """Return the entry of a dataset; SettingsError, with the nearest name, if it is unknown."""
     return DATASETS[require_dataset(name)]

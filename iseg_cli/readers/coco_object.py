@@ -1,4 +1,4 @@
-"""COCO-Object: COCO's 80 things and background on the images of 2017, for open vocabularies."""
+"""Reads COCO-Object: COCO's 80 things and background on COCO 2017, for open vocabularies."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,18 +10,18 @@ SPLITS = ("val2017", "train2017")
 
 
 class CocoObjectReader(CocoReader):
-    """COCO 2017 as open-vocabulary work lays it out and scores it.
+    """COCO 2017 in the layout of work on open vocabularies.
 
-    Where annotations/<split>/ holds `<id>_instanceTrainIds.png` (COCO-Stuff's things as 1 to 80,
-    all else 0), the truth comes from these; else as in `CocoReader`.
+    If annotations/<split>/ has `<id>_instanceTrainIds.png` (COCO-Stuff's things as 1 to 80, all
+    other pixels 0), these are the ground truth. Otherwise it is that of `CocoReader`.
     """
 
     name: ClassVar[str] = "coco-object"
     splits: ClassVar[tuple[str, ...]] = SPLITS
     short: ClassVar[Mapping[str, str]] = {"train": "train2017", "val": "val2017"}
-    mask_places: ClassVar[tuple[tuple[str, str], ...]] = (
+    mask_patterns: ClassVar[tuple[tuple[str, str], ...]] = (
         ("annotations/{split}", "_instanceTrainIds.png"),
-        *CocoReader.mask_places,
+        *CocoReader.mask_patterns,
     )
 
     def __init__(self, root: Path, *, split: str = "val2017") -> None:

@@ -1,4 +1,4 @@
-"""PASCAL-Context: the images of VOC 2010 with every pixel labelled, as 59 classes or as 60."""
+"""Reads PASCAL-Context: images of VOC 2010 with a label for each pixel, 59 or 60 classes."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -8,16 +8,10 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import UInt8
 
-from iseg_cli.label_images import Legend
-from iseg_cli.readers.base import (
-    Reader,
-    relabel,
-    require_folder,
-    require_label_set,
-    require_split,
-)
+from iseg_cli.readers.base import Reader
+from iseg_cli.readers.checks import require_folder, require_label_set, require_split
 from iseg_cli.readers.file_kinds import IMAGE_SUFFIXES
-from iseg_cli.readers.files_by_stem import Stems
+from iseg_cli.readers.files_by_stem import FilesByStem
 from iseg_cli.readers.image_lists import missing_image, read_ids
 from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import Sample
@@ -25,13 +19,13 @@ from iseg_cli.types import Sample
 SPLITS = ("train", "val")
 LABEL_SETS = ("context-59", "context-60")
 LAST_LABEL = 59
-"""The greatest label in SegmentationClassContext; 0 is whatever belongs to none of the classes."""
+"""The greatest label in SegmentationClassContext; 0 means no class."""
 
 
 class ContextReader(Reader):
-    """Images in JPEGImages, splits in ImageSets/SegmentationContext, truth as PNGs.
+    """Images in JPEGImages, splits in ImageSets/SegmentationContext, ground truth as PNGs.
 
-    SegmentationClassContext/<id>.png holds 0 to 59, the classes in the order of their names.
+    SegmentationClassContext/<id>.png holds 0 to 59: the classes, sorted by name.
     `context-59` ignores 0, `context-60` counts it as background.
     """
 
@@ -40,7 +34,7 @@ class ContextReader(Reader):
     def __init__(self, root: Path, *, split: str = "val", label_set: str = "context-59") -> None:
         require_label_set(label_set, LABEL_SETS, name=self.name)
         folder = require_folder(root / "JPEGImages", what="with the images of VOC 2010")
-        images = Stems(folder, IMAGE_SUFFIXES)
+        images = FilesByStem(folder, IMAGE_SUFFIXES)
         lists = require_folder(
             root / "ImageSets" / "SegmentationContext",
             what="with the lists of PASCAL-Context's splits",
@@ -63,18 +57,18 @@ class ContextReader(Reader):
         return (self.root / "SegmentationClassContext").is_dir()
 
     def image_path(self, image_id: str) -> Path:
-        """Return the file in JPEGImages, or <id>.jpg where there is none."""
+        """Return the file in JPEGImages; <id>.jpg if there is none."""
         return self._files.get(image_id) or self.root / "JPEGImages" / f"{image_id}.jpg"
 
     def sample(self, image_id: str) -> Sample:
-        """Return the image to segment; DataError where the list names an image that is missing."""
+        """Return the image to segment; DataError if the list has it and JPEGImages lacks it."""
         sample = super().sample(image_id)
         if image_id not in self._files and not sample.image_path.is_file():
             raise missing_image(self._list, image_id, self.root / "JPEGImages")
         return sample
 
     def part(self, image_ids: Sequence[str]) -> "ContextReader":
-        """Return a reader of some of the images, which knows the files of these alone."""
+        """Return a reader of some images alone, with the paths of their files."""
         part = super().part(image_ids)
         part._files = {i: self._files[i] for i in image_ids if i in self._files}
         part._masks = {i: self._masks[i] for i in image_ids if i in self._masks}
@@ -83,12 +77,11 @@ class ContextReader(Reader):
     def _read_ground_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         folder = self.root / "SegmentationClassContext"
         path = self._masks.get(image_id) or folder / f"{image_id}.png"
-        legend = Legend.of_sources(self.label_set, last=LAST_LABEL)
-        source_ids = self._read_labels(path, legend)
-        labels = relabel(source_ids, self.label_set, path, last=LAST_LABEL, name=self.name)
-        return labels, path
+        return self._read_source_ids(path, last=LAST_LABEL), path
 
     @cached_property
     def _masks(self) -> dict[str, Path]:
         """The masks of the split's images, by id."""
-        return Stems(self.root / "SegmentationClassContext", (".png",)).resolve(self.image_ids)
+        return FilesByStem(self.root / "SegmentationClassContext", (".png",)).resolve(
+            self.image_ids
+        )

@@ -1,4 +1,4 @@
-"""Decodes images to RGB; what cannot be decoded is named in one sentence."""
+"""Decodes image files to upright RGB pixels."""
 
 import os
 import stat
@@ -35,12 +35,12 @@ _NEW_SUBFILE_TYPE = 254  # TIFF 6.0, section 8: bit 0 marks a reduced version of
 
 
 class DecodedImage(NamedTuple):
-    """An image as it is seen, and how its file holds it.
+    """The upright pixels of an image, and its orientation in the file.
 
     Attributes:
         pixels: RGB, 0 to 255, upright.
-        orientation: the EXIF orientation (2 to 8) that turned or mirrored what Pillow decodes; None
-            where the two are the same.
+        orientation: the EXIF orientation (2 to 8) by which Pillow's pixels were turned or mirrored;
+            None if they were not.
     """
 
     pixels: UInt8[np.ndarray, "height width 3"]
@@ -48,11 +48,11 @@ class DecodedImage(NamedTuple):
 
 
 def decode_image(path: Path) -> DecodedImage:
-    """Decode an image to RGB, 0 to 255, upright as its EXIF orientation says.
+    """Return an image in RGB, 0 to 255, upright as its EXIF orientation says.
 
-    Grey, palette and CMYK become RGB; 16 bits are scaled to 8 (65535 becomes 255); transparency is
-    laid over white; of several frames the first is taken. ImageError, naming the file, if it is
-    missing, broken, truncated, larger than `pixel_limit` allows or of a kind that is not read.
+    Grey, palette and CMYK become RGB. 16 bits are scaled to 8 (65535 becomes 255). The background
+    of transparent pixels is white. Only the first frame is read. ImageError, with the file, if it
+    is missing, damaged, larger than `pixel_limit` or of a kind that iseg does not read.
     """
     with _opened(path) as image:
         orientation = _orientation(image)
@@ -64,14 +64,14 @@ def decode_image(path: Path) -> DecodedImage:
 
 
 def load_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """Return the pixels of an image as `decode_image` does."""
+    """Return `decode_image(path).pixels`."""
     return decode_image(path).pixels
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) in pixels after EXIF orientation, from the header alone.
+    """Return (height, width) of the upright image in pixels, from its header alone.
 
-    ImageError, naming the file, if it is missing or no image.
+    ImageError, with the file, if it is missing or no image.
     """
     with _opened(path) as image:
         width, height = image.size
@@ -80,7 +80,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image; whatever goes wrong until the block ends becomes an ImageError."""
+    """Open an image; every exception until the block ends becomes an ImageError."""
     limit = pixel_limit()
     raise_limit_of_pillow(limit)
     try:
@@ -97,21 +97,21 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             raise ImageError(f"{path} is a link to a file that is not there; replace it") from error
         raise ImageError(f"there is no image {path}") from error
     except PermissionError as error:
-        raise ImageError(f"{path} may not be read; give the right to read it") from error
+        raise ImageError(f"{path} may not be read; change its permissions") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_too_large(path, limit)) from error
     except MemoryError as error:
         raise ImageError(f"{path} does not fit into memory; scale it down") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{path} is no image that can be read; replace it") from error
-    except Exception as error:  # on damaged bytes Pillow's decoders fail in any way they like
+    except Exception as error:  # Pillow's decoders raise anything for damaged bytes
         if isinstance(error, OSError) and error.strerror:
             raise ImageError(f"{path} cannot be read ({error.strerror}); replace it") from error
         raise ImageError(f"{path} is broken or truncated ({error}); replace it") from error
 
 
 def _formats(file: BinaryIO, path: Path, limit: int) -> tuple[str, ...]:
-    """Return the formats by which a file's content can be read; ImageError where there is none."""
+    """Return the formats that can read the content of a file; ImageError if there is none."""
     head = file.read(HEAD_LENGTH)
     file.seek(0)
     if not head:
@@ -120,13 +120,13 @@ def _formats(file: BinaryIO, path: Path, limit: int) -> tuple[str, ...]:
     formats = formats_of(kind)
     if kind is not None and not formats:
         raise ImageError(f"{path} {refusal(kind)}")
-    if kind == "WEBP":  # Pillow takes memory for the canvas while it opens one
+    if kind == "WEBP":  # Pillow takes the memory of the canvas when it opens one
         _check_size(_webp_size(head), path, limit)
     return formats
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
-    """Return (width, height) as the header of a WebP file says (RFC 9649, 2.4 to 2.7)."""
+    """Return (width, height) from the header of a WebP file (RFC 9649, 2.4 to 2.7)."""
     kind, body = head[12:16], head[20:30].ljust(10, b"\0")
     if kind == b"VP8X":
         return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
@@ -146,7 +146,7 @@ def _check_size(size: tuple[int, int], path: Path, limit: int) -> None:
 
 
 def _refuse_preview(image: Image.Image, path: Path) -> None:
-    """Refuse the small picture by which a raw photograph begins: its pixels are another's."""
+    """Raise ImageError for the small preview at the beginning of a raw photograph."""
     if isinstance(image, TiffImageFile):
         kind = image.tag_v2.get(_NEW_SUBFILE_TYPE, 0)
         if isinstance(kind, int) and kind & 1:
@@ -157,7 +157,7 @@ def _refuse_preview(image: Image.Image, path: Path) -> None:
 
 
 def _open_file(path: Path) -> BinaryIO:
-    """Open a file for reading, and nothing else: a pipe among the images would be waited for."""
+    """Open a regular file; ImageError for anything else, because reading a pipe would block."""
     descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -173,16 +173,16 @@ def _too_large(path: Path, limit: int) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation (1 to 8) of an image that is not decoded yet."""
-    # Pillow turns TIFF while it decodes, and swaps its size before; libheif does so with HEIC.
+    """Return the EXIF orientation (1 to 8) of an image before it is decoded."""
+    # Pillow turns a TIFF at decoding and swaps its size before; libheif does so with HEIC.
     if image.format in ("TIFF", "HEIF"):
         return 1
-    # Asking a PNG without EXIF for it would decode the whole file.
+    # Pillow would decode the whole file of a PNG without EXIF.
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
         return 1
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # a broken EXIF block is no reason to lose the pixels
+    except Exception:  # the pixels are good even if the EXIF block is damaged
         return 1
 
 
@@ -196,7 +196,7 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")  # which copies RGB, too
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy an RGB image
 
 
 def _from_16_bit(image: Image.Image, path: Path) -> Image.Image:

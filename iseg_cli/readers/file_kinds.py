@@ -1,4 +1,4 @@
-"""Which kinds of files are pictures, by ending and by content, and which of them are read."""
+"""The kinds of image files, by extension and by content, and which of them iseg reads."""
 
 import importlib.util
 import re
@@ -12,18 +12,18 @@ _READ = (
     ".ppm .pgm .pbm .pnm .heic .heif .hif .heics .heifs"
 )
 IMAGE_SUFFIXES = tuple(_READ.split())
-"""Endings, in lower case, of the pictures that can be read (HEIC and AVIF where it is possible)."""
+"""Extensions, in lower case, of images that can be read (HEIC and AVIF need a plug-in)."""
 
 _VIDEOS = ".mp4 .mov .m4v .avi .mkv .webm .mpg .mpeg .mts .m2ts .wmv .3gp .flv"
 VIDEO_SUFFIXES = frozenset(_VIDEOS.split())
-"""Endings, in lower case, of videos, which lie beside a phone's photographs."""
+"""Extensions, in lower case, of videos, which phones store beside photographs."""
 
 READ_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-"""What Pillow decodes here, whatever a file's ending: others of its formats run programs (EPS), or
-are read in ways of their own. JPEG includes MPO, the pair of pictures that some cameras write."""
+"""The formats that Pillow may decode, whatever the extension. Its other formats run programs (EPS)
+or need special handling. JPEG includes MPO, the pair of images that some cameras write."""
 
 HEAD_LENGTH = 64
-"""Bytes at the beginning of a file that tell its kind."""
+"""The number of bytes at the beginning of a file that determine its kind."""
 
 _JPEG_2000, _RAW = "JPEG 2000 picture", "raw photograph"
 _OTHER_KINDS = {
@@ -42,9 +42,9 @@ _KIND_OF_SUFFIX = {
     suffix: kind for kind, suffixes in _OTHER_KINDS.items() for suffix in suffixes.split()
 }
 OTHER_SUFFIXES = frozenset(_KIND_OF_SUFFIX)
-"""Endings, in lower case, of pictures that are never read; they are reported."""
+"""Extensions, in lower case, of images that are never read; they are reported."""
 
-# What a file begins with -> its kind: one of `READ_FORMATS`, or what its owner would call it.
+# The beginning of a file -> its kind: one of `READ_FORMATS`, or a noun for messages.
 _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (rb"\xff\xd8\xff", "JPEG"),
     (rb"\x89PNG\r\n\x1a\n", "PNG"),
@@ -81,14 +81,14 @@ _ADVICE = {
 
 
 def kind_of(head: bytes) -> str | None:
-    """Return the kind of file that begins so: a format's name or a noun; None if unknown."""
+    """Return the kind of a file from its first bytes: a format or a noun; None if unknown."""
     return next((kind for pattern, kind in _PATTERNS if pattern.match(head)), None)
 
 
 def formats_of(kind: str | None) -> tuple[str, ...]:
-    """Return the formats by which Pillow reads a file of a kind; none if it is not read.
+    """Return the formats with which Pillow reads a file of a kind; none if iseg does not read it.
 
-    A file of unknown kind is left to Pillow, which may know more.
+    An unknown kind may be any of `READ_FORMATS`.
     """
     if kind == "HEIC":
         return ("HEIF",) if _can_read_heic() else ()
@@ -98,15 +98,15 @@ def formats_of(kind: str | None) -> tuple[str, ...]:
 
 
 def refusal(kind: str) -> str:
-    """Return what is wrong with a file of a kind that is not read, and what to do, as a clause."""
+    """Return the clause about a kind that iseg does not read: what is wrong, and what to do."""
     a = "an" if kind[0] in "aeiou" else "a"
     return _ADVICE.get(kind, f"is {a} {kind}, which iseg does not read; save it as JPEG or PNG")
 
 
 def fault_of_kind(path: Path) -> str | None:
-    """Return why a file with the ending of a picture cannot be read, as a sentence; else None.
+    """Return the sentence about an image file that cannot be read by its extension; else None.
 
-    An ending that promises trouble is looked behind: phones' exports call a JPEG `.HEIC`.
+    The content counts more than such an extension: phones export JPEGs as `.HEIC`.
     """
     suffix = path.suffix.lower()
     if suffix in (".heic", ".heif", ".hif", ".heics", ".heifs"):
@@ -124,15 +124,15 @@ def fault_of_kind(path: Path) -> str | None:
 
 
 def looks_like_image(path: Path) -> bool:
-    """Tell whether a file, whatever its name, begins as a picture that is read."""
+    """Return whether a file, whatever its extension, begins as an image that iseg reads."""
     kind = _peek(path)
     return kind not in (None, "BMP", "PPM") and bool(formats_of(kind))  # two bytes may be chance
 
 
 def _peek(path: Path) -> str | None:
-    """Return the kind of a file by its content; None where it is unknown or cannot be opened."""
+    """Return the kind of a file by its content; None if it is unknown or cannot be opened."""
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # reading a pipe would block
             return None
         with path.open("rb") as file:
             return kind_of(file.read(HEAD_LENGTH))
@@ -147,13 +147,13 @@ def _can_read_avif() -> bool:
 
 @cache
 def _can_read_heic() -> bool:
-    """Tell whether HEIC can be read; where its plug-in is there, Pillow learns of it here."""
+    """Return whether HEIC can be read; registers its plug-in with Pillow if it is installed."""
     if importlib.util.find_spec("pillow_heif") is None:
         return False
     try:
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
-    except Exception:  # a build for another system or Pillow: as good as none
+    except Exception:  # a plug-in for another system or Pillow does not work
         return False
     return True

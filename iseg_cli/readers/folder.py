@@ -1,4 +1,4 @@
-"""Any folder of images, with the categories that its owner names."""
+"""Reads any folder of images, with categories that the user names."""
 
 import copy
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError, SettingsError
 from iseg_cli.label_images.palette import voc_color
-from iseg_cli.readers.base import Reader, first_existing, require_folder, require_split
+from iseg_cli.readers.base import Reader
+from iseg_cli.readers.checks import first_existing, require_folder, require_split
 from iseg_cli.readers.image_folder import Listing, list_images, named
 from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import IGNORE, Category, LabelSet, is_background, name_key, nfc
@@ -20,12 +21,15 @@ SPLITS = ("all",)
 
 
 class FolderReader(Reader):
-    """Every image below a folder, sorted; ids are paths within it, without their endings.
+    """All images below a folder, sorted; an image id is the path below it, without the extension.
 
-    `categories` get the labels 1, 2 ... in the order given, and VOC's palette; `label_set` takes
-    those of a table in their place. `truth` is a folder of masks `<id>.png`, where there is one;
-    images inside it are none of the dataset's. What `list_images` refuses is reported by a run, and
-    the rest is done.
+    Args:
+        root: the folder.
+        split: `all`, the only split.
+        categories: the names of the labels 1, 2 ...; they get VOC's palette.
+        label_set: the name of a category table, in place of `categories`.
+        ground_truth: a folder of masks `<id>.png`; None without ground truth. Images inside it are
+            not images of the dataset.
     """
 
     name: ClassVar[str] = "folder"
@@ -40,7 +44,9 @@ class FolderReader(Reader):
         ground_truth: Path | None = None,
     ) -> None:
         if categories and label_set is not None:
-            raise SettingsError("name a folder's categories or a label set, not both")
+            raise SettingsError(
+                "a folder has categories or a label set, not both; leave one of them out"
+            )
         require_split(split, SPLITS, name=self.name)
         require_folder(root, what="with images")
         if ground_truth is not None:
@@ -65,52 +71,58 @@ class FolderReader(Reader):
         return self._ground_truth_folder is not None
 
     def image_path(self, image_id: str) -> Path:
-        """Return the file whose path without ending is the id."""
+        """Return the file whose path without its extension is the id."""
         return self._files[image_id]
 
     def part(self, image_ids: Sequence[str]) -> "FolderReader":
-        """Return a reader of some of the images, which knows the files of these alone."""
+        """Return a reader of some images alone, with the paths of their files."""
         part = super().part(image_ids)
         part._files = {image_id: self._files[image_id] for image_id in image_ids}
         return part
 
     def with_categories(self, names: Sequence[str]) -> "FolderReader":
-        """Return a reader of the same images with other categories; SettingsError as for them."""
+        """Return a reader of the same images with other categories; errors as in `label_set_of`."""
         other = copy.copy(self)
         other.label_set = label_set_of(names)
         return other
 
     def _read_ground_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self._ground_truth_folder is None:
-            raise DataError(f"the folder {self.root} came without a folder of masks")
+            raise DataError(f"the folder {self.root} has no ground truth; pass --truth FOLDER")
         names = dict.fromkeys((image_id, *(normalize(form, image_id) for form in ("NFC", "NFD"))))
         path = first_existing(*(self._ground_truth_folder / f"{name}.png" for name in names))
         return self._read_labels(path), path
 
 
 def label_set_of(names: Sequence[str]) -> LabelSet:
-    """Return a label set of the names given, numbered from 1, which are their prompts as well.
+    """Return a label set of some names, numbered from 1; each name is its prompt.
 
-    SettingsError for a name that is empty, that means the background, or that is given twice (case
-    makes no difference), and for more names than a mask has labels.
+    SettingsError for an empty name, a name of the background, a name that occurs twice (without
+    regard to case), and for more names than a mask has labels.
+
+    Example:
+        >>> label_set_of(["cat", "dog"]).names
+        {0: 'background', 1: 'cat', 2: 'dog'}
     """
     words = [nfc(" ".join(name.split())) for name in names]
     if "" in words:
         raise SettingsError("a category needs a name; leave the empty one out")
     if named := [word for word in words if is_background(word)]:
         raise SettingsError(
-            f"{named[0]!r} is no category; the background is there without being named"
+            f"{named[0]!r} is no category; leave it out, every mask has the background"
         )
     first: dict[str, str] = {}
     for word in words:
         other = first.get(name_key(word))
         first[name_key(word)] = word
         if other is not None:
-            same = "" if other == word else f", as {other!r}; case makes no difference"
-            raise SettingsError(f"the category {word!r} was named twice{same}")
+            same = "" if other == word else f", also as {other!r}"
+            raise SettingsError(
+                f"the category {word!r} was named twice{same}; leave one of them out"
+            )
     if len(words) > IGNORE - 1:
         raise SettingsError(
-            f"{len(words)} categories were named; a mask has labels for {IGNORE - 1} at most"
+            f"there are {len(words)} categories, but a mask has labels for {IGNORE - 1}"
         )
     return LabelSet(
         name="folder",
@@ -122,7 +134,7 @@ def label_set_of(names: Sequence[str]) -> LabelSet:
 
 
 def _without_images(root: Path, listing: Listing) -> str:
-    """Return the sentence of an error about a folder in which no image can be read."""
+    """Return the message about a folder without images that can be read."""
     reasons = list(dict.fromkeys(listing.refused.values()))
     why = reasons[0] if reasons else "; ".join(listing.notes)
     if others := list(listing.refused)[1:]:

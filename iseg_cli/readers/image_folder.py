@@ -1,4 +1,4 @@
-"""What lies in a folder of pictures: images by id, files that cannot be masks' images, the rest."""
+"""Lists a folder of images: images by id, images that cannot be used, and notes on other files."""
 
 import os
 import unicodedata
@@ -16,17 +16,17 @@ from iseg_cli.readers.file_kinds import (
 )
 
 _OF_A_RUN = ("run.json", "images*.jsonl")
-"""The files by which a folder of predictions is known; a shard has records of its own."""
+"""The files of an output folder, whose PNGs are no images; a shard has its own records."""
 
 _OTHERS = (
     ".txt .json .jsonl .xml .csv .tsv .yaml .yml .md .html .htm .pdf .npy .npz .mat .pkl .pt .h5 "
     ".zip .tar .gz .7z .db .ini .log .py .url .lnk .aae .xmp .pp3 .thm .lrv .wav .mp3"
 )
 _NO_PICTURES = frozenset(_OTHERS.split())
-"""Endings of what often lies beside images; the contents of other unknown files are looked at."""
+"""Extensions of files that are often beside images; other unknown files are opened."""
 
 _NAMED = 3
-"""Of many files so many are named in one sentence."""
+"""The number of files that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Listing:
     """The files below a folder.
 
     Attributes:
-        images: the file of each image, by its path below the folder without the ending.
-        refused: what is wrong with a picture or folder that cannot be used, as a sentence, by its
-            id, or by its path where the id is an image's.
-        notes: what was passed over, a sentence each.
+        images: the file of each image, by its path below the folder without the extension.
+        refused: a sentence about each image or folder that cannot be used, by its id, or by its
+            path if another image has the id.
+        notes: what was skipped, one sentence each.
     """
 
     images: dict[str, Path]
@@ -46,16 +46,16 @@ class Listing:
 
 
 def list_images(root: Path, *, leaving_out: Path | None = None) -> Listing:
-    """Return what lies below a folder, links to folders included, in the order of the names.
+    """Return the images below a folder, sorted by name; links to folders are followed.
 
-    Names that begin with a dot are passed over, and so are folders of predictions. Images of one id
-    are all refused: no mask could be told from the other.
+    Names that begin with a dot and output folders are skipped. Images with one id are all refused,
+    because they have one mask.
 
     Args:
         root: the folder.
-        leaving_out: a folder whose images are none of the dataset's: its truth.
+        leaving_out: a folder to skip: the folder of ground truth.
     """
-    walk = _Walk(root, None if leaving_out is None else leaving_out.resolve())
+    walk = _FolderWalk(root, None if leaving_out is None else leaving_out.resolve())
     by_id: dict[str, list[str]] = defaultdict(list)
     faults: dict[str, str] = {}
     videos: list[str] = []
@@ -98,8 +98,8 @@ def list_images(root: Path, *, leaving_out: Path | None = None) -> Listing:
     return Listing(images, refused | walk.faults, notes)
 
 
-class _Walk:
-    """Goes through the folders below a root; keeps what is wrong with some of them."""
+class _FolderWalk:
+    """Lists the files below a root; keeps the faults of folders."""
 
     def __init__(self, root: Path, left_out: Path | None) -> None:
         self._root, self._left_out = root, left_out
@@ -107,10 +107,9 @@ class _Walk:
         self.notes: list[str] = []
 
     def files(self, below: str = "", within: frozenset[Path] = frozenset()) -> Iterator[str]:
-        """Yield the paths below the root, with `/`, of all that is no folder and not hidden.
+        """Yield the paths of all visible files below the root, with `/`.
 
-        `within` are the folders on the way there: a link that leads back to one would go on for
-        ever.
+        `within` are the folders above: a link back to one of them would be followed for ever.
         """
         folder = self._root / below
         try:
@@ -119,13 +118,11 @@ class _Walk:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
             self.faults[below or "."] = (
-                f"the folder {folder} cannot be read ({error.strerror}); give the right to read it"
+                f"the folder {folder} cannot be read ({error.strerror}); change its permissions"
             )
             return
         if real in within:
-            self.notes.append(
-                f"the link {folder} leads back to a folder above it; it was passed over"
-            )
+            self.notes.append(f"the link {folder} leads back to a folder above it; it was skipped")
             return
         if self._left_out in (real, *real.parents) or (below and _is_of_predictions(folder)):
             return
@@ -135,37 +132,37 @@ class _Walk:
             name = below + entry.name
             if _is_folder(entry):
                 yield from self.files(f"{name}/", within | {real})
-            elif not self._is_link_to_truth(entry):
+            elif not self._is_link_to_ground_truth(entry):
                 yield name
 
-    def _is_link_to_truth(self, entry: "os.DirEntry[str]") -> bool:
+    def _is_link_to_ground_truth(self, entry: "os.DirEntry[str]") -> bool:
         if self._left_out is None or not entry.is_symlink():
             return False
         try:
             return self._left_out in Path(entry.path).resolve().parents
-        except (OSError, RuntimeError):  # a link that leads to itself
+        except (OSError, RuntimeError):  # a link to itself
             return False
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself: reported as an image if it is named like one
+    except OSError:  # a link to itself; with the extension of an image it is reported
         return False
 
 
 def _is_of_predictions(folder: Path) -> bool:
-    """Tell whether a folder holds what a run wrote."""
+    """Return whether a folder is the output folder of a run."""
     return all(any(folder.glob(name)) for name in _OF_A_RUN)
 
 
 def _id_of(name: str) -> str:
-    """Return a file's path without its ending."""
+    """Return the path of a file without its extension."""
     return os.path.splitext(name)[0]
 
 
 def _clashes(by_id: Mapping[str, Sequence[str]], root: Path) -> dict[str, str]:
-    """Return the files whose masks other masks would replace or hinder, each with a sentence."""
+    """Return a sentence about each file whose mask would have the path of another one."""
     clashes: dict[str, str] = {}
     folders = {str(parent) for image_id in by_id for parent in PurePosixPath(image_id).parents}
     for image_id, names in by_id.items():
@@ -175,14 +172,14 @@ def _clashes(by_id: Mapping[str, Sequence[str]], root: Path) -> dict[str, str]:
             clashes |= dict.fromkeys(names, reason)
         elif f"{image_id}.png" in folders:
             clashes[names[0]] = (
-                f"{root / names[0]} would be written to {image_id}.png, where the masks of a "
-                "folder of that name belong; rename one of the two"
+                f"the mask of {root / names[0]} would be {image_id}.png, but a folder has that "
+                "name; rename one of the two"
             )
     return clashes
 
 
 def _key(name: str, taken: Collection[str], *, prefer_path: bool) -> str:
-    """Return what a refused file is reported as: its id, unless that may mean another file."""
+    """Return the name of a refused file in reports: its id, unless another file has it."""
     key = name if prefer_path or _id_of(name) in taken else _id_of(name)
     return f"{key} (file)" if key in taken else key
 
@@ -195,14 +192,14 @@ def _note(names: list[str], one: str, many: str, what: str) -> tuple[str, ...]:
 
 
 def named(names: Iterable[str]) -> str:
-    """Return the first few of some names, and how many there are besides."""
+    """Return the first few names, and the number of the others."""
     names = list(names)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 
 
 def _case_note(images: Mapping[str, Path]) -> tuple[str, ...]:
-    """Return a warning where masks would replace each other in a folder of Windows or macOS."""
+    """Return a note if masks would replace each other on Windows or macOS."""
     alike: dict[str, list[str]] = defaultdict(list)
     for image_id in images:
         alike[unicodedata.normalize("NFC", image_id).casefold()].append(image_id)

@@ -1,4 +1,4 @@
-"""Lists of images, as datasets keep them for their splits: a text file with an image a line."""
+"""Reads the list of a split: a text file with an image on each line."""
 
 import csv
 import os
@@ -8,27 +8,26 @@ from pathlib import Path
 from iseg_cli.errors import DataError
 from iseg_cli.files.text import numbered_lines, read_text
 from iseg_cli.readers.file_kinds import IMAGE_SUFFIXES
-from iseg_cli.readers.files_by_stem import Stems
+from iseg_cli.readers.files_by_stem import FilesByStem
 from iseg_cli.types import nfc
 
 _FLAGS = ("1", "0", "-1")
-"""What VOC's lists of one class say behind an id: there, there but difficult, not there."""
+"""The flags behind the ids in VOC's lists of a class: present, difficult, absent."""
 
 
-def read_ids(path: Path, images: Stems | None = None) -> list[str]:
-    """Return the ids of a list, in its order.
+def read_ids(path: Path, images: FilesByStem | None = None) -> list[str]:
+    """Return the image ids of a list, in its sequence.
 
-    A line may be an id or a file's name, in quotes or not, below a folder or not; what stands
-    behind it, such as its mask, is passed over, and so are comments (`#`) and images that VOC's
-    flag -1 says have nothing of the class. Where a name may be read in several ways, it is the one
-    that an image has.
+    A line holds an id or a file name, with or without quotes and folder. Further words behind it,
+    such as the mask, are skipped. Comments (`#`) and images with VOC's flag -1 are left out. If a
+    line has several readings, the one that is the name of an image wins.
 
     Args:
         path: the list.
-        images: the folder of the images; None where names cannot be compared with files.
+        images: the files of the folder of images; None does not compare names with files.
 
     Raises:
-        DataError: naming the file, if it cannot be read.
+        DataError: the list cannot be read; the message has the file.
     """
     ids = []
     for _, line in numbered_lines(read_text(path, "list of images")):
@@ -38,8 +37,8 @@ def read_ids(path: Path, images: Stems | None = None) -> list[str]:
     return ids
 
 
-def _id_of(line: str, images: Stems | None) -> str | None:
-    """Return the id in a line, None for a comment and for an image without the class."""
+def _id_of(line: str, images: FilesByStem | None) -> str | None:
+    """Return the id of a line; None for a comment or for an image with the flag -1."""
     for name, rest in _readings(line):
         for candidate in _names(name, images):
             if images is not None and (found := images.find(candidate)) is not None:
@@ -50,25 +49,25 @@ def _id_of(line: str, images: Stems | None) -> str | None:
     return None if rest == "-1" else _stem(name) or None
 
 
-def _without_ending(name: str, found: Path, images: Stems) -> str:
-    """Return the id that a name means; `a.jpg` is one where the file is called `a.jpg.jpg`."""
+def _without_ending(name: str, found: Path, images: FilesByStem) -> str:
+    """Return the id of a name; `a.jpg` is the id of the file `a.jpg.jpg`."""
     stem = images.split(found.name)[0]
     return name if nfc(name.rpartition("/")[2]) == nfc(stem) else images.split(name)[0]
 
 
 def _readings(line: str) -> Iterator[tuple[str, str]]:
-    """Yield what may be a line's name, and the rest: the whole line, quoted, then more words."""
+    """Yield possible names of a line, each with the rest: all, the quoted text, the first words."""
     yield line, ""
     if line[0] in "\"'":
         yield _unquoted(line)
     words = line.split()
-    # The more words, the likelier: `my cat 1` is no `my`.
+    # More words are likelier: the name in `my cat 1` is `my cat`.
     for count in range(len(words) - 1, 0, -1):
         yield " ".join(words[:count]), " ".join(words[count:])
 
 
 def _unquoted(line: str) -> tuple[str, str]:
-    """Return the text in the quotes that begin a line, and the rest behind them."""
+    """Return the text in the quotes at the beginning of a line, and the rest behind them."""
     try:
         cells = next(csv.reader([line], delimiter=" ", quotechar=line[0]))
     except csv.Error:
@@ -77,9 +76,9 @@ def _unquoted(line: str) -> tuple[str, str]:
 
 
 def _likeliest(line: str) -> tuple[str, str]:
-    """Return the name and the rest of a line that names no image.
+    """Return the likeliest name and the rest of a line without the name of a known image.
 
-    Behind an id stand a flag, numbers or paths; other words belong to a name with blanks.
+    A flag, a number or a path may follow an id. Any other word belongs to a name with blanks.
     """
     if line[0] in "\"'":
         return _unquoted(line)
@@ -89,8 +88,8 @@ def _likeliest(line: str) -> tuple[str, str]:
     return line, ""
 
 
-def _names(name: str, images: Stems | None) -> Iterator[str]:
-    """Yield a name as it is, with slashes alone, and without the folders down to the images'."""
+def _names(name: str, images: FilesByStem | None) -> Iterator[str]:
+    """Yield a name, the name with forward slashes, and the part below the folder of images."""
     yield name
     plain = name.replace("\\", "/")
     while plain.startswith(("./", "/")):
@@ -98,18 +97,20 @@ def _names(name: str, images: Stems | None) -> Iterator[str]:
     yield plain
     if images is not None:
         parts = plain.split("/")
-        for place, part in enumerate(parts):
+        for depth, part in enumerate(parts):
             if part == images.folder.name:
-                yield "/".join(parts[place + 1 :])
+                yield "/".join(parts[depth + 1 :])
 
 
 def _stem(name: str) -> str:
-    """Return the id of a name that no image has, for the sentence that says so."""
+    """Return the id of a name that no image has, for the message about it."""
     stem, ending = os.path.splitext(name)
     stem = stem if ending.lower() in IMAGE_SUFFIXES else name
     return stem.rpartition("/")[2] if stem.startswith("/") else stem
 
 
 def missing_image(path: Path, image_id: str, folder: Path) -> DataError:
-    """Return the error for an image that a list has and its folder of images lacks."""
-    return DataError(f"{path} lists {image_id}, but {folder} has no such image")
+    """Return the error of an image that a list has and the folder of images lacks."""
+    return DataError(
+        f"{path} lists {image_id}, but {folder} has no such image; add it, or remove the line"
+    )

@@ -1,4 +1,4 @@
-"""Label sets as data: `datasets/<name>.yaml`, one line per category."""
+"""Reads category tables: `datasets/<name>.yaml`, one line for each category."""
 
 import json
 from collections.abc import Mapping
@@ -16,18 +16,23 @@ from iseg_cli.types import Category, LabelSet, is_background
 _TABLE_KEYS = ("name", "background", "background_words", "categories")
 _CATEGORY_KEYS = ("id", "name", "prompt", "focus", "color", "source_ids", "synonyms")
 
-# What PyYAML raises for texts that only look like YAML, beside its own YAMLError.
+# The exceptions of PyYAML for invalid YAML, beside its YAMLError.
 _NO_YAML = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
 def label_set_names() -> tuple[str, ...]:
-    """Return the names that `load_label_set` knows, sorted."""
+    """Return the names of the tables that ship with iseg, sorted."""
     return tuple(sorted(path.stem for path in data_folder("datasets").glob("*.yaml")))
 
 
 @cache
 def load_label_set(name: str) -> LabelSet:
-    """Read one of the tables that ship with iseg; SettingsError for a name that none has."""
+    """Return the label set of a table that ships with iseg; SettingsError if none has the name.
+
+    Example:
+        >>> load_label_set("voc").by_name("person").id
+        15
+    """
     known = label_set_names()
     if name not in known:
         raise SettingsError(
@@ -37,7 +42,7 @@ def load_label_set(name: str) -> LabelSet:
 
 
 def read_label_set(path: Path) -> LabelSet:
-    """Read a category table; DataError, naming the file and the line's category, if it is amiss."""
+    """Return the label set of a category table; DataError, with the category, if it is wrong."""
     table = _read(path)
     background = table.get("background", 0)
     if background is not None and not _is_label(background):
@@ -48,7 +53,7 @@ def read_label_set(path: Path) -> LabelSet:
     categories = _categories(table["categories"], path)
     named = next((c.name for c in categories if is_background(c.name)), None)
     if named is not None and background is not None:
-        raise DataError(f"{path}: {named!r} is no category; `background` says which label it has")
+        raise DataError(f"{path}: {named!r} is no category; give its label as `background`")
     try:
         return LabelSet(str(table["name"]), categories, background, tuple(words))
     except DataError as error:
@@ -56,29 +61,35 @@ def read_label_set(path: Path) -> LabelSet:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what a table's YAML file holds, with the keys that it needs."""
+    """Return the content of a table's YAML file, which has all required keys."""
     try:
         table = yaml.safe_load(read_text(path, "YAML file"))
-        json.dumps(table, ensure_ascii=False, default=str).encode()  # it may hold half characters
+        json.dumps(
+            table, ensure_ascii=False, default=str
+        ).encode()  # it may hold half a surrogate pair
     except (*_NO_YAML, yaml.YAMLError) as error:
         raise DataError(f"{path} is no readable YAML file: {error}") from error
     return _checked(table, _TABLE_KEYS, where=str(path), required=("name", "categories"))
 
 
 def _categories(rows: object, path: Path) -> tuple[Category, ...]:
-    """Return the categories of a list, or those of the table of that name beside this one."""
+    """Return the categories of a list, or of the table beside this one that the text names."""
     if isinstance(rows, str):
         if rows == path.stem:
-            raise DataError(f"{path}: its categories cannot be those of itself")
+            raise DataError(
+                f"{path}: its categories name the table itself; write a list, or name another table"
+            )
         if rows != Path(rows).name:
-            raise DataError(f"{path}: categories {rows!r} is no name of a table beside this one")
+            raise DataError(
+                f"{path}: categories {rows!r} must be the name of a table in the same folder"
+            )
         other = path.with_name(f"{rows}.yaml")
         rows = _read(other)["categories"]
         if isinstance(rows, str):
-            raise DataError(f"{path}: {other} has no list of categories either; name one that has")
+            raise DataError(f"{path}: {other} has no list of categories; name a table that has one")
         path = other
     if not isinstance(rows, list):
-        raise DataError(f"{path}: categories must be a list, or the name of the table that has it")
+        raise DataError(f"{path}: categories must be a list, or the name of a table with a list")
     return tuple(sorted((_category(row, path) for row in rows), key=lambda c: c.id))
 
 

@@ -1,4 +1,4 @@
-"""The middle square of an image and of its truth, as unsupervised segmentation is scored on."""
+"""Crops images and ground truth to the middle square, as DiffSeg's protocol does."""
 
 import numpy as np
 from jaxtyping import Int64, Shaped
@@ -11,7 +11,11 @@ def middle_square(
 ) -> Shaped[np.ndarray, "side side ..."]:
     """Return the largest square in the middle of an image or of labels, as a view.
 
-    Of an odd remainder the smaller half lies before it, as in DiffSeg's evaluation.
+    If the margins differ by a pixel, the first is the smaller one, as in DiffSeg's evaluation.
+
+    Example:
+        >>> middle_square(np.arange(5)[None].repeat(2, axis=0))[0].tolist()
+        [1, 2]
     """
     height, width = image.shape[:2]
     side = min(height, width)
@@ -20,10 +24,10 @@ def middle_square(
 
 
 def crop_ground_truth(ground_truth: Mask, side: int) -> Mask:
-    """Return the middle square of ground truth, brought to `side` x `side` pixels.
+    """Return the middle square of ground truth, resized to `side` x `side` pixels.
 
-    A pixel takes the label that lies under its centre, so that no label is made up: the rule of
-    DiffSeg's evaluation (TensorFlow's nearest neighbour with half-pixel centres).
+    A pixel gets the label under its centre, so no new label appears. DiffSeg's evaluation has the
+    same rule: TensorFlow's nearest neighbour with half-pixel centres.
     """
     square = middle_square(ground_truth.labels)
     under = _under_centres(square.shape[0], side)
@@ -31,5 +35,5 @@ def crop_ground_truth(ground_truth: Mask, side: int) -> Mask:
 
 
 def _under_centres(length: int, count: int) -> Int64[np.ndarray, " count"]:
-    """Return which of `length` pixels lie under the centres of `count`: floor((i + 1/2) l / n)."""
+    """Return which of `length` pixels are under the centres of `count`: floor((i + 1/2) l / n)."""
     return (2 * np.arange(count, dtype=np.int64) + 1) * length // (2 * count)

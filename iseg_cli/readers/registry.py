@@ -1,4 +1,4 @@
-"""Finds a dataset and opens it."""
+"""Finds the root of a dataset and opens one of its splits."""
 
 import os
 from collections.abc import Sequence
@@ -7,8 +7,9 @@ from typing import Any
 
 from iseg_cli.config.resources import embedded_dataset
 from iseg_cli.errors import DatasetNotFoundError, SettingsError
-from iseg_cli.readers.base import DOCS, Reader, require_label_set
+from iseg_cli.readers.base import Reader
 from iseg_cli.readers.catalog import DATASETS, DatasetInfo, dataset_info
+from iseg_cli.readers.checks import DOCS, require_label_set
 
 __all__ = ["DATASETS", "DatasetInfo", "dataset_info", "find_root", "open_dataset"]
 
@@ -24,20 +25,25 @@ def open_dataset(
     categories: Sequence[str] | None = None,
     ground_truth: Path | None = None,
 ) -> Reader:
-    """Open one split of a dataset.
+    """Return the reader of one split of a dataset.
 
     Args:
         name: a key of `DATASETS`.
-        root: its folder, or one that holds it; else the environment and the usual places are tried.
-        split: the dataset's default split if None.
-        label_set: one of the dataset's tables, the first if None; `from-json` for the categories
-            of a JSON of COCO's format; for `folder` any table, in place of categories.
-        categories: names of what to segment; `folder` only.
-        ground_truth: a folder of masks `<image_id>.png`; `folder` only.
+        root: its folder, or a folder that holds it. None looks in the environment variable and in
+            the usual folders.
+        split: the split; None means the dataset's default.
+        label_set: the name of a category table of the dataset; None means its first. `from-json`
+            means the categories of a JSON in COCO's format. The dataset `folder` takes any table.
+        categories: the names of the categories; only for `folder`.
+        ground_truth: a folder of masks `<image_id>.png`; only for `folder`.
 
     Raises:
-        SettingsError: an unknown dataset or label set, or an extra that the dataset does not take.
-        DatasetNotFoundError: no root, split or folder where it was looked for.
+        SettingsError: the dataset or label set is unknown, or an argument is of another dataset.
+        DatasetNotFoundError: the root, the split or a folder is not where it was looked for.
+
+    Example:
+        >>> len(open_dataset("emoji-voc", split="val")) > 0
+        True
     """
     info = dataset_info(name)
     extras: dict[str, Any] = {}
@@ -49,7 +55,7 @@ def open_dataset(
         }
     elif categories is not None or ground_truth is not None:
         raise SettingsError(
-            f"{name} brings its own categories and masks; use the dataset `folder` for others"
+            f"{name} has its own categories and masks; pass --dataset folder for others"
         )
     else:
         chosen = label_set or info.label_sets[0]
@@ -62,33 +68,33 @@ def open_dataset(
 
 
 def find_root(info: DatasetInfo, root: Path | None = None) -> Path:
-    """Return a dataset's folder.
+    """Return the folder of a dataset.
 
-    A root that is given, or else the environment's, is taken alone (itself, or where it holds the
-    dataset in its usual place); else the embedded folder or the usual places under the current
-    folder are tried. DatasetNotFoundError names every folder that was looked for.
+    If `root` or the environment variable is given, only that folder is tried: the folder itself and
+    the dataset's usual paths inside it. Otherwise it is the embedded folder, or a usual path under
+    the current folder. DatasetNotFoundError has every folder that was tried.
     """
     given = root or _from_environment(info)
     if given is not None:
         given = given.expanduser()
-        candidates = [given, *(given / place for place in info.inside)]
+        candidates = [given, *(given / path for path in info.inside)]
     elif info.embedded:
         candidates = [embedded_dataset()]
     else:
-        candidates = [base / place for base in _USUAL for place in info.inside]
+        candidates = [base / path for base in _USUAL for path in info.inside]
     for candidate in candidates:
-        if any(_is_there(candidate, marker) for marker in info.markers):
+        if any(_has_marker(candidate, marker) for marker in info.markers):
             return candidate
     hint = f"pass --root, set {info.environment} or {DOCS}"
     if not candidates:
-        raise DatasetNotFoundError(f"the dataset {info.name} needs to be told where it is; {hint}")
+        raise DatasetNotFoundError(f"the dataset {info.name} has no usual folder; {hint}")
     marked = f", a folder with {' or '.join(info.markers)}," if any(info.markers) else ""
     raise DatasetNotFoundError(
         f"there is no dataset {info.name}{marked} at {', '.join(map(str, candidates))}; {hint}"
     )
 
 
-def _is_there(root: Path, marker: str) -> bool:
+def _has_marker(root: Path, marker: str) -> bool:
     path = root / marker
     return path.is_file() if marker.endswith(".json") else path.is_dir()
 

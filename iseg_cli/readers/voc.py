@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012, and whatever else is laid out like it (emoji-voc)."""
+"""Reads PASCAL VOC 2012 and datasets in its layout, such as emoji-voc."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
-from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
+from iseg_cli.readers.base import Reader
+from iseg_cli.readers.checks import DOCS, first_existing, require_folder, require_split
 from iseg_cli.readers.file_kinds import IMAGE_SUFFIXES
-from iseg_cli.readers.files_by_stem import Stems
+from iseg_cli.readers.files_by_stem import FilesByStem
 from iseg_cli.readers.image_lists import missing_image, read_ids
 from iseg_cli.readers.label_tables import load_label_set, read_label_set
 from iseg_cli.readers.voc_annotations import object_names
@@ -20,7 +21,7 @@ from iseg_cli.types import Category, Sample, is_background
 V = TypeVar("V", bound="VocReader")
 
 TABLE_NAME = "categories.yaml"
-"""A category table of a root's own."""
+"""The file of a root's own category table."""
 
 _AUGMENTED = "train_aug"
 _AUGMENTED_LISTS = ("train_aug", "trainaug")
@@ -28,18 +29,18 @@ _MASKS = (".png",)
 
 
 class VocReader(Reader):
-    """Images in JPEGImages, splits in ImageSets/Segmentation, truth in SegmentationClass.
+    """Images in JPEGImages, splits in ImageSets/Segmentation, ground truth in SegmentationClass.
 
-    `train_aug` is the train split of SBD's additional masks: its list or, without one, every mask
-    of SegmentationClassAug that is not in `val`. A root with a `categories.yaml` of its own, as
-    `iseg synthesize` writes it, has that table in place of VOC's.
+    `train_aug` is the train split with SBD's additional masks. Without its list, it has all masks
+    of SegmentationClassAug that are not in `val`. A `categories.yaml` at the root, as
+    `iseg synthesize` writes it, replaces VOC's category table.
     """
 
     name: ClassVar[str] = "voc"
 
     def __init__(self, root: Path, *, split: str = "train") -> None:
         folder = require_folder(root / "JPEGImages", what="with the images of VOC's layout")
-        images = Stems(folder, IMAGE_SUFFIXES)
+        images = FilesByStem(folder, IMAGE_SUFFIXES)
         table = root / TABLE_NAME
         self._list, image_ids = _split_ids(root, split, self.name, images)
         super().__init__(
@@ -52,18 +53,18 @@ class VocReader(Reader):
         self.notes = images.notes(self._files.values())
 
     def image_path(self, image_id: str) -> Path:
-        """Return the file in JPEGImages, or <id>.jpg where there is none."""
+        """Return the file in JPEGImages; <id>.jpg if there is none."""
         return self._files.get(image_id) or self.root / "JPEGImages" / f"{image_id}.jpg"
 
     def sample(self, image_id: str) -> Sample:
-        """Return the image to segment; DataError where the list names an image that is missing."""
+        """Return the image to segment; DataError if the list has it and JPEGImages lacks it."""
         sample = super().sample(image_id)
         if image_id not in self._files and not sample.image_path.is_file():
             raise missing_image(self._list, image_id, self.root / "JPEGImages")
         return sample
 
     def part(self: V, image_ids: Sequence[str]) -> V:
-        """Return a reader of some of the images, which knows the files of these alone."""
+        """Return a reader of some images alone, with the paths of their files."""
         part = super().part(image_ids)
         part._files = {i: self._files[i] for i in image_ids if i in self._files}
         part._masks = {i: self._masks[i] for i in image_ids if i in self._masks}
@@ -98,18 +99,18 @@ class VocReader(Reader):
     @cached_property
     def _masks(self) -> dict[str, Path]:
         """The masks of the split's images, by id."""
-        first, second = (Stems(f, _MASKS).resolve(self.image_ids) for f in self._mask_folders)
+        first, second = (FilesByStem(f, _MASKS).resolve(self.image_ids) for f in self._mask_folders)
         return second | first
 
 
 class EmojiVocReader(VocReader):
-    """The embedded dataset: scenes of emoji in VOC's layout, with a table of its own."""
+    """The embedded dataset: scenes of emoji in VOC's layout, with its own category table."""
 
     name: ClassVar[str] = "emoji-voc"
 
 
-def _split_ids(root: Path, split: str, name: str, images: Stems) -> tuple[Path, list[str]]:
-    """Return a split's list, or the folder of masks in its place, and the ids."""
+def _split_ids(root: Path, split: str, name: str, images: FilesByStem) -> tuple[Path, list[str]]:
+    """Return the ids of a split, and the list or the folder of masks that has them."""
     lists = root / "ImageSets" / "Segmentation"
     if not lists.is_dir():
         main = lists.with_name("Main")
@@ -129,8 +130,8 @@ def _split_ids(root: Path, split: str, name: str, images: Stems) -> tuple[Path, 
     return lists / f"{split}.txt", read_ids(lists / f"{split}.txt", images)
 
 
-def _augmented_ids(root: Path, lists: Path, images: Stems) -> list[str]:
-    """Return the ids of all masks in SegmentationClassAug but those of `val`, sorted."""
+def _augmented_ids(root: Path, lists: Path, images: FilesByStem) -> list[str]:
+    """Return the ids of all masks in SegmentationClassAug that are not in `val`, sorted."""
     masks = root / "SegmentationClassAug"
     val = lists / "val.txt"
     if not masks.is_dir() or not val.is_file():
@@ -139,4 +140,4 @@ def _augmented_ids(root: Path, lists: Path, images: Stems) -> list[str]:
             f"or the folder {masks} together with {val}; {DOCS}"
         )
     held_out = set(read_ids(val, images))
-    return [stem for stem in Stems(masks, _MASKS).stems() if stem not in held_out]
+    return [stem for stem in FilesByStem(masks, _MASKS).stems() if stem not in held_out]

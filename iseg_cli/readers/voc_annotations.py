@@ -1,4 +1,4 @@
-"""The names of the objects in a VOC annotation."""
+"""Reads the names of the objects in a VOC annotation (XML)."""
 
 from pathlib import Path
 from typing import NoReturn
@@ -7,25 +7,25 @@ from xml.parsers import expat
 from iseg_cli.errors import DataError
 
 _NAME = ("object", "name")
-"""Where an object's own name is, below the root: parts (head, hand, foot) have names as well."""
+"""The path of an object's name below the root; a part (head, hand, foot) also has a name."""
 
 
 def object_names(path: Path) -> list[str]:
-    """Return the name of each object in an annotation, in its order.
+    """Return the name of each object in an annotation, in the sequence of the file.
 
-    DataError, naming the file, if it cannot be read, is no XML, declares entities (with which a
-    small file can fill the memory) or has an object without a name.
+    DataError, with the file, if it cannot be read, is no XML, declares entities (they let a small
+    file fill the memory) or has an object without a name.
     """
     try:
-        return _Objects(path).parse(path.read_bytes())
+        return _ObjectNames(path).parse(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"there is no annotation {path}") from error
     except (OSError, expat.ExpatError, ValueError, LookupError) as error:
         raise DataError(f"{path} is no readable annotation: {error}") from error
 
 
-class _Objects:
-    """Collects names while a parser goes through a document."""
+class _ObjectNames:
+    """Collects the names of objects during the parsing of a document."""
 
     def __init__(self, path: Path) -> None:
         self._file = path
@@ -42,7 +42,7 @@ class _Objects:
         names = [" ".join("".join(parts).split()) for parts in self._names]
         if "" in names:
             number = names.index("") + 1
-            raise DataError(f"{self._file}: object {number} has no name; name it or take it out")
+            raise DataError(f"{self._file}: object {number} has no name; name it or remove it")
         return names
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -58,4 +58,4 @@ class _Objects:
             self._names[-1].append(text)
 
     def _refuse(self, name: str, *_: object) -> NoReturn:
-        raise DataError(f"{self._file} declares the entity {name!r}; write the annotation without")
+        raise DataError(f"{self._file} declares the entity {name!r}; remove the declaration")

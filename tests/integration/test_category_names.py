@@ -181,9 +181,9 @@ def test_settings_that_are_no_names_are_said(value, sentence: str) -> None:
         ("dog;cat", "'dog;cat' is no name of a category; write names such as"),
         ("[dog, cat]", "'[dog' is no name of a category"),
         ("dog|cat", "'dog|cat' is no name of a category"),
-        ("Dog, dog", "the category 'dog' was named twice, as 'Dog'"),
+        ("Dog, dog", "the category 'dog' was named twice, also as 'Dog'"),
         ("cat,__background__", "'__background__' is no category"),
-        (",".join(map(str, range(300))), "300 categories were named; a mask has labels for 254"),
+        (",".join(map(str, range(300))), "300 categories, but a mask has labels for 254"),
     ],
 )
 def test_what_no_command_takes_is_said(tmp_path: Path, names: str, sentence: str) -> None:
@@ -202,7 +202,7 @@ def test_what_no_command_takes_is_said(tmp_path: Path, names: str, sentence: str
 
 def test_254_categories_are_not_too_many() -> None:
     assert label_set_of([f"class {n}" for n in range(254)]).categories[-1].id == 254
-    with pytest.raises(SettingsError, match="255 categories were named"):
+    with pytest.raises(SettingsError, match="there are 255 categories"):
         label_set_of([f"class {n}" for n in range(255)])
 
 

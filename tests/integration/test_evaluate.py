@@ -532,7 +532,7 @@ def test_masks_of_one_bit_are_counted_in_a_note(tmp_path, root, workers):
     report = evaluate(tmp_path / "masks", dataset="voc", root=root, workers=workers)
     assert (
         "4 masks and 1 file of ground truth have 1 bit for a pixel: white was read as label 1 "
-        "(aeroplane); where white means 255 or another class, save the masks with 8 bits"
+        "(aeroplane); if white means 255 or another class, save the masks with 8 bits"
     ) in report.protocol["notes"]
 
 

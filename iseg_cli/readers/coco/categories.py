@@ -1,4 +1,4 @@
-"""The `categories` of a JSON in COCO's format, as they are listed."""
+"""Reads the `categories` of a JSON in COCO's format."""
 
 import unicodedata
 from collections import defaultdict
@@ -13,11 +13,11 @@ from iseg_cli.readers.coco.json_values import Identity, identity, number, shown,
 
 @dataclass(frozen=True)
 class CategoryEntry:
-    """A category as a file lists it.
+    """A category of a file.
 
     Attributes:
-        source_id: the id that the file has for it.
-        name: its name, without blanks around; empty where it has none.
+        source_id: its id in the file.
+        name: its name, stripped; empty if it has none.
     """
 
     source_id: Identity
@@ -25,9 +25,9 @@ class CategoryEntry:
 
 
 def read_categories(value: Any, path: Path) -> tuple[CategoryEntry, ...] | None:
-    """Return the categories of a file in the order of their ids; None where it has none.
+    """Return the categories of a file, sorted by id; None if it has none.
 
-    Records without an id are passed over. DataError, naming the file, if they are no list.
+    A record without an id is skipped. DataError, with the file, if `value` is no list.
     """
     if not value and not isinstance(value, int | str):  # missing, null, empty
         return None
@@ -38,15 +38,15 @@ def read_categories(value: Any, path: Path) -> tuple[CategoryEntry, ...] | None:
         own = source_id(record.get("id")) if isinstance(record, dict) else None
         if own is not None:
             found.append(CategoryEntry(own, _name(record.get("name"))))
-    return tuple(sorted(found, key=_order))
+    return tuple(sorted(found, key=_sort_key))
 
 
 def group_categories(
     entries: Iterable[CategoryEntry], used: Collection[Identity], path: Path
 ) -> dict[str, list[CategoryEntry]]:
-    """Return categories by what their names are compared by; names differ in more than case.
+    """Return the categories by the `compared_name` of their names.
 
-    DataError for a category of annotations that has no name, or two.
+    DataError if a category with annotations has no name, or two names.
     """
     groups: defaultdict[str, list[CategoryEntry]] = defaultdict(list)
     group_of: dict[Identity, str] = {}
@@ -70,29 +70,29 @@ def group_categories(
 
 
 def class_source_id(entries: Sequence[CategoryEntry], used: Collection[Identity]) -> Identity:
-    """Return the id of a class: of several, the first that annotations have."""
+    """Return the id of a class: the first id with annotations, or the first of all."""
     return next((e for e in entries if category_key(e) in used), entries[0]).source_id
 
 
 def category_key(entry: CategoryEntry) -> Identity:
-    """Return what a category is compared by."""
+    """Return the id of a category for comparison."""
     found = identity(entry.source_id)
     return entry.source_id if found is None else found
 
 
 def compared_name(name: str) -> str:
-    """Return what the name of a class is compared by: its case does not matter."""
+    """Return the name of a class for comparison, without regard to case."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _order(entry: CategoryEntry) -> tuple[bool, int, str]:
-    """Sort integers by their value, before all other ids."""
+def _sort_key(entry: CategoryEntry) -> tuple[bool, int, str]:
+    """Return a sort key: integers by value, then all other ids."""
     key = category_key(entry)
     return (False, key, "") if isinstance(key, int) else (True, 0, key)
 
 
 def _name(value: Any) -> str:
-    """Return a name with single blanks; a number is the name of a digit's class."""
+    """Return a name with single blanks; a number is a name, as of a class of digits."""
     if number(value) is not None and not isinstance(value, str):
         value = shown(value)
     return " ".join((text(value) or "").split())

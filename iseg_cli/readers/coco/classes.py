@@ -1,4 +1,4 @@
-"""The `categories` of a JSON in COCO's format: joined to a table by name, or made a table."""
+"""Gives labels to the categories of a JSON: by the names of a table, or as a table of their own."""
 
 import re
 from collections import defaultdict
@@ -19,20 +19,20 @@ from iseg_cli.readers.coco.json_values import Identity, shown
 from iseg_cli.types import IGNORE, Category, LabelSet
 
 FROM_JSON = "from-json"
-"""The label set that consists of the categories of the dataset's own JSON."""
+"""The name of the label set that a JSON's own categories make."""
 
 _HINT = "pass --dataset coco --label-set from-json for the classes of the file as they are"
 
 
 @dataclass(frozen=True)
 class Classes:
-    """What the categories of a file are among the labels of masks.
+    """The labels of a file's categories.
 
     Attributes:
-        label_set: what the labels mean.
-        labels: the label of each category, by what the file's ids are compared by.
-        source_ids: the id that the file has for the class of a label.
-        notes: what was united or assumed, a sentence each.
+        label_set: the classes of the labels.
+        labels: the label of each category, by its id for comparison.
+        source_ids: the file's id of each label's class.
+        notes: what was united or assumed, one sentence each.
     """
 
     label_set: LabelSet
@@ -47,16 +47,16 @@ def choose_classes(
     label_set: LabelSet | None,
     path: Path,
 ) -> Classes:
-    """Return what the categories of a file are among the labels of masks.
+    """Return the labels of a file's categories.
 
     Args:
-        entries: the file's categories; None where it has none.
-        used: the categories that annotations have.
-        label_set: the table that they are joined to by name; None makes them a table.
-        path: the file, which messages name.
+        entries: the file's categories; None if it has none.
+        used: the ids of the categories with annotations.
+        label_set: the table to which they are matched by name; None makes them a label set.
+        path: the file, for messages.
 
     Raises:
-        DataError: a class that the table lacks, or categories that cannot be a table.
+        DataError: the table lacks a class, or the categories cannot be a label set.
     """
     if label_set is None:
         if entries is None:
@@ -67,11 +67,11 @@ def choose_classes(
         return _own_table(group_categories(entries, used, path), used, path)
     if entries is None:
         return _numbered(used, label_set, path)
-    return _joined(group_categories(entries, used, path), used, label_set, path)
+    return _matched(group_categories(entries, used, path), used, label_set, path)
 
 
 def _numbered(used: Collection[Identity], label_set: LabelSet, path: Path) -> Classes:
-    """Read a file without categories, whose ids are those of the table."""
+    """Return the labels for a file without categories, whose ids are the table's source ids."""
     source_ids = {c.id: (c.source_ids or (c.id,))[0] for c in label_set.categories}
     labels: dict[Identity, int] = {source: label for label, source in source_ids.items()}
     if unknown := [own for own in used if own not in labels]:
@@ -83,13 +83,13 @@ def _numbered(used: Collection[Identity], label_set: LabelSet, path: Path) -> Cl
     return Classes(label_set, labels, source_ids, (note,))
 
 
-def _joined(
+def _matched(
     groups: Mapping[str, Sequence[CategoryEntry]],
     used: Collection[Identity],
     label_set: LabelSet,
     path: Path,
 ) -> Classes:
-    """Join categories to the table's by name, else by its words in prompts."""
+    """Return the labels of categories that are matched to the table by name or by prompt."""
     by_name = {category.name: category for category in label_set.categories}
     by_words = {_folded(category.name): category for category in label_set.categories}
     for category in label_set.categories:
@@ -117,7 +117,7 @@ def _joined(
 def _own_table(
     groups: Mapping[str, Sequence[CategoryEntry]], used: Collection[Identity], path: Path
 ) -> Classes:
-    """Make a table of categories: labels from 1 in the order of the ids, VOC's colours."""
+    """Return categories as a label set: labels from 1, sorted by id, with VOC's colours."""
     named = [entries for name, entries in groups.items() if name and not _is_background(name)]
     if not named or len(named) >= IGNORE:
         raise DataError(
@@ -168,7 +168,7 @@ def _united(
 
 
 def _folded(name: str) -> str:
-    """Return a name as it is compared with a table's: case, blanks, `_` and `-` do not matter."""
+    """Return a name for comparison with a table, without regard to case, blanks, `_` and `-`."""
     return re.sub(r"[\s_-]+", " ", compared_name(name)).strip()
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a dataset in COCO's format are: its JSON files, its splits, its images."""
+"""Finds the files of a dataset in COCO's format: JSON files, splits and images."""
 
 import re
 import unicodedata
@@ -6,29 +6,29 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-JSON_PLACES = (
+JSON_PATTERNS = (
     "annotations/instances_{split}.json",
     "annotations/{split}.json",
     "{split}/_annotations.coco.json",
 )
-"""Where the annotations of a split are looked for, in this order."""
+"""The paths of a split's annotations, in the sequence in which they are tried."""
 
-# Files of COCO that lie beside the instances and are of other kinds.
+# COCO's files with other annotations than instances.
 _OTHERS = re.compile(r"(?:instances|captions|person_keypoints|stuff|panoptic|image_info)_")
 
 
 def find_json(root: Path, split: str) -> Path | None:
-    """Return the annotations of a split; None where there are none."""
-    places = (root / place.format(split=split) for place in JSON_PLACES)
-    return next((path for path in places if path.is_file()), None)
+    """Return the annotation file of a split; None if there is none."""
+    paths = (root / pattern.format(split=split) for pattern in JSON_PATTERNS)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def json_splits(root: Path) -> tuple[str, ...]:
-    """Return the splits that the JSON files below a root name, sorted."""
+    """Return the splits of the JSON files below a root, sorted."""
     found: set[str] = set()
-    for place in JSON_PLACES:
-        before, after = place.split("{split}")
-        for path in root.glob(place.format(split="*")):
+    for pattern in JSON_PATTERNS:
+        before, after = pattern.split("{split}")
+        for path in root.glob(pattern.format(split="*")):
             name = path.relative_to(root).as_posix()
             found.add(name[len(before) : len(name) - len(after)])
     return tuple(sorted(split for split in found if not _OTHERS.match(split)))
@@ -36,17 +36,17 @@ def json_splits(root: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ImageFolders:
-    """The folders that the `file_name` of an image is looked for in, the likeliest first."""
+    """The folders in which the `file_name` of an image is looked for, the likeliest first."""
 
     folders: tuple[Path, ...]
 
     @classmethod
     def of(cls, folders: Iterable[Path]) -> "ImageFolders":
-        """Return those of some folders that exist."""
+        """Return the folders that exist."""
         return cls(tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir()))
 
     def below(self, name: str) -> str:
-        """Return an absolute path within one of the folders as the path below it."""
+        """Return a name; an absolute path in one of the folders becomes the path below it."""
         if name.startswith("/"):
             for folder in self.folders:
                 if name.startswith(f"{folder.absolute().as_posix()}/"):
@@ -54,7 +54,7 @@ class ImageFolders:
         return name
 
     def find(self, name: str) -> Path | None:
-        """Return the file of a name, in any spelling of its accents and its ending."""
+        """Return the file of a name, in any Unicode form and any case of its extension."""
         for spelling in _spellings(name):
             for folder in self.folders:
                 if is_file(folder / spelling):
@@ -62,19 +62,19 @@ class ImageFolders:
         return None
 
     def find_exactly(self, name: str) -> Path | None:
-        """Return the file of a name as it is spelled."""
+        """Return the file with exactly this name."""
         return next((f / name for f in self.folders if is_file(f / name)), None)
 
     def path(self, name: str, short: str) -> Path:
-        """Return the file of a name, or of the name without the folder that all names begin with.
+        """Return the file of a name, or of its short form without the common folder.
 
-        Where there is none of either, return where it should be.
+        If neither exists, return the likeliest path.
         """
         return self.find(name) or self.find(short) or self.folders[0] / name
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a path is one of a file; names that no file can have are none."""
+    """Return whether a path is a file; False for a name that no file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):

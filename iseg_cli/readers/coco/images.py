@@ -1,4 +1,4 @@
-"""The `images` of a JSON in COCO's format: one entry for each file, by the name of its mask."""
+"""Reads the `images` of a JSON in COCO's format: one entry for each file, by image id."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from iseg_cli.errors import DataError
+from iseg_cli.readers.coco.fault_counts import FaultCounts, FaultKind
 from iseg_cli.readers.coco.files import ImageFolders
 from iseg_cli.readers.coco.json_values import (
     Identity,
@@ -19,12 +20,11 @@ from iseg_cli.readers.coco.json_values import (
     text,
     whole_number,
 )
-from iseg_cli.readers.coco.left_out import Kind, Tally
 
 _PLAUSIBLE_PIXELS = 2**27
-"""A size of more is looked up in the image itself before so much memory is taken."""
+"""A listed size with more pixels is not trusted; the image's header has the real size."""
 _LONGEST_NAME = 240
-"""Bytes that each part of a name may have; file systems end at 255, and masks add to it."""
+"""The greatest number of bytes of a part of a name: 255 in a file system, minus an extension."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\|/")
@@ -32,13 +32,13 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\|/")
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """An image as a file lists it.
+    """An image of a file.
 
     Attributes:
         file_name: its path below one of the dataset's folders, with `/`.
-        short_name: the same without the folder that all names of the file begin with.
-        source_id: the id that the file has for it.
-        size: (height, width) in pixels, None where the file does not say.
+        short_name: `file_name` without the folder with which all names in the file begin.
+        source_id: its id in the file.
+        size: (height, width) in pixels; None if the file does not have it.
     """
 
     file_name: str
@@ -52,11 +52,10 @@ class ImageList:
     """The images of a file.
 
     Attributes:
-        entries: by the name of the mask, which is the file's name without its ending.
-        refused: names that no image or mask can have -> what is wrong with each.
-        by_source: the names of masks by what the file's ids are compared by, those of refused
-            images among them.
-        notes: what was left out or united, a sentence each.
+        entries: the images by image id, the file name without its extension.
+        refused: the names that no image or mask can have -> what is wrong with each.
+        by_source: the image ids by the file's ids for comparison, also of refused images.
+        notes: what was left out or united, one sentence each.
     """
 
     entries: Mapping[str, ImageEntry]
@@ -66,20 +65,20 @@ class ImageList:
 
 
 def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> ImageList:
-    """Return the images that records list.
+    """Return the images of the records in a JSON.
 
-    Records of one file become one image. A record without name or id is left out and counted;
-    images of one id are refused, since nobody knows whose the annotations are.
+    Several records of one file become one image. A record without a name or an id is left out and
+    counted. Images with one id are refused: their annotations cannot be told apart.
 
     Args:
-        records: the contents of `images`.
-        path: the JSON, which messages name.
-        folders: where the images are.
+        records: the value of `images`.
+        path: the JSON, for messages.
+        folders: the folders of the images.
 
     Raises:
-        DataError: two images would be written to the same mask, or no record can be used.
+        DataError: two images have one mask, or no record can be used.
     """
-    left_out = Tally()
+    left_out = FaultCounts()
     refused: dict[str, str] = {}
     by_file: dict[str, ImageEntry] = {}
     claims: defaultdict[Identity | None, dict[str, None]] = defaultdict(dict)
@@ -123,26 +122,31 @@ def read_images(records: Iterable[Any], path: Path, folders: ImageFolders) -> Im
     if notes and not entries and not refused:
         raise DataError(f"no image of {path} can be used: {notes[0]}")
     if united:
-        images = "1 image" if united == 1 else f"{united:,} images"
         notes.append(
-            f"{images} of {path} {'is' if united == 1 else 'are'} listed more than once; each file "
-            "was taken once, with the annotations of all its records"
+            f"{_images(united)} of {path} {'is' if united == 1 else 'are'} listed more than once; "
+            "each file was taken once, with the annotations of all its records"
         )
     notes += _alike(entries, path, folders)
     return ImageList(entries, refused, by_source, tuple(notes))
 
 
-def _entry(record: Any, left_out: Tally) -> ImageEntry | None:
-    """Return the entry of a record, or count what it lacks."""
+def _images(number: int) -> str:
+    return "1 image" if number == 1 else f"{number:,} images"
+
+
+def _entry(record: Any, left_out: FaultCounts) -> ImageEntry | None:
+    """Return the entry of a record; None, with the fault counted, if it lacks a value."""
     if not isinstance(record, dict):
-        left_out.add(Kind("it is no object", "they are no objects"), "record", record)
+        left_out.add(FaultKind("it is no object", "they are no objects"), "record", record)
         return None
     name, own = record.get("file_name"), source_id(record.get("id"))
     if not isinstance(name, str) or not name.strip():
-        left_out.add(Kind("it has no file_name", "they have no file_name"), "id", record.get("id"))
+        left_out.add(
+            FaultKind("it has no file_name", "they have no file_name"), "id", record.get("id")
+        )
         return None
     if own is None:
-        left_out.add(Kind("it has no id", "they have no id"), "file_name", name)
+        left_out.add(FaultKind("it has no id", "they have no id"), "file_name", name)
         return None
     height, width = (whole_number(record.get(side)) or 0 for side in ("height", "width"))
     is_known = min(height, width) > 0 and height * width <= _PLAUSIBLE_PIXELS
@@ -150,7 +154,7 @@ def _entry(record: Any, left_out: Tally) -> ImageEntry | None:
 
 
 def _checked_name(name: str, path: Path, folders: ImageFolders) -> tuple[str, str]:
-    """Return a name with `/` between its parts, and what is wrong with it, if anything is."""
+    """Return a name with `/` between its parts, and what is wrong with it, or an empty string."""
     if text(name) is None or "\0" in name:
         return shown(name)[1:-1], f"{path} lists the file {shown(name)}, which no file is called"
     if _URL.match(name) and not _DRIVE.match(name):
@@ -167,7 +171,7 @@ def _checked_name(name: str, path: Path, folders: ImageFolders) -> tuple[str, st
     if not parts or ".." in parts:
         return (
             written,
-            f"{path} lists {shown(written)}, no path below the dataset's folder",
+            f"{path} lists {shown(written)}, no path below the dataset's folder; correct it",
         )
     if any(len(part.encode()) > _LONGEST_NAME for part in parts):
         return written, f"{path} lists {shown(written)}, a name too long for a file; shorten it"
@@ -180,17 +184,17 @@ def _united(one: ImageEntry, two: ImageEntry, path: Path, folders: ImageFolders)
         first, second = (folders.find_exactly(entry.file_name) for entry in (one, two))
         if first is not None and second is not None and not first.samefile(second):
             raise DataError(
-                f"{first} and {second} are called the same but for how their accents are stored, "
-                f"and would both be written to one mask; rename one of them, in {path} too"
+                f"{first} and {second} differ only in how their accents are stored, so they have "
+                f"one mask; rename one of them, also in {path}"
             )
     sizes = {entry.size for entry in (one, two) if entry.size is not None}
     return replace(one, size=sizes.pop() if len(sizes) == 1 else None)
 
 
 def _by_mask(by_file: Mapping[str, ImageEntry], path: Path) -> dict[str, ImageEntry]:
-    """Return entries by the name of the mask, in their order, their short names filled in.
+    """Return the entries by image id, with their short names, in the same sequence.
 
-    DataError for two of one name.
+    DataError if two have one image id.
     """
     common = _common_folder(entry.file_name for entry in by_file.values())
     found: dict[str, ImageEntry] = {}
@@ -207,7 +211,7 @@ def _by_mask(by_file: Mapping[str, ImageEntry], path: Path) -> dict[str, ImageEn
 
 
 def _common_folder(names: Iterable[str]) -> str:
-    """Return the folder that all names begin with, `/` at its end; empty where there is none."""
+    """Return the folder with which all names begin, with `/` at its end; "" if there is none."""
     folders = {name.rpartition("/")[0] for name in names}
     if not folders or "" in folders:
         return ""
@@ -221,7 +225,7 @@ def _without_ending(name: str) -> str:
 
 
 def _alike(entries: Mapping[str, ImageEntry], path: Path, folders: ImageFolders) -> list[str]:
-    """Return a note if names differ in case alone; DataError if such names are of one file."""
+    """Return a note if names differ only in case; DataError if such names are of one file."""
     seen: dict[str, str] = {}
     alike: list[tuple[str, str]] = []
     for name in entries:
@@ -238,7 +242,7 @@ def _alike(entries: Mapping[str, ImageEntry], path: Path, folders: ImageFolders)
     if not alike:
         return []
     return [
-        f"{len(alike):,} images of {path} are called as others but for upper and lower case "
-        f"(first: {alike[0][0]} and {alike[0][1]}); a system that takes these for one would keep "
-        "one mask of the two"
+        f"{_images(len(alike))} of {path} {'differs' if len(alike) == 1 else 'differ'} from "
+        f"another one only in upper and lower case (first: {alike[0][0]} and {alike[0][1]}); on "
+        "Windows and macOS the two have one mask"
     ]

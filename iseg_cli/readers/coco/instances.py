@@ -1,4 +1,4 @@
-"""An instances JSON in COCO's format, read once into values that need no further checks."""
+"""Reads an instances JSON in COCO's format into checked values."""
 
 import json
 import math
@@ -12,40 +12,40 @@ from typing import Any, NamedTuple
 from iseg_cli.errors import DataError
 from iseg_cli.readers.coco.categories import category_key, read_categories
 from iseg_cli.readers.coco.classes import Classes, choose_classes
+from iseg_cli.readers.coco.fault_counts import FaultCounts, FaultKind
 from iseg_cli.readers.coco.files import ImageFolders, is_file
 from iseg_cli.readers.coco.images import ImageEntry, ImageList, read_images
 from iseg_cli.readers.coco.json_values import Identity, flag, identity, number, shown
-from iseg_cli.readers.coco.left_out import Kind, Tally
 from iseg_cli.readers.coco.segmentations import Shape, ShapeError, check_shape
 from iseg_cli.types import LabelSet
 
 _LOOKED_AT = 50
-"""Images that are looked for before a dataset is said to have no folder of them."""
-_NO_OBJECT = Kind("it is no object", "they are no objects")
-_NO_IMAGE = Kind("it has no image_id", "they have no image_id")
-_OTHER_IMAGE = Kind("it belongs to no image there", "they belong to no image there")
-_NO_CATEGORY = Kind("it has no category_id", "they have no category_id")
-_OTHER_CATEGORY = Kind(
+"""The number of images that are looked for before their folder is reported as missing."""
+_NO_OBJECT = FaultKind("it is no object", "they are no objects")
+_NO_IMAGE = FaultKind("it has no image_id", "they have no image_id")
+_OTHER_IMAGE = FaultKind("it belongs to no image there", "they belong to no image there")
+_NO_CATEGORY = FaultKind("it has no category_id", "they have no category_id")
+_OTHER_CATEGORY = FaultKind(
     "its category is none of the file's categories",
     "their category is none of the file's categories",
 )
-_NO_SHAPE = Kind("annotation without segmentation", "annotations without segmentation")
-_FLAWED = Kind("annotation", "annotations")
-_NO_POLYGONS = Kind(
+_NO_SHAPE = FaultKind("annotation without segmentation", "annotations without segmentation")
+_FLAWED = FaultKind("annotation", "annotations")
+_NO_POLYGONS = FaultKind(
     "polygon that is not three points or more, x and y in turn,",
     "polygons that are not three points or more, x and y in turn,",
 )
 
 
 class Annotation(NamedTuple):
-    """One object as the file has it.
+    """One object of the file.
 
     Attributes:
-        name: how messages call it: its id.
-        category: what its category is compared by.
-        is_crowd: whether it is a group whose members are not told apart.
-        area: pixels; None where the file gives none: its mask's then.
-        shape: its segmentation; None where it has none that can be decoded.
+        name: its id, for messages.
+        category: the id of its category, for comparison.
+        is_crowd: whether it is a group of objects.
+        area: its area in pixels; None if the file has none, so that of its mask counts.
+        shape: its segmentation; None if it has none that can be decoded.
     """
 
     name: int | str
@@ -56,7 +56,7 @@ class Annotation(NamedTuple):
 
 
 class LabelledObject(NamedTuple):
-    """One object with its label: the rest is as in `Annotation`."""
+    """One object with its label; the other attributes are those of `Annotation`."""
 
     name: int | str
     label: int
@@ -71,14 +71,14 @@ class Instances:
 
     Attributes:
         path: the file.
-        folders: where its images are.
-        images: by the name of the mask.
-        refused: names that no image or mask can have -> what is wrong with each.
-        annotations: those of each image that has some; None where the file has no `annotations`.
-        classes: what its categories are among the labels.
-        crowds: how many of the annotations are crowds.
-        total: how many annotations there are.
-        notes: what was left out, a sentence each.
+        folders: the folders of its images.
+        images: the images by image id.
+        refused: the names that no image or mask can have -> what is wrong with each.
+        annotations: the annotations by image id; None if the file has no `annotations`.
+        classes: the labels of its categories.
+        crowds: the number of annotations that are crowds.
+        total: the number of annotations.
+        notes: what was left out, one sentence each.
     """
 
     path: Path
@@ -92,16 +92,16 @@ class Instances:
     notes: tuple[str, ...]
 
     def image_path(self, name: str) -> Path:
-        """Return the file of an image, or where it should be."""
+        """Return the file of an image, or its likeliest path if there is none."""
         entry = self.images[name]
         return self.folders.path(entry.file_name, entry.short_name)
 
     def finds_images(self) -> bool:
-        """Return whether one of the first images is there."""
+        """Return whether the file of one of the first images exists."""
         return any(is_file(self.image_path(name)) for name in islice(self.images, _LOOKED_AT))
 
     def objects(self, name: str) -> list[LabelledObject]:
-        """Return an image's objects; DataError where the file lists images alone."""
+        """Return the objects of an image; DataError if the file has no annotations."""
         if self.annotations is None:
             raise DataError(f"{self.path} has no annotations; pass --labels file:PATH")
         labels = self.classes.labels
@@ -111,7 +111,7 @@ class Instances:
         ]
 
     def part(self, names: Sequence[str]) -> "Instances":
-        """Return the contents that concern some of the images."""
+        """Return the contents for some of the images."""
         found = self.annotations
         return replace(
             self,
@@ -121,15 +121,15 @@ class Instances:
 
 
 def load_instances(path: Path, folders: ImageFolders, label_set: LabelSet | None) -> Instances:
-    """Read an instances JSON whose images are in some folders.
+    """Return the contents of an instances JSON.
 
-    A record that cannot be used is left out and counted. Memory holds no second copy: the records
-    of annotations go as they are read. The categories are joined to `label_set` by name; None
-    makes them a label set.
+    A record that cannot be used is left out and counted. Records of annotations are freed as they
+    are read, so memory holds no second copy. The categories are matched to `label_set` by name;
+    None makes them a label set.
 
     Raises:
-        DataError: the file is no JSON, has no list of images, two of its images share a mask, or
-            its classes are none of the label set's.
+        DataError: the file is no JSON or has no list of images, two images have one mask, or the
+            label set lacks a class.
     """
     content = _load(path)
     images = read_images(_listed(content, "images", path), path, folders)
@@ -144,8 +144,8 @@ def load_instances(path: Path, folders: ImageFolders, label_set: LabelSet | None
     crowds = sum(entry.is_crowd for entry in found)
     if crowds and crowds == len(found):
         notes.append(
-            f"all {crowds:,} annotations in {path} are crowds, which give no image labels and no "
-            "pixels; write iscrowd 0 for single objects"
+            f"all {crowds:,} annotations in {path} are crowds, which give no image-level labels "
+            "and no pixels; write iscrowd 0 for single objects"
         )
     used = frozenset(entry.category for entry in found)
     classes = choose_classes(categories, used, label_set, path)
@@ -164,7 +164,7 @@ def load_instances(path: Path, folders: ImageFolders, label_set: LabelSet | None
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())  # which knows UTF-8, UTF-16 and their marks
+        content = json.loads(path.read_bytes())  # bytes: json detects UTF-8 and UTF-16
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is no readable JSON file: {error}") from error
     if not isinstance(content, dict):
@@ -186,8 +186,8 @@ def _read_annotations(
     path: Path,
     notes: list[str],
 ) -> dict[str, list[Annotation]]:
-    """Return annotations by image, and note those left out; the records go on the way."""
-    left_out, flaws, total = Tally(), Tally(), len(records)
+    """Return the annotations by image id; append notes on the others, and free the records."""
+    left_out, flaws, total = FaultCounts(), FaultCounts(), len(records)
     found: defaultdict[str, list[Annotation]] = defaultdict(list)
     for index, record in enumerate(records):
         records[index] = None
@@ -221,7 +221,7 @@ def _read_annotations(
 
 
 def _annotation(
-    record: dict[str, Any], category: Identity, size: tuple[int, int] | None, flaws: Tally
+    record: dict[str, Any], category: Identity, size: tuple[int, int] | None, flaws: FaultCounts
 ) -> Annotation:
     number_of, value = record.get("id"), record.get("segmentation")
     shape: Shape | None = None

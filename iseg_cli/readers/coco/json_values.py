@@ -1,11 +1,11 @@
-"""Values of a JSON that anybody may have written: each is returned as what it means, or as None."""
+"""Converts values of a JSON from any tool: each function returns the value, or None if invalid."""
 
 import math
 import re
 from typing import Any
 
 Identity = int | str
-"""What an image or a category is known by within a file; an integer and its digits are one."""
+"""The id of an image or a category for comparison; an integer and its digits are equal."""
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,30})")
 _FALSE = ("", "0", "0.0", "false", "no", "none", "null")
@@ -13,7 +13,7 @@ _SHOWN = 60
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number; digits in a string are one, true and false are none."""
+    """Return a finite number, also from the digits in a string; None for true and false."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -39,7 +39,7 @@ def flag(value: Any) -> bool:
 
 
 def source_id(value: Any) -> Identity | None:
-    """Return an id as the file writes it, 1.0 as 1; None for what is no id."""
+    """Return an id as in the file, 1.0 as 1; None for an invalid id."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -50,7 +50,7 @@ def source_id(value: Any) -> Identity | None:
 
 
 def identity(value: Any) -> Identity | None:
-    """Return what an id is compared by: "1" and 1 are one id, "01" is another."""
+    """Return the form of an id for comparison: "1" and 1 are equal, "01" is another id."""
     found = source_id(value)
     if isinstance(found, str):
         found = found.strip()
@@ -59,7 +59,7 @@ def identity(value: Any) -> Identity | None:
 
 
 def text(value: Any) -> str | None:
-    """Return a string that is not blank and that a file or a terminal can hold."""
+    """Return a string that is not blank and that UTF-8 can encode; None for any other value."""
     if not isinstance(value, str) or not value.strip():
         return None
     try:
@@ -70,7 +70,7 @@ def text(value: Any) -> str | None:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message prints it, cut where it is long."""
+    """Return a value as text for a message; a long one is cut."""
     try:
         written = repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits

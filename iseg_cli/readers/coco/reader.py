@@ -1,4 +1,4 @@
-"""COCO 2014 and 2017, and datasets of one's own in COCO's format: JSON painted, or mask PNGs."""
+"""Reads COCO 2014 and 2017, and the user's own datasets in COCO's format."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,14 +8,15 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
-from iseg_cli.readers.base import DOCS, Reader, first_existing, require_folder, require_split
+from iseg_cli.readers.base import Reader
+from iseg_cli.readers.checks import DOCS, first_existing, require_folder, require_split
 from iseg_cli.readers.coco.classes import FROM_JSON
-from iseg_cli.readers.coco.files import JSON_PLACES, ImageFolders, find_json, json_splits
+from iseg_cli.readers.coco.files import JSON_PATTERNS, ImageFolders, find_json, json_splits
 from iseg_cli.readers.coco.instances import Instances, load_instances
 from iseg_cli.readers.coco.segmentations import ShapeError, decode_shape
 from iseg_cli.readers.decoding import image_size
 from iseg_cli.readers.file_kinds import IMAGE_SUFFIXES
-from iseg_cli.readers.files_by_stem import Stems
+from iseg_cli.readers.files_by_stem import FilesByStem
 from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import IGNORE, Category, SourceIds
 
@@ -27,24 +28,24 @@ SPLITS = ("train2014", "val2014", "train2017", "val2017")
 class CocoReader(Reader):
     """Images in <split>/ or images/<split>/, annotations in annotations/instances_<split>.json.
 
-    Every JSON file there is names a split, besides COCO's own; its images may also be in images/,
-    right below the root or beside the JSON. Its categories are joined to the table by name, or are
-    the label set themselves (`from-json`).
+    Each JSON file is a split, in addition to COCO's own splits. Its images may also be in images/,
+    in the root or beside the JSON. Its categories are matched to the category table by name, or
+    they are the label set (`from-json`).
 
-    Truth comes from the PNGs in masks/<split>/ or coco_seg_anno/ where one of these folders exists
-    (the label set's labels, 255 ignored), else from the annotations. Without annotations every
-    image of the folder belongs to the split.
+    The ground truth is in the PNGs of masks/<split>/ or coco_seg_anno/ if one of these folders
+    exists (labels of the label set, 255 ignored), otherwise in the annotations. Without annotations
+    the split has all images of the folder.
 
     Attributes:
-        splits: what it has.
-        short: names for splits, as papers use them.
-        mask_places: the folders that PNGs are looked for in, and how their names end.
+        splits: COCO's own splits.
+        short: the short names of splits in papers -> the splits.
+        mask_patterns: the folders of mask PNGs, and the ends of their names.
     """
 
     name: ClassVar[str] = "coco"
     splits: ClassVar[tuple[str, ...]] = SPLITS
     short: ClassVar[Mapping[str, str]] = {"train": "train2014", "val": "val2014"}
-    mask_places: ClassVar[tuple[tuple[str, str], ...]] = (
+    mask_patterns: ClassVar[tuple[tuple[str, str], ...]] = (
         ("masks/{split}", ".png"),
         ("coco_seg_anno", ".png"),
     )
@@ -54,9 +55,11 @@ class CocoReader(Reader):
         known = dict.fromkeys((*self.splits, *self.short, *found))
         require_split(split, known, name=self.name)
         split = split if split in found else self.short.get(split, split)
-        places = [(root / place.format(split=split), end) for place, end in self.mask_places]
-        self._masks = next((place for place in places if _holds_masks(*place)), None)
-        self._json = find_json(root, split) or root / JSON_PLACES[0].format(split=split)
+        folders_of_masks = [
+            (root / pattern.format(split=split), end) for pattern, end in self.mask_patterns
+        ]
+        self._masks = next((found for found in folders_of_masks if _holds_masks(*found)), None)
+        self._json = find_json(root, split) or root / JSON_PATTERNS[0].format(split=split)
         self._instances: Instances | None = None
         self._files: dict[str, Path] = {}
         usual = (root / split, root / "images" / split)
@@ -77,9 +80,9 @@ class CocoReader(Reader):
             if table is None:
                 raise DatasetNotFoundError(f"there is no {self._json} to take classes from; {DOCS}")
             if self._masks is None:
-                masks = " or ".join(f"{folder}/*{end}" for folder, end in places)
+                masks = " or ".join(f"{folder}/*{end}" for folder, end in folders_of_masks)
                 raise DatasetNotFoundError(f"there is neither {self._json} nor {masks}; {DOCS}")
-            stems = Stems(images, IMAGE_SUFFIXES)
+            stems = FilesByStem(images, IMAGE_SUFFIXES)
             self._files = stems.resolve(stems.stems())
             notes = stems.notes(self._files.values())
         listed = self._instances
@@ -94,38 +97,41 @@ class CocoReader(Reader):
 
     @property
     def has_ground_truth(self) -> bool:
-        """Whether there are masks or annotations; a JSON that only lists images has none."""
+        """Whether there are masks or annotations; a JSON may list only images."""
         return self._masks is not None or (
             self._instances is not None and self._instances.annotations is not None
         )
 
     @property
     def annotation_notes(self) -> tuple[str, ...]:
-        """How many of the annotations were ignored as crowds."""
+        """A sentence about the annotations that are crowds, which give no image-level labels."""
         found = self._instances
-        if found is None or found.crowds in (0, found.total):  # all of them are a note of the file
+        if found is None or found.crowds in (
+            0,
+            found.total,
+        ):  # `Instances.notes` says it if all are crowds
             return ()
         verb, give = ("is a crowd", "gives") if found.crowds == 1 else ("are crowds", "give")
         return (
             f"{found.crowds:,} of {found.total:,} annotations in {self._json} {verb}, "
-            f"which {give} no image labels",
+            f"which {give} no image-level labels",
         )
 
     @property
     def source_ids(self) -> SourceIds | None:
-        """What the JSON calls the images and the classes; None where there is no JSON."""
+        """The JSON's ids of images and classes; None without a JSON."""
         if self._instances is None:
             return None
         images = {name: entry.source_id for name, entry in self._instances.images.items()}
         return SourceIds(images, self._instances.classes.source_ids)
 
     def image_path(self, image_id: str) -> Path:
-        """Return the file that the annotations name for an image."""
+        """Return the file of an image, as the JSON names it."""
         listed = self._instances
         return self._files[image_id] if listed is None else listed.image_path(image_id)
 
     def part(self: C, image_ids: Sequence[str]) -> C:
-        """Return a reader of some of the images with their annotations alone, not all the JSON."""
+        """Return a reader of some images with their annotations alone."""
         part = super().part(image_ids)
         if self._instances is None:
             part._files = {image_id: self._files[image_id] for image_id in image_ids}
@@ -134,23 +140,23 @@ class CocoReader(Reader):
         return part
 
     def annotated(self, image_id: str) -> tuple[Category, ...]:
-        """Return the categories of an image's objects, crowds left out as they are in its mask."""
+        """Return the categories of an image's objects, without crowds, which its mask ignores."""
         self._require(image_id)
         if self._instances is None:
-            raise DataError(f"there is no {self._json} to take image labels from; {DOCS}")
+            raise DataError(f"there is no {self._json} to take image-level labels from; {DOCS}")
         objects = self._instances.objects(image_id)
         return self.label_set.select({o.label for o in objects if not o.is_crowd})
 
     def _read_ground_truth(self, image_id: str) -> tuple[UInt8[np.ndarray, "height width"], Path]:
         if self._masks is not None:
-            # Published masks are called by the number alone: 000000000009.png.
+            # The name of a published mask is the number alone: 000000000009.png.
             folder, end = self._masks
             path = first_existing(*(folder / f"{x}{end}" for x in (image_id, image_id[-12:])))
             return self._read_labels(path), path
         if self._instances is None:
-            raise DataError(f"there is no {self._json} to take the truth from; {DOCS}")
+            raise DataError(f"there is no {self._json} to take the ground truth from; {DOCS}")
         objects = self._instances.objects(image_id)
-        # A size that the JSON lacks is in the image's header.
+        # If the JSON has no size, the header of the image has it.
         size = self._instances.images[image_id].size or image_size(self.image_path(image_id))
         painted = []
         for entry in objects:
@@ -168,10 +174,10 @@ class CocoReader(Reader):
 def paint(
     objects: Iterable[tuple[float, int, Bool[np.ndarray, "height width"]]], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "height width"]:
-    """Paint (area, label, mask) objects onto background 0, the largest first.
+    """Return the labels of an image from (area, label, mask) objects; the background is 0.
 
-    So a small object on a large one stays visible; of equal areas the later one does. `size` is
-    (height, width) in pixels.
+    Larger objects are painted first, so a smaller one on them stays visible. Of equal areas the
+    later object is on top. `size` is (height, width) in pixels.
     """
     labels = np.zeros(size, dtype=np.uint8)
     for _, label, mask in sorted(objects, key=lambda entry: -entry[0]):
@@ -180,5 +186,5 @@ def paint(
 
 
 def _holds_masks(folder: Path, end: str) -> bool:
-    """Whether a folder is one of masks; other PNGs may lie beside those of an ending of its own."""
+    """Return whether a folder holds masks; with an `end` of its own it needs one such file."""
     return folder.is_dir() and (end == ".png" or any(folder.glob(f"*{end}")))

@@ -1,7 +1,7 @@
-"""The segmentation of an annotation: checked before pycocotools sees it, and decoded to a mask.
+"""Checks the segmentation of an annotation and decodes it to a mask.
 
-pycocotools reads polygons and run lengths in C and checks neither: run lengths that do not fill the
-image decode to pixels that nobody annotated, and coordinates far outside take all memory.
+pycocotools reads polygons and run lengths in C without checks. Run lengths that do not fill the
+image give wrong pixels, and coordinates far outside the image take all memory.
 """
 
 import math
@@ -16,24 +16,24 @@ from pycocotools import mask as coco_mask
 from iseg_cli.readers.coco.json_values import number, shown, whole_number
 
 _FARTHEST = 100_000.0
-"""Pixels from the corner within which the points of a polygon lie; no image is as large."""
+"""The greatest absolute coordinate of a polygon, in pixels; no image is as large."""
 _LONGEST = 4_000_000.0
-"""Pixels that the outline of a polygon may be long; pycocotools holds five points a pixel."""
+"""The greatest length of a polygon's outline, in pixels; pycocotools holds five points a pixel."""
 _FEW, _NEAR = 2_500, 40_000.0
-"""Numbers and their norm that keep both limits: 2 sqrt(2500) 40,000 = 4,000,000 pixels."""
+"""A polygon of so few numbers with so small a norm keeps both limits: 2 sqrt(2500) 40,000."""
 _GROUPS = 8
-"""Groups of five bits that a run may have; 2^40 pixels are more than any image has."""
+"""The greatest number of groups of five bits in a run: no image has 2^40 pixels."""
 
-# Warning filters belong to the process: threads that changed them at once would lose each other's.
+# Warning filters belong to the process, so only one thread at a time may change them.
 _DECODING = threading.Lock()
 
 
 class Runs(NamedTuple):
-    """Run lengths down the columns, background first; their sum is that of the image's pixels.
+    """Run lengths down the columns, background first; their sum is the number of pixels.
 
     Attributes:
         size: (height, width) in pixels.
-        counts: the runs, or COCO's compressed text of them.
+        counts: the run lengths, or COCO's compressed text of them.
     """
 
     size: tuple[int, int]
@@ -41,20 +41,20 @@ class Runs(NamedTuple):
 
 
 Shape = list[list[float]] | Runs
-"""Polygons, x and y in turn, or run lengths; both can be decoded."""
+"""Polygons (x and y in turn) or run lengths that can be decoded."""
 
 
 class ShapeError(Exception):
-    """A segmentation that cannot be decoded; the text says why."""
+    """A segmentation cannot be decoded; the text says why."""
 
 
 def check_shape(value: Any, size: tuple[int, int] | None) -> tuple[Shape | None, int]:
-    """Return a segmentation that can be decoded, and how many of its polygons were left out.
+    """Return a segmentation that can be decoded, and the number of polygons that were left out.
 
-    A polygon needs three points, x and y in turn; a list of numbers is one polygon. None for an
-    empty segmentation, or where no polygon is left. `size` is the image's (height, width) where it
-    is known. ShapeError for run lengths that do not fill it, for polygons none of which meets it or
-    which are fractions of it, and for anything else.
+    A polygon has at least three points, x and y in turn; a list of numbers is one polygon. The
+    first value is None for an empty segmentation, or if no polygon is left. `size` is the image's
+    (height, width), None if unknown. ShapeError if run lengths do not fill the image, if all
+    polygons are outside it or in fractions of it, or if the value is of another kind.
     """
     if isinstance(value, dict):
         return _check_runs(value, size), 0
@@ -71,7 +71,7 @@ def check_shape(value: Any, size: tuple[int, int] | None) -> tuple[Shape | None,
 
 
 def _require_inside(polygons: list[list[float]], size: tuple[int, int]) -> None:
-    """ShapeError where polygons have no pixel of the image, as those in other units have none."""
+    """Raise ShapeError if polygons are in fractions of the image, or all of them outside it."""
     height, width = size
     if all(map(_is_of_fractions, polygons)):
         raise ShapeError("its points are fractions of the image; write pixels")
@@ -80,24 +80,24 @@ def _require_inside(polygons: list[list[float]], size: tuple[int, int]) -> None:
 
 
 def _is_of_fractions(points: list[float]) -> bool:
-    """Tell whether all numbers of a polygon are between 0 and 1, and not all of them whole."""
-    if points[0] > 1 or points[1] > 1:  # so it is for almost all
+    """Return whether the numbers of a polygon are in [0, 1] and not all whole."""
+    if points[0] > 1 or points[1] > 1:  # almost all polygons end here
         return False
     is_within = min(points) >= 0 and max(points) <= 1
     return is_within and not all(float(number).is_integer() for number in points)
 
 
 def _is_outside(points: list[float], height: int, width: int) -> bool:
-    """Tell whether all points of a polygon are beyond one side of the image."""
+    """Return whether all points of a polygon are beyond one side of the image."""
     x, y = points[0], points[1]
-    if 0 < x < width and 0 < y < height:  # so it is for almost all
+    if 0 < x < width and 0 < y < height:  # almost all polygons end here
         return False
     across, down = points[::2], points[1::2]
     return min(across) >= width or max(across) <= 0 or min(down) >= height or max(down) <= 0
 
 
 def decode_shape(shape: Shape, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
-    """Return the pixels of a shape that was checked, in an image of (height, width) `size`.
+    """Return the pixels of a checked shape in an image of (height, width) `size`.
 
     ShapeError if its run lengths are of another size.
     """
@@ -121,12 +121,12 @@ def _is_written(polygon: Any) -> bool:
 
 
 def _polygon(points: Any) -> list[float] | None:
-    """Return a polygon's numbers, or None where it is no polygon."""
+    """Return the numbers of a polygon; None if it is no polygon."""
     if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
         return None
     try:
-        # One call is enough for almost all: it is at least the farthest coordinate, no number where
-        # one is none, and its root of n is more than half the outline's length.
+        # One call is enough for almost all polygons: the norm is at least the greatest coordinate,
+        # and sqrt(n) times the norm is more than half the outline's length.
         if len(points) <= _FEW and math.hypot(*points) <= _NEAR:
             return points
     except (TypeError, OverflowError):
@@ -135,12 +135,12 @@ def _polygon(points: Any) -> list[float] | None:
 
 
 def _checked_polygon(points: list[Any]) -> list[float] | None:
-    """Return the numbers of a long list, of a far one, or of one that holds other things."""
+    """Return the numbers of a polygon that is long, far away or not of numbers alone."""
     try:
         low, high = min(points), max(points)
         if not (low >= -_FARTHEST and high <= _FARTHEST and math.isfinite(sum(points))):
             return None
-    except TypeError:  # not all are numbers; digits in strings are
+    except TypeError:  # not all are numbers; some may be digits in strings
         numbers = [found for point in points if (found := number(point)) is not None]
         return _checked_polygon(numbers) if len(numbers) == len(points) else None
     is_long = len(points) * (high - low) > _LONGEST
@@ -196,11 +196,12 @@ def _whole_numbers(counts: list[Any]) -> list[int]:
 
 
 def _decompress(text: str) -> Int64[np.ndarray, " runs"]:
-    """Return the runs of COCO's compressed text; ShapeError where it is none.
+    """Return the run lengths of COCO's compressed text; ShapeError if it is invalid.
 
-    Each character holds 6 bits above "0": 5 of a number, low ones first, and whether more follow;
-    the last one's fifth bit is the sign. From the fourth number on, the one before the last is
-    taken off it (cocoapi, common/maskApi.c, rleFrString).
+    Each character holds 6 bits above "0": 5 bits of a number, the low ones first, and a bit that
+    says whether more follow. The fifth bit of the last character is the sign. From the fourth
+    number on, the number is the difference to the one two before it (cocoapi, common/maskApi.c,
+    rleFrString).
     """
     if not text:
         return np.zeros(0, dtype=np.int64)
@@ -212,8 +213,8 @@ def _decompress(text: str) -> Int64[np.ndarray, " runs"]:
     groups = last - first + 1
     if groups.max() > _GROUPS:
         raise ShapeError("the text of its run lengths is no compressed counts")
-    place = np.arange(len(codes)) - np.repeat(first, groups)
-    runs = np.add.reduceat((codes & 31) << (5 * place), first)
+    group = np.arange(len(codes)) - np.repeat(first, groups)
+    runs = np.add.reduceat((codes & 31) << (5 * group), first)
     runs -= np.where(codes[last] & 16, np.int64(1) << (5 * groups), 0)
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])

@@ -372,7 +372,7 @@ def test_a_labelmap_names_the_colours(tmp_path) -> None:
     write_png(path, LABELS)  # grey: labels, as ever
     assert read_labels(path, legend).labels.tolist() == LABELS.tolist()
     write_png(path, np.array([[[9, 9, 9]]], np.uint8), color_type=RGB)
-    with pytest.raises(DataError, match=r"labelmap\.txt calls 'corgi', and label set voc has no"):
+    with pytest.raises(DataError, match=r"labelmap\.txt calls 'corgi', a name that label set voc"):
         read_labels(path, legend)
     write_png(path, np.array([[[9, 8, 9]]], np.uint8), color_type=RGB)
     with pytest.raises(DataError, match=r"add it to .*labelmap\.txt"):

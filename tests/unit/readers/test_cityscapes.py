@@ -70,7 +70,7 @@ def test_the_extra_split_has_coarse_truth(root: Path) -> None:
 
 def test_the_test_split_has_no_truth(root: Path) -> None:
     reader = CityscapesReader(root, split="test")
-    with pytest.raises(DataError, match="keeps the truth of its test split"):
+    with pytest.raises(DataError, match="ground truth of Cityscapes' test split is not public"):
         reader.ground_truth(reader.image_ids[0])
 
 

@@ -87,7 +87,7 @@ def test_an_unknown_split_or_label_set_is_an_error_with_a_suggestion(root: Path)
 
 def test_a_label_beyond_59_is_named(root: Path) -> None:
     write_mask(root / "SegmentationClassContext" / "2008_000002.png", halves(1, 60), palette=None)
-    with pytest.raises(DataError, match=r"2008_000002\.png has label id 60; .* context end at 59"):
+    with pytest.raises(DataError, match=r"2008_000002\.png has label id 60; .* context is 59"):
         ContextReader(root).ground_truth("2008_000002")
 
 

@@ -111,7 +111,7 @@ def test_a_missing_folder_of_masks_is_named(tmp_path: Path) -> None:
 def test_truth_without_masks_is_an_error(tmp_path: Path) -> None:
     reader = FolderReader(make_folder(tmp_path))
     assert not reader.has_ground_truth
-    with pytest.raises(DataError, match="came without a folder of masks"):
+    with pytest.raises(DataError, match="has no ground truth; pass --truth FOLDER"):
         reader.ground_truth("a")
 
 
@@ -121,14 +121,14 @@ def test_truth_without_masks_is_an_error(tmp_path: Path) -> None:
         (["cat", " "], "a category needs a name"),
         (
             ["background"],
-            "'background' is no category; the background is there with",
+            "'background' is no category; leave it out",
         ),
         (["cat", "__Background__"], "'__Background__' is no category"),
         (["_background_"], "'_background_' is no category"),
         (["cat", "dog", "cat"], "the category 'cat' was named twice"),
-        (["Dog", "dog"], "the category 'dog' was named twice, as 'Dog'; case makes no difference"),
+        (["Dog", "dog"], "the category 'dog' was named twice, also as 'Dog'"),
         (["caf\u00e9", "cafe\u0301"], "the category 'caf\u00e9' was named twice"),
-        ([str(n) for n in range(255)], "255 categories were named; a mask has labels for 254"),
+        ([str(n) for n in range(255)], "255 categories, but a mask has labels for 254"),
     ],
 )
 def test_categories_that_cannot_be_are_named(tmp_path: Path, names, sentence: str) -> None:

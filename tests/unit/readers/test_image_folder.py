@@ -79,7 +79,7 @@ def test_a_mask_with_the_name_of_a_folder_is_refused(tmp_path: Path) -> None:
     image(tmp_path / "a.png/b.jpg")
     listing = list_images(tmp_path)
     assert list(listing.images) == ["a.png/b"]
-    assert "where the masks of a folder of that name belong" in listing.refused["a.jpg"]
+    assert "but a folder has that name" in listing.refused["a.jpg"]
 
 
 def test_videos_and_images_without_an_ending_are_noted(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> Non
     assert list(listing.images) == ["a", "linked/c", "sub/b"]
     assert listing.refused == {}
     (note,) = listing.notes
-    assert note == f"the link {root}/sub/up leads back to a folder above it; it was passed over"
+    assert note == f"the link {root}/sub/up leads back to a folder above it; it was skipped"
 
 
 def test_links_to_nothing_and_to_themselves_are_images_that_fail(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_folder_that_may_not_be_read_is_reported(tmp_path: Path, monkeypatch) 
     monkeypatch.setattr(os, "scandir", refuse)  # tests may run as root, who may read all
     reader = FolderReader(root)
     assert reader.image_ids == ("a", "open/c")
-    sentence = f"the folder {root / 'locked'} cannot be read (Permission denied); give the right"
+    sentence = f"the folder {root / 'locked'} cannot be read (Permission denied); change its"
     assert reader.refused["locked/"].startswith(sentence)
 
 

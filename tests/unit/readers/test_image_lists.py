@@ -11,7 +11,7 @@ from layouts import VOC_SPLITS, make_voc, write_image
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.context import ContextReader
 from iseg_cli.readers.file_kinds import IMAGE_SUFFIXES
-from iseg_cli.readers.files_by_stem import Stems
+from iseg_cli.readers.files_by_stem import FilesByStem
 from iseg_cli.readers.image_lists import read_ids
 from iseg_cli.readers.voc import VocReader
 
@@ -19,15 +19,15 @@ FILES = ("a.jpg", "b.JPG", "my cat 1.jpg", "\u043a\u043e\u0442 2.png", "#5.jpg",
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Stems:
+def images(tmp_path: Path) -> FilesByStem:
     folder = tmp_path / "JPEGImages"
     for name in FILES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
-    return Stems(folder, IMAGE_SUFFIXES)
+    return FilesByStem(folder, IMAGE_SUFFIXES)
 
 
-def listed(images: Stems, text: str | bytes) -> list[str]:
+def listed(images: FilesByStem, text: str | bytes) -> list[str]:
     path = images.folder.parent / "list.txt"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_ids(path, images)
@@ -70,23 +70,23 @@ def listed(images: Stems, text: str | bytes) -> list[str]:
         ("/JPEGImages/gone.jpg /SegmentationClassAug/gone.png", "gone"),
     ],
 )
-def test_a_line_names_an_image(images: Stems, line: str, image_id: str) -> None:
+def test_a_line_names_an_image(images: FilesByStem, line: str, image_id: str) -> None:
     assert listed(images, f"{line}\n") == [image_id]
 
 
-def test_what_is_passed_over(images: Stems) -> None:
+def test_what_is_passed_over(images: FilesByStem) -> None:
     text = "\ufeff# my images\r\n\r\na -1\r\nb  1\r\nmy cat 1 -1\r\ngone -1\r\n  deep/c  \r\n"
     assert listed(images, text) == ["b", "deep/c"]
 
 
-def test_a_list_that_is_no_text_is_named(images: Stems) -> None:
+def test_a_list_that_is_no_text_is_named(images: FilesByStem) -> None:
     with pytest.raises(DataError, match=r"list\.txt is no readable list of images: it is UTF-16"):
         listed(images, "a\n".encode("utf-16"))
     with pytest.raises(DataError, match=r"there is no list of images .*nowhere\.txt"):
         read_ids(images.folder / "nowhere.txt", images)
 
 
-def test_lists_without_files_to_compare_with(images: Stems) -> None:
+def test_lists_without_files_to_compare_with(images: FilesByStem) -> None:
     path = images.folder / "list.txt"
     path.write_text("000000000139\n000000000285.jpg\n# no more\n000000000632 \n", "utf-8")
     assert read_ids(path) == ["000000000139", "000000000285", "000000000632"]
@@ -99,7 +99,7 @@ name_texts = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0\r\n"
 def test_the_name_of_every_file_is_its_line(tmp_path_factory, name: str) -> None:
     folder = tmp_path_factory.mktemp("images")
     (folder / f"{name}.jpg").touch()
-    images = Stems(folder, IMAGE_SUFFIXES)
+    images = FilesByStem(folder, IMAGE_SUFFIXES)
     for line in (name, f"{name}.jpg", f"{name} 1"):
         assert images.find(listed(images, f"{line}\n")[0]) == folder / f"{name}.jpg"
 
@@ -110,7 +110,7 @@ def test_the_name_of_every_file_is_its_line(tmp_path_factory, name: str) -> None
 def test_of_several_files_the_usual_ending_comes_first(tmp_path: Path) -> None:
     for name in ("a.PNG", "a.JPG", "a.jpg", "b.png", "b.JPEG", "notes.txt"):
         (tmp_path / name).touch()
-    stems = Stems(tmp_path, (".jpg", ".jpeg", ".png"))
+    stems = FilesByStem(tmp_path, (".jpg", ".jpeg", ".png"))
     assert stems.find("a") == tmp_path / "a.jpg"
     assert stems.find("a.JPG") == tmp_path / "a.JPG"
     assert stems.find("b") == tmp_path / "b.JPEG"
@@ -122,10 +122,10 @@ def test_of_several_files_the_usual_ending_comes_first(tmp_path: Path) -> None:
 def test_forms_of_unicode_meet_in_names_of_files(tmp_path: Path) -> None:
     composed, apart = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
     (tmp_path / f"{apart}.jpg").touch()
-    assert Stems(tmp_path, (".jpg",)).find(composed) == tmp_path / f"{apart}.jpg"
+    assert FilesByStem(tmp_path, (".jpg",)).find(composed) == tmp_path / f"{apart}.jpg"
     (tmp_path / f"{composed}.jpg").touch()
-    assert Stems(tmp_path, (".jpg",)).find(composed) == tmp_path / f"{composed}.jpg"
-    assert Stems(tmp_path, (".jpg",)).find(apart) == tmp_path / f"{apart}.jpg"
+    assert FilesByStem(tmp_path, (".jpg",)).find(composed) == tmp_path / f"{composed}.jpg"
+    assert FilesByStem(tmp_path, (".jpg",)).find(apart) == tmp_path / f"{apart}.jpg"
 
 
 # --- in the readers ------------------------------------------------------------------------------
@@ -161,7 +161,10 @@ def test_a_listed_image_that_is_missing_is_that_images_fault(tmp_path: Path) -> 
     with pytest.raises(DataError) as raised:
         reader.sample("gone")
     folder = root / "JPEGImages"
-    assert str(raised.value) == f"{listing} lists gone, but {folder} has no such image"
+    assert (
+        str(raised.value)
+        == f"{listing} lists gone, but {folder} has no such image; add it, or remove the line"
+    )
 
 
 def test_a_name_too_long_for_a_mask_is_refused(tmp_path: Path) -> None:
@@ -219,7 +222,7 @@ def test_context_reads_lists_and_files_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("written", ["d.jpg", "d.jpg.jpg", "JPEGImages/d.jpg.jpg"])
-def test_a_name_with_two_endings_is_an_image_of_its_own(images: Stems, written: str) -> None:
+def test_a_name_with_two_endings_is_an_image_of_its_own(images: FilesByStem, written: str) -> None:
     (images.folder / "d.jpg.jpg").touch()
     (image_id,) = listed(images, written)
     assert image_id == "d.jpg"

@@ -158,7 +158,7 @@ def test_categories_may_be_those_of_another_table(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no YAML file .*pest\.yaml"):
         read_label_set(path)
     path.write_text("name: pets-and-sky\ncategories: pets-and-sky\n", "utf-8")
-    with pytest.raises(DataError, match="cannot be those of itself"):
+    with pytest.raises(DataError, match="name the table itself"):
         read_label_set(path)
 
 

@@ -130,7 +130,7 @@ def test_an_error_names_every_place_that_was_tried(tmp_path: Path) -> None:
 
 
 def test_a_folder_has_to_be_told_where_it_is() -> None:
-    with pytest.raises(DatasetNotFoundError, match="needs to be told where it is; pass --root"):
+    with pytest.raises(DatasetNotFoundError, match="has no usual folder; pass --root"):
         open_dataset("folder")
 
 
@@ -156,5 +156,5 @@ def test_extras_are_for_folders(tmp_path: Path) -> None:
     reader = open_dataset("folder", root=root, categories=["cat", "dog"])
     assert [c.name for c in reader.label_set.categories] == ["cat", "dog"]
     assert open_dataset("folder", root=root, label_set="coco").label_set.name == "coco"
-    with pytest.raises(SettingsError, match="voc brings its own categories and masks"):
+    with pytest.raises(SettingsError, match="voc has its own categories and masks"):
         open_dataset("voc", root=make_voc(tmp_path), categories=["cat"])

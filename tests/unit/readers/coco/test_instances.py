@@ -432,7 +432,7 @@ def test_names_that_differ_in_case_are_told(root: Path) -> None:
     images = [record(1, file_name="A.jpg"), record(2, file_name="a.jpg")]
     reader = opened(root, images=images, annotations=[])
     assert reader.image_ids == ("A", "a")
-    assert "1 images of" in reader.notes[0]
+    assert "1 image of" in reader.notes[0]
     assert "(first: A and a)" in reader.notes[0]
     write_image(root / "val2017" / "A.jpg")
     (root / "val2017" / "a.jpg").hardlink_to(root / "val2017" / "A.jpg")
@@ -450,7 +450,7 @@ def test_accents_may_be_stored_in_either_way(root: Path, listed: str, stored: st
     assert reader.image_path(reader.image_ids[0]).is_file()
     assert len(opened(root, images=images).image_ids) == 1
     write_image(root / "val2017" / both[0])
-    with pytest.raises(DataError, match="called the same but for how their accents are stored"):
+    with pytest.raises(DataError, match="differ only in how their accents are stored"):
         opened(root, images=images)
 
 
@@ -482,14 +482,14 @@ def test_a_path_with_braces_is_no_template(tmp_path: Path) -> None:
 def test_crowds_are_counted_where_labels_come_from_annotations(root: Path) -> None:
     (note,) = CocoReader(root, split="val2017").annotation_notes
     assert note.startswith("1 of 4 annotations in ")
-    assert note.endswith("is a crowd, which gives no image labels")
+    assert note.endswith("is a crowd, which gives no image-level labels")
     assert opened(root, annotations=[bench()]).annotation_notes == ()
 
 
 def test_only_crowds_are_told_at_once(root: Path) -> None:
     reader = opened(root, annotations=[bench(iscrowd=1), bench(id=3, iscrowd="1")])
     assert "all 2 annotations in" in reader.notes[0]
-    assert "which give no image labels and no pixels; write iscrowd 0" in reader.notes[0]
+    assert "which give no image-level labels and no pixels; write iscrowd 0" in reader.notes[0]
     assert reader.annotation_notes == ()  # told once
     assert set(labels_of(reader).flat) == {0, 255}
 
