@@ -6,7 +6,7 @@ from pathlib import Path
 from iseg_cli.errors import PredictionsError
 from iseg_cli.storage.files import TEMPORARY_SUFFIX, naming_faults
 from iseg_cli.storage.lock import LOCK_NAME
-from iseg_cli.storage.records import RUN_NAME
+from iseg_cli.storage.run_info import RUN_NAME
 
 
 def holds_masks(path: Path) -> bool:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from iseg_cli.errors import PredictionsError
 from iseg_cli.storage.files import LineFile, write_atomically
-from iseg_cli.storage.records import NOT_OURS, ImageRecord, json_text
+from iseg_cli.storage.json_values import NOT_OURS, json_text
+from iseg_cli.storage.records import ImageRecord
 from iseg_cli.storage.shards import Shard
 
 RECORDS_NAME = "images.jsonl"

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from iseg_cli.errors import PredictionsError
+from iseg_cli.storage.closeable import Closeable
 from iseg_cli.storage.files import (
     TEMPORARY_SUFFIX,
     LineFile,
@@ -18,7 +18,7 @@ from iseg_cli.storage.files import (
     write_atomically,
 )
 from iseg_cli.storage.lock import LOCK_NAME, FolderLock
-from iseg_cli.storage.records import RunInfo
+from iseg_cli.storage.run_info import RunInfo
 
 SWEEP_NAME, COUNTS_NAME = "sweep.json", "counts.jsonl"
 RESULT_NAMES = ("sweep.csv", "sweep.md", "sweep.png")
@@ -44,7 +44,7 @@ class ImageCounts:
     counts: Int64[np.ndarray, "settings rows columns"]
 
 
-class SweepFolder:
+class SweepFolder(Closeable):
     """Counts of images under settings, with the run that they belong to.
 
     `start` makes or resumes a folder and holds it until `close`, best in a `with` block.
@@ -160,17 +160,6 @@ class SweepFolder:
             self._journal.close()
         finally:
             self._lock.release()
-
-    def __enter__(self) -> "SweepFolder":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def earlier_batch_size(path: Path) -> int | None:

@@ -27,12 +27,12 @@ class SyntheticFolder(PredictionFolder):
 
     def mask_path(self, image_id: str) -> Path:
         """Return where an image's mask is written: `SegmentationClass/<image_id>.png`."""
-        return self._inside(f"SegmentationClass/{image_id}", ".png")
+        return self.file_path(f"SegmentationClass/{image_id}", ".png")
 
     def image_path(self, image_id: str) -> Path:
         """Return where an image is written: in JPEGImages, with the ending of the run's format."""
         ending = self.info.settings["synthesis"]["image_format"]
-        return self._inside(f"JPEGImages/{image_id}", f".{ending}")
+        return self.file_path(f"JPEGImages/{image_id}", f".{ending}")
 
     def list_path(self, name: str) -> Path:
         """Return the list of a split."""

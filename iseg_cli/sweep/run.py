@@ -19,7 +19,7 @@ from iseg_cli.execution.run_setup import fitting_background, label_source, open_
 from iseg_cli.generation.generate import default_folder
 from iseg_cli.image_labels import LabelSource
 from iseg_cli.readers.base import Reader
-from iseg_cli.storage.records import RunInfo
+from iseg_cli.storage.run_info import RunInfo
 from iseg_cli.storage.sweeps import SweepFolder, earlier_batch_size
 from iseg_cli.sweep.grid import Grid, Point
 from iseg_cli.sweep.loop import Failed, SettingsScorer

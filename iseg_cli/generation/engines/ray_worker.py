@@ -14,7 +14,7 @@ from iseg_cli.generation.job import OnRecord
 from iseg_cli.generation.plan import RunPlan, open_job
 from iseg_cli.storage import ImageRecord, RunInfo
 from iseg_cli.storage.journal import record_line
-from iseg_cli.storage.records import read_info
+from iseg_cli.storage.run_info import read_info
 
 THREADS = 1
 """PyTorch's threads in a process on a CPU: there is a process for every core."""

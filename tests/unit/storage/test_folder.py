@@ -286,8 +286,8 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path):
 def test_other_settings_are_refused_by_name_and_replaced_on_demand(tmp_path):
     with PredictionFolder.start(tmp_path, RUN) as folder:
         save(folder, "sub/a", random_mask(0))
-        write_atomically(folder.overlay_path("sub/a"), b"jpg")
-        write_atomically(folder.scores_path("sub/a"), b"npz")
+        write_atomically(tmp_path / "overlays/sub/a.jpg", b"jpg")
+        write_atomically(tmp_path / "scores/sub/a.npz", b"npz")
         write_atomically(folder.report_path, b"{}")
     settings = {"refine": {"iterations": 10, "mode": "entropy"}, "gamma": 1.6}
     other = replace(RUN, settings=settings, seed=7)
