@@ -1,15 +1,16 @@
 """`iseg generate`: masks for a dataset."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import click
 
 from iseg_cli.cli import options
 from iseg_cli.cli.messages import echo_failed, echo_notes, printable
-
-if TYPE_CHECKING:
-    from iseg_cli.storage import Shard
+from iseg_cli.cli.options import Command
+from iseg_cli.image_labels import SPECS
+from iseg_cli.storage import Shard
+from iseg_cli.storage.writers import OUTPUT_WRITERS, Outputs
 
 EXAMPLES = """\b
 Examples:
@@ -29,14 +30,22 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 """
 
 
-def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard | None":
-    """Return the part of the images that is asked for; a usage error for what is none."""
-    from iseg_cli.storage import Shard
-
+def _shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | None:
+    """Return the shard of a text such as 3/8; a usage error for another text."""
     try:
         return None if value is None else Shard.parse(value)
     except ValueError as error:
         raise click.BadParameter(f"{error}; pass 1/8, 2/8 ... 8/8 to eight processes") from None
+
+
+def _output_options(command: Command) -> Command:
+    """Return a command with an option for each kind of output besides the masks."""
+    for kind in reversed(OUTPUT_WRITERS):
+        how: dict[str, Any] = {"is_flag": True}
+        if kind.takes_file:
+            how = {"type": click.Path(path_type=Path, dir_okay=False)}
+        command = click.option(f"--{kind.name}", help=kind.help, **how)(command)
+    return command
 
 
 @click.command(epilog=EXAMPLES)
@@ -56,9 +65,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
     type=click.Choice(["wsss", "open-vocabulary", "unsupervised"]),
     help="Chooses among the dataset's presets.  [default: the dataset's usual one]",
 )
-@click.option(
-    "--labels", help="Image-level labels: masks, annotations, clip, file:PATH or prompts:PATH."
-)
+@click.option("--labels", help=f"Image-level labels: {', '.join(SPECS[:-1])} or {SPECS[-1]}.")
 @click.option(
     "--label-set",
     help="Which of the dataset's category tables; any for folder, from-json for coco.",
@@ -95,14 +102,8 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
 @options.vae
 @options.compiled
 @click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
-@click.option("--overlays", is_flag=True, help="Also write pictures of image and mask.")
 @options.png
-@click.option("--scores", is_flag=True, help="Also write each category's map (float16 .npz).")
-@click.option(
-    "--rle",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write all masks as one COCO results file.",
-)
+@_output_options
 @click.pass_context
 def generate(
     context: click.Context,
@@ -112,14 +113,11 @@ def generate(
     out: Path | None,
     limit: int | None,
     overwrite: bool,
-    overlays: bool,
-    scores: bool,
-    rle: Path | None,
     engine: Literal["local", "ray"],
     workers: int | None,
     ray_address: str | None,
-    shard: "Shard | None",
-    **given: object,
+    shard: Shard | None,
+    **given: Any,
 ) -> None:
     """Write a pixel mask for every image of a dataset.
 
@@ -128,7 +126,6 @@ def generate(
     """
     from iseg_cli.generation.engines import choose_engine
     from iseg_cli.generation.generate import default_folder, generate, resolve_settings
-    from iseg_cli.generation.job import Extras
 
     settings = resolve_settings(
         configs,
@@ -152,12 +149,17 @@ def generate(
         },
         tell=options.note,
     )
+    outputs: Outputs = {
+        kind.name: given[kind.name] if kind.takes_file else None
+        for kind in OUTPUT_WRITERS
+        if given[kind.name]
+    }
     summary = generate(
         settings,
         out=out or default_folder(settings),
         limit=limit,
         overwrite=overwrite,
-        extras=Extras(overlays=overlays, scores=scores, rle=rle),
+        outputs=outputs,
         shard=shard,
         engine=choose_engine(engine, workers=workers, address=ray_address),
     )
@@ -169,7 +171,7 @@ def generate(
             "masks from before stayed.",
             err=True,
         )
-    if overlays:
+    if "overlays" in outputs:
         click.echo(f"Overlays: {summary.folder / 'overlays'}")
     echo_notes(summary.notes)
     echo_failed(summary.failed)

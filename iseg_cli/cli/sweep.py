@@ -6,6 +6,7 @@ import click
 
 from iseg_cli.cli import options
 from iseg_cli.cli.messages import echo_failed
+from iseg_cli.image_labels import SPECS
 
 EXAMPLES = """\b
 Examples:
@@ -19,6 +20,9 @@ docs/sweep.md. Run again, a command resumes; with other grids it computes what i
 
 Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
 """
+
+_SPECS = [spec for spec in SPECS if spec != "clip"]
+"""The values of --labels; a sweep does not look for labels with CLIP."""
 
 
 @click.command(epilog=EXAMPLES)
@@ -53,7 +57,7 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
     type=click.Choice(["wsss", "open-vocabulary"]),
     help="Chooses among the dataset's presets.  [default: the dataset's usual one]",
 )
-@click.option("--labels", help="Image-level labels: masks, annotations, file:PATH or prompts:PATH.")
+@click.option("--labels", help=f"Image-level labels: {', '.join(_SPECS[:-1])} or {_SPECS[-1]}.")
 @click.option("--label-set", help="Which of the dataset's category tables; from-json for coco.")
 @options.batch_size
 @options.limit
@@ -124,7 +128,7 @@ def sweep(
         out=folder,
         limit=limit,
         overwrite=overwrite,
-        announce=lambda text: click.echo(text, err=True),
+        tell=lambda text: click.echo(text, err=True),
     )
     click.echo(render(result, style), nl=False)
     click.echo(f"Results: {folder}", err=True)

@@ -23,8 +23,8 @@ from iseg_cli.config.resources import embedded_dataset
 from iseg_cli.generation.engines import ray_worker
 from iseg_cli.generation.engines.ray_worker import Assignment, Worker, survey
 from iseg_cli.generation.generate import resolve_settings
-from iseg_cli.generation.job import Extras, OnRecord
-from iseg_cli.generation.plan import RunPlan, open_job
+from iseg_cli.generation.mask_generator import OnRecord
+from iseg_cli.generation.plan import RunPlan, open_generator
 from iseg_cli.storage import ImageRecord
 
 LIMIT, BATCH = 22, 2
@@ -143,7 +143,7 @@ def dying_after_an_image(mark: Path) -> type[Worker]:
     class Dying(Worker):  # Ray sends a class that stands in a function along with its code
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)
-            make = self._job.run
+            make = self._generator.run
 
             def run(image_ids: Sequence[str], on_record: OnRecord) -> None:
                 def delivered(record: ImageRecord) -> None:
@@ -154,7 +154,7 @@ def dying_after_an_image(mark: Path) -> type[Worker]:
 
                 make(image_ids, delivered)
 
-            self._job.run = run
+            self._generator.run = run
 
     return Dying
 
@@ -306,7 +306,7 @@ def test_an_address_without_ray_is_refused(tmp_path: Path) -> None:
 def plan(out: Path, **options: object) -> RunPlan:
     given = {"dataset": "emoji-voc", "runtime.batch_size": BATCH, "runtime.device": "cpu"}
     settings = resolve_settings((), (), {**given, **options})
-    return RunPlan(settings, out, Extras(), images=LIMIT, limit=LIMIT)
+    return RunPlan(settings, out, {}, images=LIMIT, limit=LIMIT)
 
 
 def rows(worker: Worker, *image_ids: str) -> list[tuple[dict[str, object] | None, str]]:
@@ -351,7 +351,7 @@ def test_what_kills_one_worker_after_the_other_is_given_up(once: Path, tmp_path:
 def test_a_node_that_would_make_other_masks_ends_the_run(once: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(once, out)
-    _, info = open_job(plan(out))
+    _, info = open_generator(plan(out))
     other = Assignment(plan(out, **{"runtime.dtype": "bfloat16"}), Path.cwd())
     ((record, error),) = rows(Worker(other, info, lambda task: 1), "val_0000")
     assert record is None

@@ -139,7 +139,7 @@ def test_other_truth(tag, once: Path, root: Path, tmp_path: Path) -> None:
     assert report["protocol"]["truth"] == f"file:{once}"
     refused = tag(*options, "--truth", "clip")
     assert refused.exit_code == 2
-    assert "no truth" in refused.output
+    assert "no ground truth" in refused.output
 
 
 def test_order_and_neighbours_change_no_byte(

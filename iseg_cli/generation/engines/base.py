@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from iseg_cli.generation.job import OnRecord
+from iseg_cli.generation.mask_generator import OnRecord
 from iseg_cli.generation.plan import RunPlan
 from iseg_cli.readers.base import Reader
 from iseg_cli.storage import RunInfo

@@ -24,8 +24,8 @@ from iseg_cli.errors import IsegError, SettingsError
 from iseg_cli.execution.iteration import batches
 from iseg_cli.generation.engines.base import WorkerPool
 from iseg_cli.generation.engines.ray_worker import ERROR, LINE, TASK, Assignment, Worker, survey
-from iseg_cli.generation.job import OnRecord
-from iseg_cli.generation.plan import RunPlan, open_job
+from iseg_cli.generation.mask_generator import OnRecord
+from iseg_cli.generation.plan import RunPlan, open_generator
 from iseg_cli.readers.base import Reader
 from iseg_cli.storage import ImageRecord, RunInfo
 
@@ -58,7 +58,11 @@ class RayEngine:
                 plan = _with_runtime(plan, device="cpu")
             workers = self._crew_size("GPU" if gpu else "CPU")
             needs = {"num_cpus": 1, "num_gpus": int(gpu)}
-            info = _ask(Assignment(plan, Path.cwd()), needs) if gpu else open_job(plan, reader)[1]
+            info = (
+                _ask(Assignment(plan, Path.cwd()), needs)
+                if gpu
+                else open_generator(plan, reader)[1]
+            )
             plan = _with_runtime(plan, batch_size=info.batch_size, dtype=info.dtype)
             yield _Pool(Assignment(plan, Path.cwd()), info, workers, needs)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from iseg_cli.errors import IsegError, PredictionsError
 from iseg_cli.files.pillow import set_up_pillow
-from iseg_cli.generation.job import OnRecord
-from iseg_cli.generation.plan import RunPlan, open_job
+from iseg_cli.generation.mask_generator import OnRecord
+from iseg_cli.generation.plan import RunPlan, open_generator
 from iseg_cli.storage import ImageRecord, RunInfo
 from iseg_cli.storage.journal import record_line
 from iseg_cli.storage.run_info import read_info
@@ -51,7 +51,7 @@ def survey(assignment: Assignment) -> RunInfo | str:
     """Return what decides the masks that a process makes, or why it can make none."""
     assignment.enter()
     try:
-        return open_job(assignment.plan, threads=THREADS)[1]
+        return open_generator(assignment.plan, threads=THREADS)[1]
     except IsegError as error:
         return str(error)
 
@@ -79,7 +79,7 @@ class Worker:
         self._failure = ""
         try:
             set_up_pillow()
-            self._job, info = open_job(assignment.plan, threads=THREADS)
+            self._generator, info = open_generator(assignment.plan, threads=THREADS)
             _check(info, expected, assignment.plan.out)
         except IsegError as error:
             self._failure = str(error)
@@ -101,15 +101,15 @@ class Worker:
     def _make(self, image_ids: Sequence[str], on_record: OnRecord) -> None:
         """Make the files of a task's images, unless it has cost too many workers."""
         if self._begin(image_ids[0]) <= MOST_ATTEMPTS:
-            with self._job.layout.naming_removal():
-                self._job.run(image_ids, on_record)
+            with self._generator.paths.naming_removal():
+                self._generator.run(image_ids, on_record)
             return
         for image_id in image_ids:
             reason = (
                 f"{MOST_ATTEMPTS} workers in turn died (killed, or out of memory) while they "
                 "worked on it and its neighbours; run again, with --engine local to see why"
             )
-            self._job.fail(image_id, reason, on_record)
+            self._generator.fail(image_id, reason, on_record)
 
 
 def _check(info: RunInfo, expected: RunInfo, out: Path) -> None:

@@ -7,7 +7,7 @@ from iseg_cli.config import load_settings
 from iseg_cli.config.resources import data_folder
 from iseg_cli.config.schema import SynthesisSettings
 from iseg_cli.errors import SettingsError
-from iseg_cli.image_labels.prompts import from_prompts
+from iseg_cli.image_labels.prompts import read_prompts_file
 from iseg_cli.readers.tables import load_label_set, voc_color
 from iseg_cli.synthesis.image_specs import label_set_for, plan
 from iseg_cli.types import Category, Sample
@@ -124,7 +124,7 @@ def test_the_templates_of_a_preset_name_no_category_themselves(preset, tmp_path)
     lines = [f'{i},"{template.format("bird")}"' for i, template in enumerate(templates)]
     path.write_text("\n".join(lines), "utf-8")
     images = Pictures(*(f"{i}.jpg" for i in range(len(templates))))
-    found = from_prompts(path, load_label_set(settings.dataset), images)
+    found = read_prompts_file(path, load_label_set(settings.dataset), images)
     for i in range(len(templates)):
         named = found(Sample(str(i), data_folder("configs") / f"{i}.jpg"))
         assert [category.name for category in named] == ["bird"], templates[i]
