@@ -12,13 +12,13 @@ Status = Literal["done", "empty", "failed"]
 
 @dataclass(frozen=True)
 class Drawing:
-    """How an image of a synthetic dataset was drawn, and how plausible its mask is.
+    """The provenance of a synthetic image, and the plausibility of its mask.
 
     Attributes:
-        prompt: the text it was drawn from.
-        seed: of its noise.
-        areas: the share of its pixels that each of the record's categories takes, 0 to 1.
-        confidences: by how much each category beat its best rival there, on average, 0 to 1.
+        prompt: its prompt.
+        seed: the seed of its noise.
+        areas: each category's share of the pixels, 0 to 1.
+        confidences: each category's mean margin over the second best score, 0 to 1.
     """
 
     prompt: str
@@ -28,7 +28,7 @@ class Drawing:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Drawing":
-        """Return the drawing of a record; KeyError, TypeError or ValueError where it is none."""
+        """Return the drawing in JSON; KeyError, TypeError or ValueError if there is none."""
         return cls(
             prompt=str(values["prompt"]),
             seed=int(values["seed"]),
@@ -39,17 +39,17 @@ class Drawing:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """What became of one image: one line of images.jsonl.
+    """The result of a run for one image: one line of images.jsonl.
 
     Attributes:
         image_id: the image's name within the dataset.
-        size: (height, width) of its mask in pixels; None where a failed image has none.
-        categories: names of the categories that were asked for.
+        size: (height, width) of its mask in pixels; None for a failed image.
+        categories: names of its categories.
         status: `done`, `empty` (no category to segment: the mask is all background) or `failed`.
-        error: why it failed, in one sentence.
-        drawing: how it was drawn, for an image of a synthetic dataset.
-        exif_orientation: the EXIF orientation, 2 to 8, of an image whose file holds it turned or
-            mirrored; its mask is upright. None where the file holds it upright.
+        error: the reason of a failure, in one sentence.
+        drawing: the provenance of a synthetic image.
+        exif_orientation: the EXIF orientation, 2 to 8, of an image that its file holds turned or
+            mirrored; its mask is upright. None for an image that is upright in its file.
     """
 
     image_id: str
@@ -61,16 +61,16 @@ class ImageRecord:
     exif_orientation: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON's types."""
+        """Return the record as JSON types."""
         values = dataclasses.asdict(self)
-        for name in ("drawing", "exif_orientation"):  # of few images
+        for name in ("drawing", "exif_orientation"):  # most images have none
             if values[name] is None:
                 del values[name]
         return values
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> "ImageRecord":
-        """Return the record of a line; KeyError, TypeError or ValueError where it is none."""
+        """Return the record of a line; KeyError, TypeError or ValueError if there is none."""
         size = None
         if line["size"] is not None:
             height, width = line["size"]

@@ -38,29 +38,29 @@ _SETTINGS_ASIDE = frozenset(
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Where masks come from: the contents of run.json, enough to evaluate them without options.
+    """The provenance of masks: the contents of run.json, enough to evaluate them without options.
 
     Attributes:
         dataset: the dataset's name in the registry.
         root: the dataset's folder, which may move between two runs.
-        split: the split's name, None where the dataset has none.
+        split: the split's name; None if the dataset has none.
         label_source: where image-level labels came from (`masks`, `file:PATH` ...).
         task: `wsss`, `open-vocabulary`, `unsupervised` or `synthesis`.
-        model: the model's name, revision and what else tells it from others.
+        model: the model's name, revision and fingerprint.
         settings: the resolved settings, nested by section.
         seed: the seed of the noise.
-        batch_size: images in one forward pass (sums are rounded differently in another size).
+        batch_size: images in one forward pass; sums of another size are rounded differently.
         dtype: the model's number format.
-        device: what it ran on.
+        device: the device of the model.
         versions: of iseg, torch, diffusers ... by name.
-        images: how many images were asked for.
-        limit: the first so many images of the split, or None for all.
+        images: how many images the run was asked for.
+        limit: the number of images, from the first of the split on; None for all.
         created: when the run first started, ISO 8601.
         status: `running` until every image has been tried, then `finished`.
-        categories: names of the label set's categories where the user chose them, as for the
-            dataset `folder`; None where the dataset's table has them.
-        crop_side: the side in pixels of the masks where they cover the middle squares of their
-            images, resized; None where they cover all of their images at their sizes.
+        categories: names of the categories that the user chose, for example for the dataset
+            `folder`; None for those of the dataset's table.
+        crop_side: the side in pixels of masks that cover the resized middle squares of their
+            images; None for masks that cover whole images at their sizes.
     """
 
     dataset: str
@@ -83,14 +83,14 @@ class RunInfo:
     crop_side: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the run as JSON's types."""
+        """Return the run as JSON types."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, contents: Mapping[str, Any]) -> "RunInfo":
-        """Return the run of a run.json; TypeError or ValueError where it is not ours.
+        """Return the run of a run.json; TypeError or ValueError if it is not ours.
 
-        Keys of a later version are passed over.
+        Keys of a later version are ignored.
         """
         known = {f.name for f in dataclasses.fields(cls)}
         info = cls(**{key: value for key, value in contents.items() if key in known})
@@ -104,7 +104,7 @@ class RunInfo:
         return info
 
     def differences(self, other: "RunInfo") -> list[str]:
-        """Name what decides the masks' bytes and differs, as `refine.iterations 10 -> 8`."""
+        """Return the settings that change the masks: `refine.iterations 10 -> 8` and so on."""
         old, new = dict(_flat(self)), dict(_flat(other))
         absent = "(none)"
         return [
@@ -123,15 +123,15 @@ _RUN_TYPES: Mapping[str, Any] = {
     "batch_size": int | str,
     "categories": list | tuple | None,
 }
-"""What the values of a run.json must be, by key."""
+"""The types of the values of a run.json, by key."""
 
 
 def _flat(info: RunInfo) -> Iterator[tuple[str, str]]:
-    """Give dotted keys and JSON values of the part of a run that decides its masks."""
+    """Yield dotted keys and JSON values of the part of a run that decides its masks."""
     contents = info.to_json()
     for key in _IDENTITY:
         value = contents[key]
-        if key == "settings":  # named as `--set` names them
+        if key == "settings":  # with the names of `--set`
             value = {name: v for name, v in value.items() if name not in _SETTINGS_ASIDE}
             value["png"] = written_as(value)
             yield from _walk("", value)
@@ -148,12 +148,15 @@ def _walk(key: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def written_as(settings: Mapping[str, Any]) -> Written:
-    """Return how a run of these settings writes masks: with palettes, where they do not say."""
+    """Return how a run of these settings writes masks: by default with palettes."""
     return "grey" if settings.get("png") == "grey" else "palette"
 
 
 def read_info(folder: Path) -> RunInfo | None:
-    """Return a folder's run.json, None where it has none; PredictionsError where it is not ours."""
+    """Return the run of a folder's run.json; None if it has none.
+
+    PredictionsError if the file is damaged or not ours.
+    """
     path = folder / RUN_NAME
     try:
         return RunInfo.from_json(json.loads(path.read_bytes()))

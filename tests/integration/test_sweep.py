@@ -202,7 +202,7 @@ def test_another_base_is_refused_unless_overwritten(swept, tmp_path):
     ):
         result = sweep(out, STEPS, **change)
         assert result.exit_code == 2
-        assert "holds a sweep of something else" in result.stderr
+        assert "holds a sweep of another base" in result.stderr
         assert named in result.stderr
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     result = iseg(

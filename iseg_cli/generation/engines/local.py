@@ -1,4 +1,4 @@
-"""The work of a run in this process, with one model and threads around it."""
+"""The engine `local`: this process, with one model and threads for images and files."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ from iseg_cli.storage import RunInfo
 
 @dataclass(frozen=True, eq=False)
 class LocalPool:
-    """One process, this one, that makes the masks of a plan; see `WorkerPool`."""
+    """This process as the only worker; see `WorkerPool`."""
 
     generator: MaskGenerator
     info: RunInfo
 
     def work(self, image_ids: Sequence[str], on_record: OnRecord) -> None:
-        """Make the files of the images here."""
+        """Segment the images here."""
         with self.generator.paths.naming_removal():
             self.generator.run(image_ids, on_record)
 
 
 class LocalEngine:
-    """Works in this process: `--engine local`."""
+    """Runs a plan in this process: `--engine local`."""
 
     @contextmanager
     def open(self, plan: RunPlan, reader: Reader) -> Iterator[WorkerPool]:

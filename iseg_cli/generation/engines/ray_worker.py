@@ -1,4 +1,4 @@
-"""What runs in Ray's processes: a job of its own in each. Ray itself is not needed here."""
+"""The worker in each of Ray's processes, with a mask generator of its own. It imports no Ray."""
 
 import json
 import os
@@ -17,38 +17,38 @@ from iseg_cli.storage.journal import record_line
 from iseg_cli.storage.run_info import read_info
 
 THREADS = 1
-"""PyTorch's threads in a process on a CPU: there is a process for every core."""
+"""PyTorch's threads in a process on a CPU: every core has a process."""
 
 MOST_ATTEMPTS = 6
-"""At a task whose worker dies each time: one of its images may be what kills it."""
+"""The most attempts at a task whose worker dies each time: one of its images may kill it."""
 
 TASK = "task"
-"""The column of the rows that come: the ids of a task's images, as JSON."""
+"""The column of the rows to a worker: the ids of a task's images, as JSON."""
 
 LINE, ERROR = "line", "error"
-"""The columns of the rows that go back: an image's record, or what ends the run."""
+"""The columns of the rows from a worker: an image's record, or the error that ends the run."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A plan on its way to other processes.
+    """A plan for another process.
 
     Attributes:
-        plan: what is to be done.
-        folder: the working directory that its relative paths start from.
+        plan: the plan.
+        folder: the working directory of the plan's relative paths.
     """
 
     plan: RunPlan
     folder: Path
 
     def enter(self) -> None:
-        """Go where the plan's paths lead from; machines without that folder need absolute ones."""
+        """Change to the plan's working directory; machines without it need absolute paths."""
         with suppress(OSError):
             os.chdir(self.folder)
 
 
 def survey(assignment: Assignment) -> RunInfo | str:
-    """Return what decides the masks that a process makes, or why it can make none."""
+    """Return the provenance of a process's masks, or the error if it can make none."""
     assignment.enter()
     try:
         return open_generator(assignment.plan, threads=THREADS)[1]
@@ -57,10 +57,9 @@ def survey(assignment: Assignment) -> RunInfo | str:
 
 
 class Worker:
-    """One of Ray's actors: loads the model once, then makes masks until there is nothing to do.
+    """One of Ray's actors: loads the model once, then segments the images of its tasks.
 
-    What a user can put right comes back in the rows, since an exception would reach them as a
-    traceback of Ray's.
+    An error that a user can fix is returned in the rows. An exception would be a traceback of Ray.
     """
 
     def __init__(
@@ -69,10 +68,9 @@ class Worker:
         """Load the model.
 
         Args:
-            assignment: what is to be done.
-            expected: what decides the masks of the run.
-            begin: notes that the task of a name begins and returns how often it has by now, in
-                whatever worker.
+            assignment: the plan.
+            expected: the provenance of the run.
+            begin: counts an attempt at the task of a name; returns the attempts of all workers.
         """
         assignment.enter()
         self._begin = begin
@@ -85,7 +83,7 @@ class Worker:
             self._failure = str(error)
 
     def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """Make the files of the images of some tasks; return a row for each image."""
+        """Segment the images of some tasks; return a row for each image."""
         records: list[ImageRecord] = []
         if not self._failure:
             try:
@@ -99,7 +97,7 @@ class Worker:
         return {LINE: [*lines, ""], ERROR: [*([""] * len(lines)), self._failure]}
 
     def _make(self, image_ids: Sequence[str], on_record: OnRecord) -> None:
-        """Make the files of a task's images, unless it has cost too many workers."""
+        """Segment a task's images; after too many attempts, deliver them as failed."""
         if self._begin(image_ids[0]) <= MOST_ATTEMPTS:
             with self._generator.paths.naming_removal():
                 self._generator.run(image_ids, on_record)
@@ -113,7 +111,7 @@ class Worker:
 
 
 def _check(info: RunInfo, expected: RunInfo, out: Path) -> None:
-    """Refuse to make other masks than the others, or to write them where nobody looks."""
+    """Raise PredictionsError if this node makes other masks or does not see the output folder."""
     here = socket.gethostname()
     if changed := expected.differences(info):
         raise PredictionsError(

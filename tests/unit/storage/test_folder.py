@@ -697,7 +697,7 @@ def test_a_sweep_that_counted_nothing_does_not_block_the_next(tmp_path):
     counts = ImageCounts("a", (0,), (0, 255), ("base",), np.array([[[3, 1]]]))
     with SweepFolder.start(tmp_path, other) as folder:
         folder.add(counts)
-    with pytest.raises(PredictionsError, match="holds a sweep of something else"):
+    with pytest.raises(PredictionsError, match="holds a sweep of another base"):
         SweepFolder.start(tmp_path, RUN)
     with SweepFolder.start(tmp_path, other) as folder:
         assert [c.image_id for c in folder.read()] == ["a"]

@@ -12,7 +12,7 @@ from iseg_cli.ops.refine import refine
 from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 from iseg_cli.storage.sweeps import ImageCounts
 from iseg_cli.sweep import counting
-from iseg_cli.sweep.counting import TrueLabels, count_image, refine_on_the_way
+from iseg_cli.sweep.counting import TrueLabels, count_image, refine_to_each
 from iseg_cli.sweep.plan import plan_captures
 from iseg_cli.sweep.scores import Totals
 
@@ -99,7 +99,7 @@ def test_each_setting_gets_the_counts_it_gets_alone(categories, at_once, monkeyp
 def test_maps_on_the_way_are_those_of_refine_to_the_last_bit():
     attention = image(5)
     reduced = reduce_entropy(attention.self_attention, step_size=0.05)
-    found = refine_on_the_way(attention.cross, reduced, [0, 3, 7])
+    found = refine_to_each(attention.cross, reduced, [0, 3, 7])
     assert sorted(found) == [0, 3, 7]
     for number, maps in found.items():
         assert torch.equal(maps, refine(attention.cross, reduced, iterations=number))
