@@ -1,4 +1,4 @@
-"""`iseg generate`: masks for a dataset."""
+"""The command `iseg generate`: masks for a dataset."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ Examples:
   iseg generate --dataset coco --shard 3/8
   iseg generate --dataset folder --root pictures --categories "corgi, surfboard" --labels clip
 
-The settings that --set takes are listed in docs/settings.md. Run again, a command resumes.
+docs/settings.md lists the settings for --set. To resume a run, start the same command again.
 
 Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
 """
@@ -55,7 +55,7 @@ def _output_options(command: Command) -> Command:
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the masks.  [default: predictions/<dataset>-<split>, and the task if unusual]",
+    help="Output folder.  [default: predictions/<dataset>-<split>; an unusual task is added]",
 )
 @options.configs
 @options.assignments
@@ -63,14 +63,14 @@ def _output_options(command: Command) -> Command:
 @click.option(
     "--task",
     type=click.Choice(["wsss", "open-vocabulary", "unsupervised"]),
-    help="Chooses among the dataset's presets.  [default: the dataset's usual one]",
+    help="The dataset's preset for this task.  [default: the dataset's usual task]",
 )
 @click.option("--labels", help=f"Image-level labels: {', '.join(SPECS[:-1])} or {SPECS[-1]}.")
 @click.option(
     "--label-set",
-    help="Which of the dataset's category tables; any for folder, from-json for coco.",
+    help="One of the dataset's category tables; any table for folder, from-json for coco.",
 )
-@options.categories("What to segment, with commas; for --dataset folder.")
+@options.categories("Categories to segment, separated by commas; for --dataset folder.")
 @options.batch_size
 @options.limit
 @options.device
@@ -79,29 +79,29 @@ def _output_options(command: Command) -> Command:
     "--workers",
     type=click.IntRange(min=1),
     help="Local: threads that decode images and write masks.  [default: 4]  Ray: processes, each "
-    "with a model of its own.  [default: one for each GPU, or else for each CPU]",
+    "with a model.  [default: one per GPU; without a GPU, one per CPU]",
 )
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Where the work is done: in this process, or in Ray's on many GPUs or machines.",
+    help="Run in this process (local), or in processes of Ray on many GPUs or machines (ray).",
 )
 @click.option(
     "--ray-address",
     metavar="ADDRESS",
-    help="The cluster to join: auto or HOST:PORT.  [default: Ray is started here for the run]",
+    help="Ray cluster to join: auto or HOST:PORT.  [default: Ray starts on this machine]",
 )
 @click.option(
     "--shard",
     callback=_shard,
     metavar="I/N",
-    help="Only the I-th of N parts of the images; all parts may go to one folder at one time.",
+    help="Segment only part I of N parts of the images; all parts may share the output folder.",
 )
 @options.vae
 @options.compiled
-@click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
+@click.option("--overwrite", is_flag=True, help="Replace masks of other settings in the folder.")
 @options.png
 @_output_options
 @click.pass_context
@@ -121,8 +121,8 @@ def generate(
 ) -> None:
     """Write a pixel mask for every image of a dataset.
 
-    The masks, 8-bit palette or grey PNGs of the images' sizes, come with run.json (what made them)
-    and images.jsonl (a line per image).
+    Masks are 8-bit palette or grey PNGs of the images' sizes. The output folder also has run.json
+    (the provenance) and images.jsonl (a line per image).
     """
     from iseg_cli.generation.engines import choose_engine
     from iseg_cli.generation.generate import default_folder, generate, resolve_settings
@@ -168,7 +168,7 @@ def generate(
     if summary.smaller_batches is not None:
         click.echo(
             f"Memory did not suffice for more than {summary.smaller_batches} images at a time; "
-            "masks from before stayed.",
+            "earlier masks stay.",
             err=True,
         )
     if "overlays" in outputs:

@@ -7,13 +7,19 @@ from iseg_cli.errors import PredictionsError
 from iseg_cli.storage.files import TEMPORARY_SUFFIX, naming_faults
 from iseg_cli.storage.lock import LOCK_NAME
 from iseg_cli.storage.run_info import RUN_NAME
+from iseg_cli.storage.writers.base import ImageFileWriter
+from iseg_cli.storage.writers.registry import OUTPUT_WRITERS
+
+_ENDINGS = (
+    *(".png", ".jpg"),
+    *(kind.ending for kind in OUTPUT_WRITERS if issubclass(kind, ImageFileWriter)),
+)
+"""Endings of masks, generated images and other outputs."""
 
 
 def holds_masks(path: Path) -> bool:
     """Tell whether a folder holds a mask or another output of an image."""
-    return any(
-        name.endswith((".png", ".jpg", ".npz")) for _, _, names in os.walk(path) for name in names
-    )
+    return any(name.endswith(_ENDINGS) for _, _, names in os.walk(path) for name in names)
 
 
 def list_masks(path: Path) -> dict[str, Path]:
