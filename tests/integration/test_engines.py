@@ -1,4 +1,4 @@
-"""The same masks wherever the work is done: in this process, in Ray's, in shards; lost workers."""
+"""Every engine writes the same masks: this process, Ray, shards; also after lost workers."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ from PIL import Image
 from iseg_cli.cli import main
 from iseg_cli.config.resources import embedded_dataset
 from iseg_cli.generation.engines import ray_worker
-from iseg_cli.generation.engines.ray_worker import Assignment, Worker, survey
+from iseg_cli.generation.engines.ray_worker import Worker, WorkerPlan, survey
 from iseg_cli.generation.generate import resolve_settings
 from iseg_cli.generation.mask_generator import OnRecord
 from iseg_cli.generation.plan import RunPlan, open_generator
@@ -37,7 +37,7 @@ def iseg(*arguments: object) -> Result:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file of a run but run.json, which says when it was."""
+    """The files of a run without run.json, which has its date."""
     paths = (p for p in folder.rglob("*") if p.is_file() and p.name != "run.json")
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
 
@@ -48,7 +48,7 @@ def masks(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some scenes in this process: what every other engine must reproduce."""
+    """The output folder of a run in this process; other engines must write the same bytes."""
     out = tmp_path_factory.mktemp("once") / "run"
     result = iseg(*ARGUMENTS, "--out", out)
     assert result.exit_code == 0, result.output
@@ -57,7 +57,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A Ray of two CPUs that every run here shares, and of a GPU that it believes in."""
+    """A Ray of two CPUs and a pretended GPU; all runs here share it."""
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -138,7 +138,7 @@ def test_photos_are_turned_and_reported_alike_by_every_engine(
 
 
 def dying_after_an_image(mark: Path) -> type[Worker]:
-    """A worker that is killed when it has made its first image; those after it live."""
+    """A worker that is killed after its first image; later workers live."""
 
     class Dying(Worker):  # Ray sends a class that stands in a function along with its code
         def __init__(self, *arguments: object) -> None:
@@ -195,7 +195,7 @@ def test_workers_do_every_task_with_all_that_lies_beside_the_masks(
 
 
 def test_ctrl_c_stops_rays_processes_and_says_how_to_go_on(tmp_path: Path) -> None:
-    """As a user starts it: with a Ray of its own, which says nothing and leaves nothing."""
+    """As a user starts it, with a Ray of its own that prints nothing and leaves no process."""
     out = tmp_path / "run"
     command = [
         sys.executable, "-m", "iseg_cli", "generate", "--dataset", "emoji-voc", "--batch-size", "1",
@@ -318,11 +318,11 @@ def rows(worker: Worker, *image_ids: str) -> list[tuple[dict[str, object] | None
 def test_a_worker_returns_a_row_for_each_image(once: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(once, out)
-    assignment = Assignment(plan(out), Path.cwd())
-    info = survey(assignment)
+    worker_plan = WorkerPlan(plan(out), Path.cwd())
+    info = survey(worker_plan)
     assert not isinstance(info, str)
     (out / "val_0003.png").unlink()
-    worker = Worker(assignment, info, lambda task: 1)
+    worker = Worker(worker_plan, info, lambda task: 1)
     found = rows(worker, "val_0003", "val_0000")
     assert sorted(str(record["image_id"]) for record, _ in found) == ["val_0000", "val_0003"]
     assert {record["status"] for record, _ in found} == {"done"}
@@ -333,14 +333,14 @@ def test_a_worker_returns_a_row_for_each_image(once: Path, tmp_path: Path) -> No
 def test_what_kills_one_worker_after_the_other_is_given_up(once: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(once, out)
-    assignment = Assignment(plan(out), Path.cwd())
+    worker_plan = WorkerPlan(plan(out), Path.cwd())
     begun: list[str] = []
 
     def begin(task: str) -> int:
         begun.append(task)
         return ray_worker.MOST_ATTEMPTS + 1
 
-    worker = Worker(assignment, survey(assignment), begin)
+    worker = Worker(worker_plan, survey(worker_plan), begin)
     found = rows(worker, "val_0003", "val_0000")
     assert begun == ["val_0003"]
     assert [record["status"] for record, _ in found] == ["failed", "failed"]
@@ -352,15 +352,15 @@ def test_a_node_that_would_make_other_masks_ends_the_run(once: Path, tmp_path: P
     out = tmp_path / "run"
     shutil.copytree(once, out)
     _, info = open_generator(plan(out))
-    other = Assignment(plan(out, **{"runtime.dtype": "bfloat16"}), Path.cwd())
+    other = WorkerPlan(plan(out, **{"runtime.dtype": "bfloat16"}), Path.cwd())
     ((record, error),) = rows(Worker(other, info, lambda task: 1), "val_0000")
     assert record is None
     assert 'dtype "float32" -> "bfloat16"' in error
 
 
 def test_a_node_that_does_not_see_the_folder_ends_the_run(tmp_path: Path) -> None:
-    assignment = Assignment(plan(tmp_path / "elsewhere"), Path.cwd())
-    worker = Worker(assignment, survey(assignment), lambda task: 1)
+    worker_plan = WorkerPlan(plan(tmp_path / "elsewhere"), Path.cwd())
+    worker = Worker(worker_plan, survey(worker_plan), lambda task: 1)
     ((record, error),) = rows(worker, "val_0000")
     assert record is None
     assert "storage that all nodes share" in error
@@ -368,8 +368,8 @@ def test_a_node_that_does_not_see_the_folder_ends_the_run(tmp_path: Path) -> Non
 
 
 def test_a_model_that_is_not_there_is_told_by_whoever_looks(tmp_path: Path) -> None:
-    assignment = Assignment(plan(tmp_path, model="nowhere"), Path.cwd())
-    assert "check --model" in str(survey(assignment))
+    worker_plan = WorkerPlan(plan(tmp_path, model="nowhere"), Path.cwd())
+    assert "check --model" in str(survey(worker_plan))
 
 
 # --- shards ------------------------------------------------------------------------------------

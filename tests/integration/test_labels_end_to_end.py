@@ -1,4 +1,4 @@
-"""Labels, lists and names as `iseg generate` takes them: done, noted or failed."""
+"""Labels, lists and names in `iseg generate`: images are done, noted or failed."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Scoring many settings at once gives what generating and evaluating each of them gives."""
+"""A sweep gives each setting the score of `iseg generate` and `iseg evaluate`."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def swept(tmp_path_factory):
 
 @pytest.fixture
 def captured(monkeypatch):
-    """The numbers of images that the model is shown, batch by batch."""
+    """The number of images in each batch of the model."""
     shown = []
     extract = MapExtractor.extract
 

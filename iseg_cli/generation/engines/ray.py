@@ -19,7 +19,7 @@ from iseg_cli.errors import IsegError, SettingsError
 from iseg_cli.execution.iteration import batches
 from iseg_cli.generation.engines.base import WorkerPool
 from iseg_cli.generation.engines.ray_session import available, ray_errors, ray_session
-from iseg_cli.generation.engines.ray_worker import ERROR, LINE, TASK, Assignment, Worker, survey
+from iseg_cli.generation.engines.ray_worker import ERROR, LINE, TASK, Worker, WorkerPlan, survey
 from iseg_cli.generation.mask_generator import OnRecord
 from iseg_cli.generation.plan import RunPlan, open_generator
 from iseg_cli.readers.base import Reader
@@ -52,11 +52,11 @@ class RayEngine:
             workers = self._worker_count("GPU" if gpu else "CPU")
             needs = {"num_cpus": 1, "num_gpus": int(gpu)}
             if gpu:
-                info = _ask_worker(Assignment(plan, Path.cwd()), needs)
+                info = _ask_worker(WorkerPlan(plan, Path.cwd()), needs)
             else:
                 info = open_generator(plan, reader)[1]
             plan = _with_runtime(plan, batch_size=info.batch_size, dtype=info.dtype)
-            yield RayPool(Assignment(plan, Path.cwd()), info, workers, needs)
+            yield RayPool(WorkerPlan(plan, Path.cwd()), info, workers, needs)
 
     def _worker_count(self, kind: str) -> int:
         """Return how many workers to start; a cluster may grow, this machine does not."""
@@ -73,7 +73,7 @@ class RayEngine:
 class RayPool:
     """Actors that share the images of a run; they start with the first image. See `WorkerPool`."""
 
-    assignment: Assignment
+    worker_plan: WorkerPlan
     info: RunInfo
     workers: int
     needs: dict[str, int]
@@ -87,7 +87,7 @@ class RayPool:
         items = ray.data.from_items(tasks, override_num_blocks=len(tasks))
         rows = items.map_batches(
             Worker,
-            fn_constructor_args=(self.assignment, self.info, _CountAttempts()),
+            fn_constructor_args=(self.worker_plan, self.info, _CountAttempts()),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(tasks))),
             **self.needs,
@@ -129,10 +129,10 @@ def _task_size(images: int, batch_size: int, workers: int) -> int:
     return batch_size * min(max(share, 1), MOST_BATCHES)
 
 
-def _ask_worker(assignment: Assignment, needs: dict[str, int]) -> RunInfo:
+def _ask_worker(worker_plan: WorkerPlan, needs: dict[str, int]) -> RunInfo:
     """Return the provenance of the run as a process on a GPU describes it."""
     with ray_errors():
-        answer = ray.get(ray.remote(**needs)(survey).remote(assignment))
+        answer = ray.get(ray.remote(**needs)(survey).remote(worker_plan))
     if isinstance(answer, str):
         raise IsegError(answer)
     info: RunInfo = answer

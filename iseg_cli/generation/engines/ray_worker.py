@@ -30,7 +30,7 @@ LINE, ERROR = "line", "error"
 
 
 @dataclass(frozen=True)
-class Assignment:
+class WorkerPlan:
     """A plan for another process.
 
     Attributes:
@@ -47,11 +47,11 @@ class Assignment:
             os.chdir(self.folder)
 
 
-def survey(assignment: Assignment) -> RunInfo | str:
+def survey(worker_plan: WorkerPlan) -> RunInfo | str:
     """Return the provenance of a process's masks, or the error if it can make none."""
-    assignment.enter()
+    worker_plan.enter()
     try:
-        return open_generator(assignment.plan, threads=THREADS)[1]
+        return open_generator(worker_plan.plan, threads=THREADS)[1]
     except IsegError as error:
         return str(error)
 
@@ -63,22 +63,22 @@ class Worker:
     """
 
     def __init__(
-        self, assignment: Assignment, expected: RunInfo, begin: Callable[[str], int]
+        self, worker_plan: WorkerPlan, expected: RunInfo, begin: Callable[[str], int]
     ) -> None:
         """Load the model.
 
         Args:
-            assignment: the plan.
+            worker_plan: the plan.
             expected: the provenance of the run.
             begin: counts an attempt at the task of a name; returns the attempts of all workers.
         """
-        assignment.enter()
+        worker_plan.enter()
         self._begin = begin
         self._failure = ""
         try:
             set_up_pillow()
-            self._generator, info = open_generator(assignment.plan, threads=THREADS)
-            _check(info, expected, assignment.plan.out)
+            self._generator, info = open_generator(worker_plan.plan, threads=THREADS)
+            _check(info, expected, worker_plan.plan.out)
         except IsegError as error:
             self._failure = str(error)
 

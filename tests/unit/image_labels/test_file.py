@@ -1,4 +1,4 @@
-"""Files of labels as people and tools write them: names of images, headings, numbers, words."""
+"""Files of labels from people and tools: names of images, headings, numbers, words."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ IMAGES = Pictures("x.jpg", "y.jpg", "zoo/panda.JPG")
 def found(
     path: Path, content: object, *, images: Pictures = IMAGES, label_set: LabelSet = PETS
 ) -> dict[str, list[str]]:
-    """What a file gives, by name, for the images that it speaks of."""
+    """The names of the categories that a file lists for its images."""
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     path.write_text(text, "utf-8")
     labeler = read_labels_file(path, label_set, images)
@@ -368,7 +368,7 @@ RELEASED = {
 
 
 def chosen(spec: str, images: Pictures = IMAGES) -> list[list[str]]:
-    """The labels of `x` and of `y` that a `--labels` gives."""
+    """The labels of `x` and `y` under a value of `--labels`."""
     labeler = choose_labeler(spec, label_set=PETS, images=images)
     assert labeler.name == spec
     return [[c.name for c in labeler.labels(Sample(i, images.root))] for i in ("x", "y")]

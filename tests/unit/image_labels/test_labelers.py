@@ -1,4 +1,4 @@
-"""Image-level labels: from masks, annotations, one list or a file of either kind."""
+"""Labelers: from masks, annotations, a constant list, or a file."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def sample(image_id: str, file: str = "x.jpg") -> Sample:
 
 
 def all_of(label_set: LabelSet, path: Path, images: Pictures) -> dict[str, list[str]]:
-    """What a file gives for every image, by name."""
+    """The names of the categories that a file lists for every image."""
     labeler = read_labels_file(path, label_set, images)
     return {i: [c.name for c in labeler.labels(sample(i))] for i in images.image_ids}
 

@@ -75,7 +75,7 @@ def test_rle_keeps_names_that_are_no_numbers(tmp_path, names):
 
 
 def test_rle_has_the_ids_of_the_datasets_own_file(tmp_path):
-    """Cat (label 1) is 5 there; dog's 18 of the table is another class: it has no entry."""
+    """The file has 5 for cat (label 1) and uses dog's 18 for another class: dog has no entry."""
     names = {"000000000007": 2, "000000000002": "x-7"}
     with PredictionFolder.start(tmp_path / "run", RUN) as folder:
         for name in (*names, "000000000030"):  # the file does not list the last one

@@ -1,4 +1,4 @@
-"""One image under many settings: the same labels as the segmenter gives each of them alone."""
+"""One image under many settings: each has the labels that the segmenter assigns."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ PIXELS = SIDE * SIDE
 
 
 def image(categories, seed=0):
-    """One image's attention, in which neighbours attend to each other."""
+    """The attention of one image; neighbours attend to each other."""
     rng = np.random.default_rng(seed)
     places = np.stack(np.divmod(np.arange(PIXELS), SIDE), axis=1)
     distance = ((places[:, None] - places[None]) ** 2).sum(axis=2)
@@ -37,7 +37,7 @@ def image(categories, seed=0):
 
 
 def truth(categories, size, seed=1):
-    """Labels 0 to `categories`, in blocks, and some pixels to ignore."""
+    """Labels 0 to `categories` in blocks, with some ignored pixels."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, categories + 1, (4, 5))
     rows, columns = (np.arange(n) * k // n for n, k in zip(size, (4, 5), strict=True))
@@ -47,7 +47,7 @@ def truth(categories, size, seed=1):
 
 
 def variants():
-    """Every mode, several steps, logarithms, numbers of products and rules."""
+    """Settings of every mode, with several steps, logarithms, numbers of products and rules."""
     rules = {
         "power": {},
         "threshold": {"background": "threshold", "threshold": 0.6},
@@ -70,7 +70,7 @@ def variants():
 
 
 def alone(attention, settings, target):
-    """Pixels by true and found label, of the segmenter's own labels, counted by the metrics."""
+    """The confusion matrix of the segmenter's own labels, from the metrics."""
     categories = attention.cross.shape[2]
     ((label, _),) = assign_labels(
         category_maps(attention, settings), attention.valid, [target.shape], settings

@@ -1,4 +1,4 @@
-"""What --grid takes, and what settings of a grid have in common."""
+"""The texts of --grid, and the settings of a grid."""
 
 import pytest
 

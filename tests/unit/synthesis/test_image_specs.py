@@ -117,7 +117,7 @@ def test_names_that_cannot_be_are_said(names, said):
 
 @pytest.mark.parametrize("preset", ["voc-synthesize", "emoji-voc-synthesize"])
 def test_the_templates_of_a_preset_name_no_category_themselves(preset, tmp_path):
-    """So that the labels which `--labels prompts:` finds are those that were asked for."""
+    """Otherwise `--labels prompts:` would find other labels than the image's categories."""
     settings = load_settings(preset)
     assert settings.dataset == preset.removesuffix("-synthesize")
     templates = settings.synthesis.templates
