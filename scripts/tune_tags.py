@@ -17,7 +17,7 @@ from iseg_cli.clip.loading import ClipModel, load_clip
 from iseg_cli.clip.tagger import Tagger
 from iseg_cli.config.schema import ClipSettings
 from iseg_cli.evaluation.metrics.tags import TagReport
-from iseg_cli.image_labels import LabelSource, from_masks
+from iseg_cli.image_labels import MaskLabeler
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.decoding import load_image
 from iseg_cli.readers.registry import open_dataset
@@ -53,9 +53,12 @@ class Trial:
         self.clip, self.reader = clip, reader
         samples = [reader.sample(image_id) for image_id in reader.image_ids[:limit]]
         self.images = [load_image(sample.image_path) for sample in samples]
-        source: LabelSource = from_masks(reader.ground_truth, reader.label_set)
+        labeler = MaskLabeler(reader.ground_truth, reader.label_set)
         self.ground_truth = np.array(
-            [[c in own for c in reader.label_set.categories] for own in map(source, samples)]
+            [
+                [c in own for c in reader.label_set.categories]
+                for own in map(labeler.labels, samples)
+            ]
         )
 
     def scores(self, changes: Mapping[str, Any]) -> Scores:

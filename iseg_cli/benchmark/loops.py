@@ -77,7 +77,7 @@ def run_plain(settings: Settings, *, images: int, out: Path) -> Loop:
     def prepare(image_id: str) -> tuple[str, np.ndarray, tuple[int, int], tuple[Category, ...]]:
         sample = reader.sample(image_id)
         pixels, size = fit_input(load_image(sample.image_path), settings, model.image_size)
-        return image_id, pixels, size, source(sample)
+        return image_id, pixels, size, source.labels(sample)
 
     palette = reader.label_set.palette
     workers = settings.runtime.workers

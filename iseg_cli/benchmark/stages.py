@@ -13,7 +13,7 @@ import torch
 
 from iseg_cli.benchmark.mask_speed import Stages
 from iseg_cli.benchmark.timing import median_seconds
-from iseg_cli.image_labels import LabelSource
+from iseg_cli.image_labels import ImageLabeler
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.decoding import load_image
 from iseg_cli.segmentation.category_maps import assign_labels, category_maps
@@ -33,7 +33,7 @@ class _Batch:
 
 @torch.inference_mode()
 def time_stages(
-    segmenter: Segmenter, reader: Reader, source: LabelSource, *, folder: Path
+    segmenter: Segmenter, reader: Reader, source: ImageLabeler, *, folder: Path
 ) -> Stages:
     """Return the time of each stage, measured with the first batch of a split.
 
@@ -86,13 +86,13 @@ def time_stages(
 
 
 def _choose(
-    reader: Reader, source: LabelSource, count: int
+    reader: Reader, source: ImageLabeler, count: int
 ) -> tuple[list[Path], list[tuple[Category, ...]]]:
     """Return files and categories of the first images that have categories."""
     paths, named = [], []
     for image_id in reader.image_ids:
         sample = reader.sample(image_id)
-        categories = source(sample)
+        categories = source.labels(sample)
         if categories:
             paths.append(sample.image_path)
             named.append(categories)

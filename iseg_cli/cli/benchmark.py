@@ -54,7 +54,8 @@ def batch_sizes(
 @click.option(
     "--images",
     type=click.IntRange(min=2),
-    help="The number of images of each loop.  [default: 256 on CUDA, else 128; 4 for a large model]",
+    help="The number of images of each loop.  "
+    "[default: 256 on CUDA, else 128; 4 for a large model]",
 )
 @click.option(
     "--batch-size",

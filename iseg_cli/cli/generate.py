@@ -1,15 +1,16 @@
-"""`iseg generate`: masks for a dataset."""
+"""The command `iseg generate`: masks for a dataset."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import click
 
 from iseg_cli.cli import options
 from iseg_cli.cli.messages import echo_failed, echo_notes, printable
-
-if TYPE_CHECKING:
-    from iseg_cli.storage import Shard
+from iseg_cli.cli.options import Command
+from iseg_cli.image_labels import SPECS
+from iseg_cli.storage import Shard
+from iseg_cli.storage.writers import OUTPUT_WRITERS, Outputs
 
 EXAMPLES = """\b
 Examples:
@@ -23,20 +24,28 @@ Examples:
   iseg generate --dataset coco --shard 3/8
   iseg generate --dataset folder --root pictures --categories "corgi, surfboard" --labels clip
 
-The settings that --set takes are listed in docs/settings.md. Run again, a command resumes.
+docs/settings.md lists the settings for --set. To resume a run, start the same command again.
 
 Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
 """
 
 
-def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard | None":
-    """Return the part of the images that is asked for; a usage error for what is none."""
-    from iseg_cli.storage import Shard
-
+def _shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | None:
+    """Return the shard of a text such as 3/8; a usage error for another text."""
     try:
         return None if value is None else Shard.parse(value)
     except ValueError as error:
         raise click.BadParameter(f"{error}; pass 1/8, 2/8 ... 8/8 to eight processes") from None
+
+
+def _output_options(command: Command) -> Command:
+    """Return a command with an option for each kind of output besides the masks."""
+    for kind in reversed(OUTPUT_WRITERS):
+        how: dict[str, Any] = {"is_flag": True}
+        if kind.takes_file:
+            how = {"type": click.Path(path_type=Path, dir_okay=False)}
+        command = click.option(f"--{kind.name}", help=kind.help, **how)(command)
+    return command
 
 
 @click.command(epilog=EXAMPLES)
@@ -46,7 +55,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the masks.  [default: predictions/<dataset>-<split>, and the task if unusual]",
+    help="Output folder.  [default: predictions/<dataset>-<split>; an unusual task is added]",
 )
 @options.configs
 @options.assignments
@@ -54,16 +63,14 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
 @click.option(
     "--task",
     type=click.Choice(["wsss", "open-vocabulary", "unsupervised"]),
-    help="Chooses among the dataset's presets.  [default: the dataset's usual one]",
+    help="The dataset's preset for this task.  [default: the dataset's usual task]",
 )
-@click.option(
-    "--labels", help="Image-level labels: masks, annotations, clip, file:PATH or prompts:PATH."
-)
+@click.option("--labels", help=f"Image-level labels: {', '.join(SPECS[:-1])} or {SPECS[-1]}.")
 @click.option(
     "--label-set",
-    help="Which of the dataset's category tables; any for folder, from-json for coco.",
+    help="One of the dataset's category tables; any table for folder, from-json for coco.",
 )
-@options.categories("What to segment, with commas; for --dataset folder.")
+@options.categories("Categories to segment, separated by commas; for --dataset folder.")
 @options.batch_size
 @options.limit
 @options.device
@@ -72,37 +79,31 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> "Shard |
     "--workers",
     type=click.IntRange(min=1),
     help="Local: threads that decode images and write masks.  [default: 4]  Ray: processes, each "
-    "with a model of its own.  [default: one for each GPU, or else for each CPU]",
+    "with a model.  [default: one per GPU; without a GPU, one per CPU]",
 )
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Where the work is done: in this process, or in Ray's on many GPUs or machines.",
+    help="Run in this process (local), or in processes of Ray on many GPUs or machines (ray).",
 )
 @click.option(
     "--ray-address",
     metavar="ADDRESS",
-    help="The cluster to join: auto or HOST:PORT.  [default: Ray is started here for the run]",
+    help="Ray cluster to join: auto or HOST:PORT.  [default: Ray starts on this machine]",
 )
 @click.option(
     "--shard",
     callback=_shard,
     metavar="I/N",
-    help="Only the I-th of N parts of the images; all parts may go to one folder at one time.",
+    help="Segment only part I of N parts of the images; all parts may share the output folder.",
 )
 @options.vae
 @options.compiled
-@click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
-@click.option("--overlays", is_flag=True, help="Also write pictures of image and mask.")
+@click.option("--overwrite", is_flag=True, help="Replace masks of other settings in the folder.")
 @options.png
-@click.option("--scores", is_flag=True, help="Also write each category's map (float16 .npz).")
-@click.option(
-    "--rle",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write all masks as one COCO results file.",
-)
+@_output_options
 @click.pass_context
 def generate(
     context: click.Context,
@@ -112,24 +113,20 @@ def generate(
     out: Path | None,
     limit: int | None,
     overwrite: bool,
-    overlays: bool,
-    scores: bool,
-    rle: Path | None,
     engine: Literal["local", "ray"],
     workers: int | None,
     ray_address: str | None,
-    shard: "Shard | None",
-    **given: object,
+    shard: Shard | None,
+    **given: Any,
 ) -> None:
     """Write a pixel mask for every image of a dataset.
 
-    The masks, 8-bit palette or grey PNGs of the images' sizes, come with run.json (what made them)
-    and images.jsonl (a line per image).
+    Masks are 8-bit palette or grey PNGs of the images' sizes. The output folder also has run.json
+    (the provenance) and images.jsonl (a line per image).
     """
     from iseg_cli.config.resolve import default_folder, resolve_settings
     from iseg_cli.generation.engines import choose_engine
     from iseg_cli.generation.generate import generate
-    from iseg_cli.generation.job import Extras
     from iseg_cli.readers.registry import dataset_info
 
     settings = resolve_settings(
@@ -155,12 +152,17 @@ def generate(
         find_backbone=options.find_backbone,
     )
     split = dataset_info(settings.dataset).default_split
+    outputs: Outputs = {
+        kind.name: given[kind.name] if kind.takes_file else None
+        for kind in OUTPUT_WRITERS
+        if given[kind.name]
+    }
     summary = generate(
         settings,
         out=out or default_folder(settings, default_split=split),
         limit=limit,
         overwrite=overwrite,
-        extras=Extras(overlays=overlays, scores=scores, rle=rle),
+        outputs=outputs,
         shard=shard,
         engine=choose_engine(engine, workers=workers, address=ray_address),
     )
@@ -169,10 +171,10 @@ def generate(
     if summary.smaller_batches is not None:
         click.echo(
             f"Memory did not suffice for more than {summary.smaller_batches} images at a time; "
-            "masks from before stayed.",
+            "earlier masks stay.",
             err=True,
         )
-    if overlays:
+    if "overlays" in outputs:
         click.echo(f"Overlays: {summary.folder / 'overlays'}")
     echo_notes(summary.notes)
     echo_failed(summary.failed)

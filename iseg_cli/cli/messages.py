@@ -1,4 +1,4 @@
-"""What commands say at their end on standard error: notes, and which images failed."""
+"""Messages of several commands on standard error: notes and failed images."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,20 +6,24 @@ import click
 
 
 def printable(text: str) -> str:
-    """Return a text in one line that every terminal can show.
+    r"""Return a text as one line that every terminal can show.
 
-    File names may hold control characters, newlines and bytes that are no UTF-8; they are escaped.
+    Control characters, newlines and bytes that are no UTF-8 are escaped; file names may hold them.
+
+    Example:
+        >>> print(printable("two\nlines"))
+        two\nlines
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def echo_notes(notes: Iterable[str]) -> None:
-    """Print what the user should know, a line each."""
+    """Print notes for the user, a line each."""
     for note in notes:
         click.echo(f"note: {printable(note)}", err=True)
 
 
 def echo_failed(failed: Mapping[str, str]) -> None:
-    """Print which images failed and why, a line each."""
+    """Print the reason of each failure, a line each."""
     for image_id, reason in failed.items():
         click.echo(f"failed: {printable(image_id)}: {printable(reason)}", err=True)

@@ -1,4 +1,4 @@
-"""`iseg sweep`: every setting of a grid scored on the same images."""
+"""The command `iseg sweep`: scores every setting of a grid on the same images."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import click
 
 from iseg_cli.cli import options
 from iseg_cli.cli.messages import echo_failed
+from iseg_cli.image_labels import SPECS
 
 EXAMPLES = """\b
 Examples:
@@ -14,11 +15,15 @@ Examples:
   iseg sweep --config paper/voc --grid cat_cross.gamma=1,1.2,1.4,1.6,1.8,2 --out sweeps/gamma
   iseg sweep --dataset emoji-voc --grid refine.mode=single,iterative --seeds 10
 
-Several --grid multiply. The settings to vary are listed in docs/settings.md, with examples in
-docs/sweep.md. Run again, a command resumes; with other grids it computes what is missing.
+A sweep scores all combinations of several --grid. docs/settings.md lists the settings;
+docs/sweep.md has examples. To resume a sweep, start the same command again. Another grid in the
+same folder computes only the missing scores.
 
 Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
 """
+
+_SPECS = [spec for spec in SPECS if spec != "clip"]
+"""The values of --labels; a sweep does not look for labels with CLIP."""
 
 
 @click.command(epilog=EXAMPLES)
@@ -33,28 +38,32 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
-    help="Score every setting with the seeds 0 to N - 1: mean and standard deviation.",
+    help="Score every setting with the seeds 0 to N - 1, for mean and standard deviation.",
 )
 @options.root
 @options.split
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of counts and results.  [default: sweeps/<dataset>-<split>, and the task if "
-    "unusual]",
+    help="Folder of counts and results.  [default: sweeps/<dataset>-<split>; an unusual task is "
+    "added]",
 )
 @options.configs
 @click.option(
-    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting, not varied."
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One setting for all the grid.",
 )
 @options.model
 @click.option(
     "--task",
     type=click.Choice(["wsss", "open-vocabulary"]),
-    help="Chooses among the dataset's presets.  [default: the dataset's usual one]",
+    help="The dataset's preset for this task.  [default: the dataset's usual task]",
 )
-@click.option("--labels", help="Image-level labels: masks, annotations, file:PATH or prompts:PATH.")
-@click.option("--label-set", help="Which of the dataset's category tables; from-json for coco.")
+@click.option("--labels", help=f"Image-level labels: {', '.join(_SPECS[:-1])} or {_SPECS[-1]}.")
+@click.option("--label-set", help="One of the dataset's category tables; from-json for coco.")
 @options.batch_size
 @options.limit
 @options.device
@@ -64,14 +73,14 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
     type=click.IntRange(min=1),
     help="Threads that decode images and ground truth.  [default: 4]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace what another base left in the folder.")
+@click.option("--overwrite", is_flag=True, help="Replace counts of another base in the folder.")
 @click.option(
     "--format",
     "style",
     type=click.Choice(["table", "csv", "json", "markdown"]),
     default="table",
     show_default=True,
-    help="How the scores are printed.",
+    help="Format of the printed scores.",
 )
 @click.pass_context
 def sweep(
@@ -89,9 +98,9 @@ def sweep(
 ) -> None:
     """Score every setting of a grid on a split with ground truth.
 
-    The attention of an image is read once for all settings that share it; those of prompt,
-    cat_cross, capture, cluster and seed need a forward of the model for each value. The folder
-    gets sweep.json, sweep.csv, sweep.md, sweep.png, and counts.jsonl, from which it resumes.
+    Settings that share their attention share one forward of the model for each image. The settings
+    of prompt, cat_cross, capture, cluster and seed need a forward for each value. The folder gets
+    sweep.json, sweep.csv, sweep.md, sweep.png, and counts.jsonl, from which a sweep resumes.
     """
     from iseg_cli.config.resolve import resolve_settings
     from iseg_cli.sweep import default_sweep_folder
@@ -124,11 +133,14 @@ def sweep(
         out=folder,
         limit=limit,
         overwrite=overwrite,
-        announce=lambda text: click.echo(text, err=True),
+        tell=lambda text: click.echo(text, err=True),
     )
     click.echo(render(result, style), nl=False)
     click.echo(f"Results: {folder}", err=True)
     echo_failed(result.failed)
     if result.failed:
-        click.echo(f"{len(result.failed)} images failed; no setting has them.", err=True)
+        click.echo(
+            f"{len(result.failed)} images failed; no score includes them.",
+            err=True,
+        )
         context.exit(1)

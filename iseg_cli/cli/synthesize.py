@@ -1,4 +1,4 @@
-"""`iseg synthesize`: a dataset of drawn images with their masks."""
+"""The command `iseg synthesize`: a dataset of generated images with their masks."""
 
 from pathlib import Path
 
@@ -13,16 +13,16 @@ Examples:
   iseg synthesize --categories "cat, dog" --model tiny --per-category 20 --out synthetic
   iseg generate --dataset voc --root synthetic --labels prompts:synthetic/prompts.json
 
-Other prompts: --config FILE with lines `synthesis: {templates: ["a drawing of {}"]}`. The settings
-that --set takes are listed in docs/settings.md. Run again, a command resumes; with a greater
---per-category it adds images; with or without --filter it writes the lists anew.
+For other prompts, pass --config FILE with `synthesis: {templates: ["a drawing of {}"]}`.
+docs/settings.md lists the settings for --set. To resume a run, start the same command again. A
+greater --per-category adds images. The lists are written again, with or without --filter.
 
 Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
 """
 
 
 def _objects(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """Return the least and the greatest of `2` or `1-3`; a usage error for anything else."""
+    """Return the bounds of a range such as `2` or `1-3`; a usage error for another text."""
     if value is None:
         return None
     least, _dash, greatest = value.partition("-")
@@ -33,7 +33,7 @@ def _objects(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 
 @click.command(epilog=EXAMPLES)
 @options.categories(
-    "What to draw, with commas; names of VOC's classes keep VOC's labels and words.",
+    "Categories, separated by commas; names of VOC's classes keep VOC's labels and words.",
     required=True,
 )
 @click.option(
@@ -47,7 +47,7 @@ def _objects(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     "--objects",
     callback=_objects,
     metavar="N|N-M",
-    help="Categories in an image; those beside its own are drawn by lot.  [default: 1]",
+    help="Number of categories in an image; the others are random.  [default: 1]",
 )
 @click.option(
     "--out",
@@ -61,23 +61,23 @@ def _objects(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     "filtered",
     is_flag=True,
     default=None,
-    help="Leave images with an implausible mask out of the list `train`.",
+    help="Exclude images with an implausible mask from the list `train`.",
 )
 @click.option(
     "--config",
     "configs",
     multiple=True,
     metavar="FILE|PRESET",
-    help="Settings laid over the model's own (a YAML file), or a preset in their place.",
+    help="A YAML file of settings over the model's preset, or another preset.",
 )
 @options.assignments
 @options.model
-@click.option("--label-set", help="The table that names are looked up in.  [default: voc]")
+@click.option("--label-set", help="Category table that names are looked up in.  [default: voc]")
 @options.batch_size
 @options.device
 @options.dtype
 @options.png
-@click.option("--overwrite", is_flag=True, help="Replace what other settings made in the folder.")
+@click.option("--overwrite", is_flag=True, help="Replace images of other settings in the folder.")
 @click.pass_context
 def synthesize(
     context: click.Context,
@@ -91,11 +91,11 @@ def synthesize(
     overwrite: bool,
     **given: object,
 ) -> None:
-    """Draw images of some categories, with pixel masks from the attention that drew them.
+    """Generate images of some categories, with pixel masks from the model's own attention.
 
-    The dataset has VOC's layout: JPEGImages, SegmentationClass, ImageSets. With it come
-    prompts.json and labels.json (what each image was asked to show), categories.yaml (what the
-    labels mean), run.json (what made them) and images.jsonl (seeds, areas, confidences).
+    The dataset has VOC's layout: JPEGImages, SegmentationClass, ImageSets. The folder also has
+    prompts.json and labels.json (each image's prompt and categories), categories.yaml (what the
+    labels mean), run.json (the provenance) and images.jsonl (seeds, areas, confidences).
     """
     from iseg_cli.config.resolve import resolve_synthesis
     from iseg_cli.synthesis.synthesize import synthesize

@@ -1,4 +1,4 @@
-"""`iseg tag`: the classes in each image, found by CLIP."""
+"""The command `iseg tag`: image-level labels that CLIP finds."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ Examples:
   iseg tag pictures --categories "corgi, surfboard" --out labels.json
   iseg generate --dataset folder --root pictures --labels file:labels.json
 
-The settings that --set takes (clip.threshold and so on) are listed in docs/settings.md. Run again,
-a command resumes; with other thresholds it chooses anew from the scores that it finds.
+docs/settings.md lists the settings for --set (clip.threshold and so on). To resume a run, start the
+same command again. With other thresholds it chooses labels from the scores in the file.
 
 Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong usage or input.
 """
@@ -23,22 +23,22 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 
 @click.command(epilog=EXAMPLES)
 @click.argument("images", required=False, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--dataset", help="A dataset's name, as iseg info lists them; else IMAGES, a folder.")
+@click.option("--dataset", help="A dataset's name from iseg info; without it, pass IMAGES.")
 @options.root
 @options.split
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File of the labels, its scores beside it.  [default: labels/<dataset>-<split>.json]",
+    help="File of the labels.  [default: labels/<dataset>-<split>.json]",
 )
 @options.configs
 @options.assignments
 @click.option("--clip", help="tiny-clip, a hub id or a folder in transformers format.")
 @click.option(
     "--label-set",
-    help="Which of the dataset's category tables; any for folder, from-json for coco.",
+    help="One of the dataset's category tables; any table for folder, from-json for coco.",
 )
-@options.categories("What to look for, with commas; for a folder of images.")
+@options.categories("Categories to look for, separated by commas; for a folder of images.")
 @click.option(
     "--truth",
     "ground_truth",
@@ -51,13 +51,13 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="How the scores of the labels are printed.",
+    help="Format of the printed scores.",
 )
 @click.option(
     "--batch-size",
     callback=options.number_or_auto,
     metavar="N|auto",
-    help="Images or crops at a time.  [default: auto]",
+    help="Images or crops in a batch.  [default: auto]",
 )
 @options.limit
 @options.device
@@ -69,7 +69,7 @@ Exit codes: 0 done; 1 done, but some images failed (they are listed); 2 wrong us
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Threads that decode images.  [default: 4]"
 )
-@click.option("--overwrite", is_flag=True, help="Replace what is there, whatever made it.")
+@click.option("--overwrite", is_flag=True, help="Replace the file, whatever wrote it.")
 @click.pass_context
 def tag(
     context: click.Context,
@@ -86,9 +86,9 @@ def tag(
 ) -> None:
     """Find the classes in each image with CLIP.
 
-    IMAGES is a folder of images, for which --categories says what to look for; or --dataset names a
-    dataset. The labels go to a JSON file that `iseg generate --labels file:PATH` takes, their
-    scores to a file beside it; where the true labels are known, the labels are scored against them.
+    IMAGES is a folder of images; --categories names the categories to look for. Without IMAGES,
+    --dataset names a dataset. The labels go to a JSON file for `iseg generate --labels file:PATH`,
+    their scores to a second file next to it. If the true labels are known, the labels are scored.
     """
     from iseg_cli.config.resolve import resolve_settings
     from iseg_cli.evaluation.tag_text import render_tags

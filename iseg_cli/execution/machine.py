@@ -13,7 +13,7 @@ from iseg_cli.backbones.unet_layout import attended_side
 from iseg_cli.config import Settings
 from iseg_cli.errors import SettingsError
 from iseg_cli.storage import holds_masks
-from iseg_cli.storage.records import read_info
+from iseg_cli.storage.run_info import read_info
 
 T = TypeVar("T")
 

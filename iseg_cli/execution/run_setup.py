@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 from iseg_cli import image_labels as labels
 from iseg_cli.config import Settings
 from iseg_cli.errors import IsegError, SettingsError
-from iseg_cli.image_labels import LabelSource
+from iseg_cli.image_labels import ImageLabeler
 from iseg_cli.label_images.legend import bits_words
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.folder import FolderReader
@@ -15,7 +15,7 @@ from iseg_cli.readers.middle_square import middle_square
 from iseg_cli.readers.registry import open_dataset
 from iseg_cli.types import LabelSet, Mask
 
-_FROM_FILES: "WeakKeyDictionary[Reader, tuple[str, LabelSource]]" = WeakKeyDictionary()
+_FROM_FILES: "WeakKeyDictionary[Reader, tuple[str, ImageLabeler]]" = WeakKeyDictionary()
 """The label file that was read for a dataset; one of 80,000 lines is worth reading once."""
 
 
@@ -52,20 +52,20 @@ def asks_clip(settings: Settings) -> bool:
     return settings.labels == "clip" and settings.task != "unsupervised"
 
 
-def label_source(settings: Settings, reader: Reader) -> LabelSource:
+def label_source(settings: Settings, reader: Reader) -> ImageLabeler:
     """Return where the image-level labels come from.
 
     For the dataset `folder`, unless something else is asked for, every image has all categories.
     The unsupervised task knows none.
     """
     if settings.task == "unsupervised":
-        return labels.nowhere()
+        return labels.NoLabeler()
     if settings.dataset == "folder" and settings.labels == "masks":
-        return labels.constant(reader.label_set.categories)
+        return labels.ConstantLabeler(reader.label_set.categories)
     spec, found = _FROM_FILES.get(reader, ("", None))
     if found is not None and spec == settings.labels:
         return found
-    source = labels.choose(
+    source = labels.choose_labeler(
         settings.labels,
         label_set=reader.label_set,
         images=reader,

@@ -1,4 +1,4 @@
-"""What a run is to do, and a job made ready from that in any process, on any machine."""
+"""The plan of a run, and the mask generator that any process opens from it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from iseg_cli.backbones.loading import DiffusionModel
+from iseg_cli.clip.labeler import ClipLabeler
 from iseg_cli.clip.loading import ClipModel
 from iseg_cli.config import Settings
 from iseg_cli.errors import PromptError
@@ -13,45 +14,46 @@ from iseg_cli.execution.clip import describe_clip, open_clip, open_tagger
 from iseg_cli.execution.machine import choose_batch_size, configure_threads, fit_batch, open_model
 from iseg_cli.execution.provenance import describe_run
 from iseg_cli.execution.run_setup import asks_clip, fitting_background, label_source, open_reader
-from iseg_cli.generation.job import Extras, Job
+from iseg_cli.generation.mask_generator import MaskGenerator
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.coco.classes import FROM_JSON
 from iseg_cli.segmentation.batch_segmenter import BatchSegmenter
 from iseg_cli.segmentation.segment_labels import segment_label_set
 from iseg_cli.segmentation.segmenter import Segmenter
 from iseg_cli.segmentation.unsupervised_segmenter import UnsupervisedSegmenter
-from iseg_cli.storage import Layout, RunInfo
+from iseg_cli.storage import RunInfo, RunPaths
+from iseg_cli.storage.writers import Outputs, open_writers
 from iseg_cli.types import LabelSet, SourceIds
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run is to do: small, and all that a process needs to take part in it.
+    """All that a process needs to take part in a run; it is sent to other processes.
 
     Attributes:
-        settings: the dataset, the model, the method and how to use the machine.
-        out: the folder of predictions.
-        extras: what to write beside the masks.
+        settings: the dataset, the model, the method and the use of the machine.
+        out: the output folder.
+        outputs: the outputs besides the masks.
         images: how many images the whole run asks for.
-        limit: the first so many of the split, or None for all.
+        limit: the number of images, from the first of the split on; None for all.
     """
 
     settings: Settings
     out: Path
-    extras: Extras
+    outputs: Outputs
     images: int
     limit: int | None
 
 
-def open_job(
+def open_generator(
     plan: RunPlan, reader: Reader | None = None, *, threads: int | None = None
-) -> tuple[Job, RunInfo]:
-    """Load what a plan needs; return the job, and what decides the masks that it makes.
+) -> tuple[MaskGenerator, RunInfo]:
+    """Return the mask generator of a plan, with its models loaded, and the run's provenance.
 
     Args:
-        plan: what is to be done.
-        reader: the plan's split of the dataset, where it is open already.
-        threads: for PyTorch on a CPU, at most; None for as many as it takes by itself.
+        plan: the plan.
+        reader: the plan's split of the dataset, if it is open already.
+        threads: the most threads of PyTorch on a CPU; None for its own choice.
 
     Raises:
         IsegError: a dataset, label source, model or setting that cannot be used here.
@@ -72,27 +74,30 @@ def open_job(
 
     segmenter = fit_batch(batch_size, attempt)
     size = segmenter.batch_size
-    source = given or open_tagger(settings, reader.label_set, batch_size=size, clip=clip)
-    job = Job(
+    labeler = given or ClipLabeler(
+        open_tagger(settings, reader.label_set, batch_size=size, clip=clip)
+    )
+    paths = RunPaths(plan.out)
+    generator = MaskGenerator(
         reader,
-        source,
+        labeler,
         segmenter,
-        Layout(plan.out),
-        plan.extras,
+        paths,
+        open_writers(paths, plan.outputs, grey=settings.png == "grey"),
         label_set=mask_labels(settings, reader),
     )
-    return job, _describe(job, clip, plan)
+    return generator, _describe(generator, clip, plan)
 
 
 def mask_labels(settings: Settings, reader: Reader) -> LabelSet:
-    """Return what the labels of a run's masks mean: the dataset's classes, or segments' numbers."""
+    """Return what the labels of a run's masks mean: the dataset's classes, or numbered segments."""
     return segment_label_set() if settings.task == "unsupervised" else reader.label_set
 
 
 def mask_ids(settings: Settings, reader: Reader) -> SourceIds | None:
-    """Return what the dataset's annotation file calls images and classes; segments are no classes.
+    """Return the ids of images and classes in the dataset's annotation file, if it has one.
 
-    None where there is no such file.
+    Segments are no classes and have no ids.
     """
     found = reader.source_ids
     if found is None or settings.task != "unsupervised":
@@ -108,7 +113,7 @@ def _open_segmenter(
     batch_size: int,
     clip: ClipModel | None,
 ) -> BatchSegmenter:
-    """Return what segments images for the task of the settings."""
+    """Return the segmenter for the task of the settings."""
     if settings.task == "unsupervised":
         return UnsupervisedSegmenter(model, settings, batch_size=batch_size)
     return Segmenter(
@@ -121,12 +126,12 @@ def _open_segmenter(
 
 
 def _try_out(segmenter: BatchSegmenter, label_set: LabelSet) -> None:
-    """Segment a full batch of black images, with as many categories as images usually have."""
+    """Segment a full batch of black images with four categories, to test the memory."""
     count, side = segmenter.batch_size, segmenter.model.image_size
     named = label_set.categories[:4]
     try:
         segmenter.check(named)
-    except PromptError:  # images with these will be reported, each by its name
+    except PromptError:  # images with these categories fail one by one
         named = ()
     segmenter.begin_batch(
         np.zeros((count, side, side, 3), dtype=np.uint8),
@@ -136,18 +141,19 @@ def _try_out(segmenter: BatchSegmenter, label_set: LabelSet) -> None:
     )()
 
 
-def _describe(job: Job, clip: ClipModel | None, plan: RunPlan) -> RunInfo:
-    settings = job.segmenter.settings
+def _describe(generator: MaskGenerator, clip: ClipModel | None, plan: RunPlan) -> RunInfo:
+    reader, segmenter = generator.reader, generator.segmenter
+    settings = segmenter.settings
     named = settings.dataset == "folder" and settings.label_set is None
-    is_own = named or job.reader.label_set.name == FROM_JSON
+    is_own = named or reader.label_set.name == FROM_JSON
     return describe_run(
         settings,
-        job.segmenter.model,
-        job.reader,
-        label_source=job.source.name,
-        batch_size=job.segmenter.batch_size,
+        segmenter.model,
+        reader,
+        label_source=generator.labeler.name,
+        batch_size=segmenter.batch_size,
         images=plan.images,
         limit=plan.limit,
-        categories=(job.reader.label_set.categories or None) if is_own else None,
+        categories=(reader.label_set.categories or None) if is_own else None,
         clip=None if clip is None else describe_clip(clip),
     )

@@ -1,4 +1,4 @@
-"""What a file says of its images, before names are looked up."""
+"""The entries of a file of labels, before names are looked up."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,17 +12,17 @@ PROMPT_WORDS = r"(prompt|caption|text|description)s?"
 
 
 def is_word(text: str, words: str) -> bool:
-    """Tell whether a heading is one of some words, such as `IMAGE_WORDS`, whatever its case."""
+    """Tell whether a heading matches some words, such as `IMAGE_WORDS`, in any case."""
     return re.fullmatch(words, re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text.strip()), re.I) is not None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One statement of a file about one image.
+    """The labels that a file has for one image, or some of them.
 
     Attributes:
-        where: its line, as errors call it.
-        image: the name that it uses for the image.
+        where: its line, for errors.
+        image: the image's name in the file.
         labels: names and ids.
     """
 
@@ -33,24 +33,27 @@ class Entry:
 
 @dataclass(frozen=True)
 class Entries:
-    """All statements of a file, and its heading where it has one."""
+    """All entries of a file, and its heading if it has one."""
 
     entries: tuple[Entry, ...]
     heading: str | None = None
 
 
 def record_of(item: Mapping[str, object], words: str) -> tuple[str, object] | None:
-    """Return the image and the value under the first heading among some words, or None."""
+    """Return the image and the value under the first heading that matches some words, or None."""
     image = next((item[k] for k in item if is_word(k, IMAGE_WORDS) and _names(item[k])), None)
     key = next((k for k in item if is_word(k, words)), None)
     return None if image is None or key is None else (str(image), item[key])
 
 
 def split_cell(cell: str, is_class: Callable[[str], bool]) -> list[str]:
-    """Return the labels in a cell: the class that it names, else its parts.
+    """Return the labels in a cell: the class that it names, otherwise its parts.
 
-    `dog|cat`, `dog;cat`, `dog, cat` and `['dog', 'cat']` have two parts, and so has `dog cat` where
-    both are classes.
+    Example:
+        >>> split_cell("dog|cat", is_class=lambda name: name in ("dog", "cat"))
+        ['dog', 'cat']
+        >>> split_cell("dog cat", is_class=lambda name: name in ("dog", "cat"))
+        ['dog', 'cat']
     """
     cell = cell.strip()
     if not cell or is_class(cell):

@@ -1,9 +1,9 @@
 """Image-level labels from a file: JSON, or a line per image or per label.
 
-Images go by whatever name `ImageFinder` understands, classes by the names and words of their label
-set (`LabelSet.by_name`). A number is a label as masks hold it (VOC: 15 is person), not a count from
-0, unless a class has that name. The background may be named and is passed over. Statements about
-one image are united. An image without labels has an empty list, or its name alone on its line.
+`ImageFinder` finds the images by their names, `LabelSet.by_name` the classes by their names and
+words. A number is a label of the masks (VOC: 15 is person), not a count from 0, unless a class has
+that name. The name of the background is ignored. Several lines about one image are united. An image
+without labels has an empty list, or its name alone on its line.
 """
 
 import re
@@ -16,32 +16,39 @@ from iseg_cli.files.text import read_text
 from iseg_cli.image_labels.entries import LABEL_WORDS, Entries, Entry, Label, split_cell
 from iseg_cli.image_labels.finder import ImageFinder, Images
 from iseg_cli.image_labels.lines import read_entries
-from iseg_cli.image_labels.mappings import is_json, no_list, pairs
-from iseg_cli.image_labels.source import LabelSource, listed
+from iseg_cli.image_labels.listed import ListedLabeler
+from iseg_cli.image_labels.mappings import is_json, no_list, pairs, path_and_list
+from iseg_cli.image_labels.split_labels import SplitLabels
 from iseg_cli.types import Category, LabelSet, is_background, name_key, nfc
 
 _NUMBER = re.compile(r"(\d{1,9})(\.0+)?", re.ASCII)
-"""A label as tables of numbers write it; `15.0` is 15."""
+"""A label in a table of numbers; `15.0` is 15."""
 
 
-def from_file(
+def open_file(path: str, split: SplitLabels) -> ListedLabeler:
+    """Return the labeler of `--labels file:PATH` or `file:PATH#LIST`."""
+    file, chosen = path_and_list(path)
+    return read_labels_file(file, split.label_set, split.images, chosen=chosen)
+
+
+def read_labels_file(
     path: Path, label_set: LabelSet, images: Images, *, chosen: str | None = None
-) -> LabelSource:
-    """Return the labels that a file gives for each image.
+) -> ListedLabeler:
+    """Return the labels that a file lists for each image.
 
-    The whole file is checked at once. The source's notes say which names in it mean no image of the
-    split, and which line was taken for a heading.
+    The whole file is checked at once. The labeler's notes say which names in it are no images of
+    the split, and which line is a heading.
 
     Args:
         path: the file.
         label_set: the classes that its labels are among.
-        images: the split that its names are looked up in.
-        chosen: the key of the list to take, of a JSON that holds several.
+        images: the split's images.
+        chosen: the key of the list to read, in a JSON that holds several.
 
     Raises:
-        DataError: naming the file and the line or image: it cannot be read, it has no image of the
-            split, a name may be either of two images, or the label set lacks a name or an id (with
-            the nearest name).
+        DataError: the file cannot be read or has no image of the split, a name fits two images, or
+            the label set lacks a name or an id. The error names the file, the line or image, and
+            the nearest name.
     """
     find = ImageFinder(images)
     category_of = cache(lambda label: _category(label, label_set))
@@ -55,7 +62,7 @@ def from_file(
             others.append(entry.image)
         else:
             by_image.setdefault(image_id, set()).update(categories)
-    return listed(
+    return ListedLabeler(
         f"file:{path}" if chosen is None else f"file:{path}#{chosen}",
         {i: tuple(sorted(own, key=lambda c: c.id)) for i, own in by_image.items()},
         images=images,
@@ -65,9 +72,9 @@ def from_file(
 
 
 def names_in_file(path: Path, images: Images, *, chosen: str | None = None) -> tuple[str, ...]:
-    """Return the names that a file uses, sorted: the categories of a folder that has no table.
+    """Return the class names in a file, sorted: the categories of a folder without a table.
 
-    Names that differ in case, blanks or Unicode form alone are one, as the file writes it first.
+    Names that differ only in case, blanks or Unicode form are one name, in its first spelling.
     DataError if the file cannot be read or has ids in place of names.
     """
     names: dict[str, str] = {}
@@ -101,7 +108,7 @@ def _read(
 def _labels(
     value: object, path: Path, image: str, is_class: Callable[[str], bool] | None
 ) -> tuple[Label, ...]:
-    """Return the labels that a JSON value holds: a list, or one of them."""
+    """Return the labels in a JSON value: a list of labels, or one label."""
     if isinstance(value, str):
         return tuple(split_cell(value, is_class or (lambda name: False)))
     items = value if isinstance(value, list) else [value]

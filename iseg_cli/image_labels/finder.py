@@ -1,4 +1,4 @@
-"""Which image of a dataset a name in a file means: its id, its path, or its file's name."""
+"""Finds images of a dataset by the names in a file: id, path, or file name."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
     *(".avif", ".heic", ".heif", ".jp2"),
 )
-"""Endings, in lower case, that a name in a file may have whatever its image's own ending is."""
+"""Endings, in lower case, that a name may have; the image's own ending may be another."""
 
 
 class Images(Protocol):
-    """The images of a dataset's split; every reader is one."""
+    """The images of a dataset's split; every reader implements this."""
 
     root: Path
     split: str
@@ -29,11 +29,11 @@ class Images(Protocol):
 
 
 class ImageFinder:
-    """Finds images by the names that files of labels use for them.
+    """Finds images by the names in files of labels.
 
-    The id comes first. Then come the path below the dataset's root, whole or from any of its
-    folders on, and the file's name alone; each with its ending or without. Backslashes, `./` in
-    front, the case of the ending and the Unicode form make no difference.
+    A name is an id, the path below the dataset's root, the end of that path, or the file's name,
+    each with or without its ending; an id has precedence. Backslashes, a leading `./`, the case of
+    the ending and the Unicode form make no difference.
     """
 
     def __init__(self, images: Images) -> None:
@@ -42,7 +42,7 @@ class ImageFinder:
         self._asked: dict[str, Sequence[str]] = {}
 
     def __call__(self, name: str) -> str | None:
-        """Return the id of the image that a name means, None where there is none.
+        """Return the id of the image that has a name, None if there is none.
 
         DataError if several images have the name.
         """
@@ -55,7 +55,7 @@ class ImageFinder:
         return found[0] if found else None
 
     def every(self, name: str) -> Sequence[str]:
-        """Return the ids of all images that a name may mean, the closest way of naming alone."""
+        """Return the ids of all images that a name fits, by the kind of name with precedence."""
         if name in self._ids:
             return (name,)
         if name not in self._asked:
@@ -66,7 +66,7 @@ class ImageFinder:
         plain = self._plain(name)
         stem, ending = os.path.splitext(plain)
         forms = (plain, stem) if ending in ENDINGS else (plain,)
-        for form in forms:  # almost all files write ids: no path of an image is asked for then
+        for form in forms:  # most files have ids, so that no path is needed
             if found := self._plain_ids.get(form):
                 return found
         for form in forms:
@@ -75,9 +75,9 @@ class ImageFinder:
         return ()
 
     def first_words(self, text: str) -> tuple[str, str] | None:
-        """Return the first words of a text that mean an image, and the rest of the text.
+        """Return the first words of a text that name an image, and the rest of the text.
 
-        As few words as mean one are taken; None where no beginning does.
+        The shortest name counts; None if the text begins with no name.
         """
         words = text.split(" ")
         for count in range(1, min(len(words), self._most_words) + 1):
@@ -87,7 +87,7 @@ class ImageFinder:
         return None
 
     def _plain(self, name: str) -> str:
-        """Return a name as `_forms` writes names: composed, slashes, the ending in lower case."""
+        """Return a name in the form of `_forms`: composed, slashes, the ending in lower case."""
         plain = nfc(name.strip()).replace("\\", "/")
         plain = plain.removeprefix(self._root)
         while plain.startswith(("./", "/")):
@@ -100,7 +100,7 @@ class ImageFinder:
 
     @cached_property
     def _plain_ids(self) -> dict[str, tuple[str, ...]]:
-        """The images by id, as `_plain` writes them."""
+        """The images by id, in the form of `_plain`."""
         found: dict[str, tuple[str, ...]] = {}
         for image_id in self.images.image_ids:
             plain = _lower_ending(nfc(image_id))
@@ -118,7 +118,7 @@ class ImageFinder:
 
     @cached_property
     def _most_words(self) -> int:
-        """How many words the name of an image has at most."""
+        """The greatest number of words in the name of an image."""
         return 1 + max((form.count(" ") for form in self._whole), default=0)
 
     @cached_property
@@ -134,7 +134,7 @@ class ImageFinder:
         return nfc(self.images.root.resolve().as_posix())
 
     def _ends_of(self, form: str) -> Sequence[str]:
-        """Return the images whose path ends in some folders and a name."""
+        """Return the images whose path ends in `form`."""
         paths = self._by_last.get(form.rpartition("/")[2], ())
         ends = (path for path in paths if f"{self._resolved_root}/{path}".endswith(f"/{form}"))
         return list(dict.fromkeys(i for path in ends for i in self._whole[path]))

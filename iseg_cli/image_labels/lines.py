@@ -1,7 +1,7 @@
-"""Labels in lines: blanks, commas, semicolons or tabs between them, with a heading or without.
+"""Labels in lines, with or without a heading.
 
-The first of comma, semicolon and tab that a line has separates its cells; a line without any is
-split at blanks. Lines that are empty or begin with `#` are passed over.
+The first comma, semicolon or tab of a line is the separator of its cells; a line without any of
+them is split at blanks. Empty lines and lines that begin with `#` are ignored.
 """
 
 import csv
@@ -23,18 +23,18 @@ from iseg_cli.image_labels.entries import (
 from iseg_cli.image_labels.finder import ImageFinder
 
 _THERE = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": False}
-"""What the cells of a table with a column for each class say."""
+"""The meaning of the cells in a table with a column for each class."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line in cells, the one that names the image first.
+    """A line in cells; the first one names the image.
 
     Attributes:
         where: `line 3`.
-        cells: its texts, without the blanks around them.
-        in_columns: whether something other than blanks separates them.
-        image: the id of the image that the first cell means, None where it means none.
+        cells: their texts, without the blanks around them.
+        in_columns: whether the separator is a comma, a semicolon or a tab.
+        image: the id of the image that the first cell names; None if it names none.
     """
 
     where: str
@@ -44,7 +44,12 @@ class Row:
 
 
 def separator(line: str) -> str | None:
-    """Return what separates a line's cells: the first `,`, `;` or tab outside quotes, or None."""
+    """Return the separator of a line's cells: the first `,`, `;` or tab outside quotes, or None.
+
+    Example:
+        >>> separator("a;b,c")
+        ';'
+    """
     if '"' not in line:
         return found[0] if (found := re.search("[,;\t]", line)) else None
     quoted, at_start = False, True
@@ -71,7 +76,7 @@ def split_line(line: str, delimiter: str, where: str) -> tuple[str, ...]:
 
 
 def read_rows(text: str, path: Path, find: ImageFinder) -> list[Row]:
-    """Return the lines in cells; an image's name may hold blanks where an image has that name."""
+    """Return the lines in cells; the name of an image may hold blanks."""
     rows = []
     for number, line in numbered_lines(text):
         where = f"{path}, line {number}"
@@ -95,16 +100,16 @@ def read_rows(text: str, path: Path, find: ImageFinder) -> list[Row]:
 def read_entries(
     text: str, path: Path, find: ImageFinder, is_class: Callable[[str], bool] | None
 ) -> Entries:
-    """Return what lines of labels say.
+    """Return the entries in lines of labels.
 
-    A first line that means no image, where another one does, is a heading: it names the classes of
-    columns of 0 and 1, or the columns that are labels, or nothing of use.
+    A first line that names no image is a heading if another line names one. It names the classes
+    of columns of 0 and 1, or the columns of labels, or nothing of use.
 
     Args:
         text: the content of the file.
-        path: the file, as errors name it.
-        find: tells which images there are.
-        is_class: tells which classes there are; None where the file is to say so.
+        path: the file, for errors.
+        find: finds images by their names.
+        is_class: tells whether a name is a class; None if the file defines the classes.
 
     Raises:
         DataError: a line that cannot be read.
@@ -133,7 +138,7 @@ def read_entries(
 
 
 def _named(row: Row, find: ImageFinder) -> Row:
-    """Return a row with the image that its first cell means, or the first words of the line."""
+    """Return a row with the image that its first cell, or the first words of the line, names."""
     first, *rest = row.cells
     name, after = first, tuple(rest)
     if not find.every(first):
@@ -149,7 +154,7 @@ def _named(row: Row, find: ImageFinder) -> Row:
 
 
 def _image_column(rows: Sequence[Row], find: ImageFinder) -> int:
-    """Return the column of the images' names where a heading says that it is not the first."""
+    """Return the column of the images' names; a heading may name another one than the first."""
     if not rows or rows[0].image is not None or is_word(rows[0].cells[0], IMAGE_WORDS):
         return 0
     for column, name in enumerate(rows[0].cells):
@@ -160,16 +165,16 @@ def _image_column(rows: Sequence[Row], find: ImageFinder) -> int:
 
 
 def _moved(cells: tuple[str, ...], column: int) -> tuple[str, ...]:
-    """Return cells with one of them first."""
+    """Return the cells with the one of a column first."""
     if column >= len(cells):
         return cells
     return (cells[column], *cells[:column], *cells[column + 1 :])
 
 
 def _other_columns(names: Sequence[str]) -> set[int]:
-    """Return the columns that are no labels by their headings, counted after the image's.
+    """Return the columns that hold no labels by their headings, counted from the image's column.
 
-    Where no heading says `label`, `class` or the like, they are those without a heading in front.
+    If no heading is `label`, `class` or the like, leading columns without a heading hold none.
     """
     labels = [i for i, name in enumerate(names) if is_word(name, LABEL_WORDS)]
     if not labels:
@@ -180,7 +185,7 @@ def _other_columns(names: Sequence[str]) -> set[int]:
 def _is_one_hot(
     names: Sequence[str], rows: Sequence[Row], is_class: Callable[[str], bool] | None
 ) -> bool:
-    """Tell whether every class has a column, with 1 where an image has it and 0 where not."""
+    """Tell whether every class has a column: 1 for an image that has the class, otherwise 0."""
     if not names or any(is_word(name, LABEL_WORDS) or name.isdecimal() for name in names):
         return False
     if is_class is not None and not any(map(is_class, names)):

@@ -1,4 +1,4 @@
-"""JSON that says something of images: a mapping, a list of records, a record a line."""
+"""Values for images in JSON: a mapping, a list of records, or a record per line."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from iseg_cli.image_labels.entries import record_of
 from iseg_cli.image_labels.finder import ImageFinder
 
 LINES = (".jsonl", ".ndjson")
-"""Endings of files with a JSON object a line."""
+"""Endings of files with a JSON object per line."""
 
 
 def path_and_list(spec: str) -> tuple[Path, str | None]:
-    """Return the file that `--labels` names, and which of its lists: `labels.json#by_synonym`.
+    """Return the file that `--labels` names, and the key of its list: `labels.json#by_synonym`.
 
-    A file whose own name has a `#` is that file.
+    If a file with a `#` in its name exists, that file is meant.
     """
     path = Path(spec).expanduser()
     before, mark, name = spec.rpartition("#")
@@ -26,12 +26,12 @@ def path_and_list(spec: str) -> tuple[Path, str | None]:
 
 
 def is_json(path: Path, text: str) -> bool:
-    """Tell whether a file is JSON by its ending, or because it begins like a mapping."""
+    """Tell whether a file is JSON: by its ending, or because it begins like a mapping."""
     return path.suffix.lower() in (".json", *LINES) or text.lstrip().startswith("{")
 
 
 def no_list(path: Path, chosen: str, known: Sequence[str] = ()) -> DataError:
-    """Return the error for a list that a file lacks; `known` are the names of those it has."""
+    """Return the error for a list that a file lacks; `known` are the names of its lists."""
     names = f"; it has {', '.join(map(repr, known[:5]))}" if known else ""
     return DataError(f"{path} has no list {chosen!r}{suggestion(chosen, known)}{names}")
 
@@ -39,20 +39,20 @@ def no_list(path: Path, chosen: str, known: Sequence[str] = ()) -> DataError:
 def pairs(
     text: str, path: Path, find: ImageFinder, words: str, *, chosen: str | None = None
 ) -> list[tuple[str, Any]]:
-    """Return the images that JSON names, each with what it says of it.
+    """Return the images that a JSON names, each with its value.
 
-    It may be `{image: value}`, the same under one key (`{"labels": {image: value}}`), or records
-    `{"image": ..., "labels": ...}`: a list of them, or one a line in a file that ends in .jsonl.
+    The JSON is `{image: value}`, the same under one key (`{"labels": {image: value}}`), or records
+    `{"image": ..., "labels": ...}`: a list of records, or one per line in a .jsonl file.
 
     Args:
         text: the content of the file.
-        path: the file, as errors name it.
-        find: tells images from other keys.
+        path: the file, for errors.
+        find: finds images by their names.
         words: the headings of the value in a record.
-        chosen: the key of the list to take, of a file that holds several; None for one list.
+        chosen: the key of the list to read, in a file that holds several; None for one list.
 
     Raises:
-        DataError: it is no JSON of these forms, or has no list of that key.
+        DataError: the JSON has another form, or no list of that key.
     """
     if path.suffix.lower() in LINES:
         lines = [parse_json(line, path, of_object=_united) for _, line in numbered_lines(text)]
@@ -108,7 +108,7 @@ def _holds_images(value: Any) -> bool:
 
 
 def _united(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object whose repeated keys have their lists joined."""
+    """Return a JSON object; the lists of repeated keys are joined."""
     united: dict[str, Any] = {}
     for key, value in items:
         if key not in united:

@@ -1,10 +1,10 @@
-"""Image-level labels from the prompts that synthetic images were made from.
+"""Image-level labels from the prompts of synthetic images.
 
-A category is in an image if its name, or its words in the table, stand in the image's prompt as
-whole words, in the singular or the plural. JSON maps images to prompts, `{"0001": "two dogs"}`, or
-has records; a file that ends in .csv or .tsv has a line `0001.png,two dogs` per image, any other
-file one `0001 two dogs`. Images go by whatever name `ImageFinder` understands; empty lines and
-those that begin with `#` are passed over.
+A category is in an image if the image's prompt holds its name, or its words in the table, as whole
+words in the singular or the plural. JSON maps images to prompts, `{"0001": "two dogs"}`, or has
+records. A .csv or .tsv file has a line `0001.png,two dogs` per image. Other files have a line
+`0001 two dogs` per image. `ImageFinder` finds the images by their names. Empty lines and lines that
+begin with `#` are ignored.
 """
 
 import re
@@ -15,8 +15,9 @@ from iseg_cli.files.text import numbered_lines, read_text
 from iseg_cli.image_labels.entries import PROMPT_WORDS, Entry
 from iseg_cli.image_labels.finder import ImageFinder, Images
 from iseg_cli.image_labels.lines import separator, split_line
-from iseg_cli.image_labels.mappings import is_json, no_list, pairs
-from iseg_cli.image_labels.source import LabelSource, listed
+from iseg_cli.image_labels.listed import ListedLabeler
+from iseg_cli.image_labels.mappings import is_json, no_list, pairs, path_and_list
+from iseg_cli.image_labels.split_labels import SplitLabels
 from iseg_cli.types import Category, LabelSet, nfc
 
 COLUMNS = (".csv", ".tsv")
@@ -29,19 +30,29 @@ _PLURALS = {
     "child": "children",
     "mouse": "mice",
 }
-"""Those of nouns that tables are likely to hold and the rules below do not make."""
+"""Irregular plurals of nouns that tables are likely to hold."""
 
 
-def from_prompts(
+def open_prompts(path: str, split: SplitLabels) -> ListedLabeler:
+    """Return the labeler of `--labels prompts:PATH` or `prompts:PATH#LIST`."""
+    file, chosen = path_and_list(path)
+    return read_prompts_file(file, split.label_set, split.images, chosen=chosen)
+
+
+def read_prompts_file(
     path: Path, label_set: LabelSet, images: Images, *, chosen: str | None = None
-) -> LabelSource:
-    """Return the categories that each image's prompt names.
+) -> ListedLabeler:
+    """Return the categories that each image's prompt names; a prompt may name none.
 
-    `chosen` is the key of the list to take, of a JSON that holds several.
+    Args:
+        path: the file.
+        label_set: the categories to look for.
+        images: the split's images.
+        chosen: the key of the list to read, in a JSON that holds several.
 
-    DataError, naming the file, if it cannot be read or has no image of the split, a label set
-    without categories and, when asked for it, an image that the file lacks. A prompt that names no
-    category gives an empty tuple.
+    Raises:
+        DataError: the file cannot be read or has no image of the split, or the label set has no
+            categories.
     """
     if not label_set.categories:
         raise DataError(f"{path} needs categories to look for; pass --categories or --label-set")
@@ -61,13 +72,13 @@ def from_prompts(
             raise DataError(f"{entry.where}: image {entry.image} stands there twice")
         else:
             by_image[image_id] = find(str(entry.labels[0]))
-    return listed(name, by_image, images=images, others=others, heading=heading)
+    return ListedLabeler(name, by_image, images=images, others=others, heading=heading)
 
 
 class _Finder:
-    """Finds a label set's categories in texts; where names overlap, the longest counts.
+    """Finds a label set's categories in texts; of overlapping names, the longest counts.
 
-    So `hot dog` is no dog, and `dining table` not a table besides.
+    `hot dog` names no dog, and `dining table` names no table.
     """
 
     def __init__(self, label_set: LabelSet) -> None:
@@ -96,7 +107,7 @@ def _forms(words: str) -> set[str]:
 
 
 def _read(path: Path, find: ImageFinder, chosen: str | None) -> tuple[list[Entry], str | None]:
-    """Return the prompts, each as the one label of its image, and the file's heading."""
+    """Return the prompts, each as the only label of its image, and the file's heading."""
     text = read_text(path, "file of prompts")
     if not is_json(path, text):
         if chosen is not None:
@@ -105,7 +116,7 @@ def _read(path: Path, find: ImageFinder, chosen: str | None) -> tuple[list[Entry
     entries = []
     for image, prompt in pairs(text, path, find, PROMPT_WORDS, chosen=chosen):
         if not isinstance(prompt, str):
-            raise DataError(f"{path} must map images to the prompts that they were made from")
+            raise DataError(f"{path} must map images to their prompts")
         entries.append(Entry(f"{path}, image {image}", image, (prompt,)))
     return entries, None
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, then renamed."""
+"""Files that are whole or absent: a temporary file is written, then renamed."""
 
 import errno
 import os
@@ -13,17 +13,18 @@ from typing import BinaryIO
 from iseg_cli.errors import NameRefusedError, PredictionsError
 
 TEMPORARY_SUFFIX = ".iseg-tmp"
-"""Ending of a file that is being written; what a killed run leaves, the next one removes."""
+"""Ending of a file that is being written; the next run removes those of a killed run."""
 
 _NAME_REFUSED = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 @contextmanager
 def naming_faults(action: str, path: Path) -> Iterator[None]:
-    """Turn the system's refusals within a block into one sentence.
+    """Turn the system's errors within a block into one sentence.
 
-    PredictionsError `cannot <action> <path>: <the system's reason>; <what to do>`; NameRefusedError
-    where the name alone is at fault: it is too long, or has characters that the disk does not take.
+    Raises:
+        PredictionsError: `cannot <action> <path>: <the system's reason>; <what to do>`.
+        NameRefusedError: the file system refuses the name: it is too long or has wrong characters.
     """
     try:
         yield
@@ -31,29 +32,29 @@ def naming_faults(action: str, path: Path) -> Iterator[None]:
         reason = f"cannot {action} {path}: {error.strerror or error}"
         if error.errno in _NAME_REFUSED and error.filename is not None:
             raise NameRefusedError(f"{reason}; rename the image") from error
-        raise PredictionsError(
-            f"{reason}; put this right and run the same command again"
-        ) from error
+        raise PredictionsError(f"{reason}; fix this and run the same command again") from error
 
 
 @contextmanager
 def atomic_file(
     path: Path, *, shared_name: bool = False, below: Path | None = None
 ) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes the place of `path` when the block ends well.
+    """Open a temporary file for writing; it replaces `path` if the block ends without an error.
 
-    On any error `path` stays as it was and nothing is left beside it. PredictionsError, with the
-    system's reason, where the folder cannot be written, the disk is full, or `path` is there and
-    no file (a device, say, whose place a file must not take).
+    After an error, `path` is unchanged and no temporary file remains.
 
     Args:
         path: the file.
-        shared_name: the file being written has a name that depends on `path` alone, so that the
-            next try takes the place of what a killed one left. Only where nobody else writes
-            `path` at the same time and `remove_temporaries` does not pass by.
-        below: a folder that holds `path` and must be there; None makes all missing folders.
+        shared_name: the temporary file's name depends on `path` alone, so that the next try
+            replaces the temporary file of a killed one. Only one process may write `path`, outside
+            of the folders of `remove_temporaries`.
+        below: a folder that holds `path` and must exist; None makes all missing folders.
+
+    Raises:
+        PredictionsError: the folder cannot be written, the disk is full, or `path` is a device or
+            folder.
     """
-    # Short names of their own: an image id may already be as long as a file name can be.
+    # Short names: an image id may be as long as a file name can be.
     name = f"{zlib.crc32(os.fsencode(path.name)):08x}" if shared_name else secrets.token_hex(8)
     temporary = path.parent / f".{name}{TEMPORARY_SUFFIX}"
     with naming_faults("write", path):
@@ -64,7 +65,7 @@ def atomic_file(
             with temporary.open("wb" if shared_name else "xb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())  # the name must not reach the disk before the contents
+                os.fsync(file.fileno())  # the contents must reach the disk before the name
             os.replace(temporary, path)
         finally:
             with suppress(OSError):
@@ -72,13 +73,13 @@ def atomic_file(
 
 
 def write_atomically(path: Path, data: bytes, *, below: Path | None = None) -> None:
-    """Write `data` to `path`, whole or not at all; `below` is explained at `atomic_file`."""
+    """Write `data` to `path`, whole or not at all; `atomic_file` explains `below`."""
     with atomic_file(path, below=below) as file:
         file.write(data)
 
 
 def _make_folder(folder: Path, below: Path | None) -> None:
-    """Make a folder and what it lies in; FileNotFoundError where `below` would have to be made."""
+    """Make a folder and its parents; FileNotFoundError if `below` is missing."""
     if below is None:
         folder.mkdir(parents=True, exist_ok=True)
         return
@@ -88,10 +89,10 @@ def _make_folder(folder: Path, below: Path | None) -> None:
 
 
 class LineFile:
-    """A file that grows by whole lines, however much of one the disk takes.
+    """A file that grows by whole lines, even if the disk is full.
 
     Attributes:
-        path: the file; it is made with its first line.
+        path: the file; the first line makes it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,11 +101,11 @@ class LineFile:
 
     @property
     def is_open(self) -> bool:
-        """Whether something was appended since the file was last closed."""
+        """Whether a line was appended since the file was last closed."""
         return self._file is not None
 
     def append(self, lines: bytes) -> None:
-        """Add lines, all of them or nothing; PredictionsError where they cannot be written."""
+        """Append all lines or none; PredictionsError if they cannot be written."""
         with naming_faults("write", self.path):
             if self._file is None:
                 self._file = FileIO(self.path, "a")
@@ -115,7 +116,7 @@ class LineFile:
                     left = left[self._file.write(left) :]
             except OSError:
                 with suppress(OSError):
-                    self._file.truncate(size)  # else the next line would follow half of this one
+                    self._file.truncate(size)  # the next line must not follow half a line
                 raise
 
     def close(self) -> None:
@@ -126,7 +127,7 @@ class LineFile:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what killed runs were writing under `folder`."""
+    """Remove the temporary files of killed runs under `folder`."""
     with naming_faults("remove old files in", folder):
         for parent, _, names in os.walk(folder):
             for name in names:

@@ -1,4 +1,4 @@
-"""Records on disk: a file that grows by a line for each image, and one for each shard of a run."""
+"""Journals: files of records, one line per image; a run has one, and each shard has one."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -6,14 +6,15 @@ from pathlib import Path
 
 from iseg_cli.errors import PredictionsError
 from iseg_cli.storage.files import LineFile, write_atomically
-from iseg_cli.storage.records import NOT_OURS, ImageRecord, json_text
+from iseg_cli.storage.json_values import NOT_OURS, json_text
+from iseg_cli.storage.records import ImageRecord
 from iseg_cli.storage.shards import Shard
 
 RECORDS_NAME = "images.jsonl"
 
 
 class Journal(LineFile):
-    """The records of a run, or of one shard of it, on their way to disk.
+    """The file of the records of a run or of one shard.
 
     Attributes:
         path: `images.jsonl`, or `images.<i>-of-<n>.jsonl` for a shard.
@@ -23,24 +24,24 @@ class Journal(LineFile):
         super().__init__(folder / (RECORDS_NAME if shard is None else f"images.{shard.name}.jsonl"))
 
     def record(self, record: ImageRecord) -> None:
-        """Add a record; PredictionsError where it cannot be written."""
+        """Append a record; PredictionsError if it cannot be written."""
         self.append(record_line(record).encode())
 
     def replace(self, records: Iterable[ImageRecord]) -> None:
-        """Put these records in the place of the file's, all or none of them."""
+        """Replace the records of the file, all or none of them."""
         self.close()
         write_atomically(self.path, "".join(record_line(r) for r in records).encode())
 
 
 def record_line(record: ImageRecord) -> str:
-    """Return a record's line of a journal, its newline included."""
+    """Return a record's line of a journal, with its newline."""
     return json_text(record.to_json()) + "\n"
 
 
 def read_journal(path: Path) -> dict[str, ImageRecord]:
-    """Return a journal's records, the last one per image; a torn last line is dropped.
+    """Return the last record of each image in a journal; a torn last line is dropped.
 
-    PredictionsError where another line is damaged.
+    PredictionsError if another line is damaged.
     """
     try:
         contents = path.read_bytes()
@@ -48,7 +49,7 @@ def read_journal(path: Path) -> dict[str, ImageRecord]:
         return {}
     except OSError as error:
         raise PredictionsError(f"cannot read {path}: {error.strerror}") from error
-    lines = contents.split(b"\n")[:-1]  # what follows the last newline is torn or empty
+    lines = contents.split(b"\n")[:-1]  # the text after the last newline is torn or empty
     records: dict[str, ImageRecord] = {}
     for number, line in enumerate(lines, start=1):
         try:
@@ -56,22 +57,22 @@ def read_journal(path: Path) -> dict[str, ImageRecord]:
         except NOT_OURS as error:
             raise PredictionsError(
                 f"{path}, line {number} is damaged; delete the line and run iseg generate again, "
-                "which makes the mask that it told of once more"
+                "which writes its mask again"
             ) from error
         records[record.image_id] = record
     return records
 
 
 def shard_journals(folder: Path) -> list[Path]:
-    """Return the journals of shards that nobody has put into images.jsonl yet."""
+    """Return the journals of shards whose records are not in images.jsonl."""
     return sorted(folder.glob("images.*-of-*.jsonl"))
 
 
 def read_records(folder: Path) -> dict[str, ImageRecord]:
-    """Return what became of each image: images.jsonl, and over it what shards have done since.
+    """Return the last record of each image; journals of shards have precedence over images.jsonl.
 
-    Of two shards that tried the same image, as with another number of shards, the one that made
-    its mask is right.
+    Two shards may have tried the same image, with another number of shards. The record of the one
+    that wrote a mask counts.
     """
     newer: dict[str, ImageRecord] = {}
     for path in shard_journals(folder):

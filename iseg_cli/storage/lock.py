@@ -1,4 +1,4 @@
-"""Who may write in a folder: locks that the operating system drops when their process dies."""
+"""Locks on output folders; the operating system drops them when their process dies."""
 
 import errno
 import os
@@ -16,24 +16,24 @@ if sys.platform != "win32":
     import fcntl
 
 LOCK_NAME = ".iseg-lock"
-"""The file that stands for a whole folder; a shard's has the shard's name behind it."""
+"""The lock file of a folder; that of a shard ends in the shard's name."""
 
 PATIENCE = 30.0
-"""Seconds that a shard waits for another one which is putting the records in order."""
+"""Seconds that a shard waits for another one that merges the records."""
 
 _NAMELESS_S = 1.0
-"""Seconds that the owner of a lock may take to write who it is."""
+"""Seconds that the owner of a lock may take to write its name."""
 
 
 class FolderLock:
-    """The right to write in a folder, held from construction until `release`.
+    """A lock on an output folder, held from construction until `release`.
 
-    One run holds the whole folder, or each of its shards its own part: the folder's lock is taken
-    by a run for itself and by shards in common, and each shard has a lock of its own as well.
+    A run locks the folder alone. Shards share the folder's lock, and each shard locks a file of its
+    own. The kernel drops the locks of a killed process. There is no protection on Windows and on
+    file systems without locks.
 
-    PredictionsError, naming the process that writes there, where the folder or the shard is taken.
-    A killed process holds nothing: the kernel drops its lock. Windows and file systems without
-    locks go unguarded.
+    Raises:
+        PredictionsError: another process has the lock; the error names it.
     """
 
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
@@ -49,15 +49,15 @@ class FolderLock:
             raise
 
     def take_whole(self) -> bool:
-        """Try to hold the whole folder alone; False while other shards are at work in it.
+        """Try to lock the whole folder alone; False while other shards write in it.
 
-        A shard that fails has no part in the folder's lock any more. Of several that try at the
-        same time, the last one does not fail for the others' sake.
+        A shard that fails gives up its share of the lock. Of several shards that try at the same
+        time, the last one succeeds.
         """
         return self._whole.take_alone()
 
     def require_held(self) -> None:
-        """Raise PredictionsError where the folder is gone, or another one stands in its place."""
+        """Raise PredictionsError if the folder is gone or was replaced by another one."""
         if not self._whole.is_there():
             raise PredictionsError(
                 f"{self._folder}, or {LOCK_NAME} in it, was removed while masks were written into "
@@ -65,7 +65,7 @@ class FolderLock:
             )
 
     def release(self) -> None:
-        """Give the folder free and leave no lock file; a second call does nothing."""
+        """Unlock the folder and remove the lock files; a second call does nothing."""
         self._whole.release()
         if self._own is not None:
             self._own.release()
@@ -91,13 +91,13 @@ class _FileLock:
             raise
 
     def take_alone(self) -> bool:
-        """Turn a share of the lock into the whole of it, or lose it and return False."""
+        """Turn a share of the lock into an exclusive lock, or lose it and return False."""
         if self._alone:
             return True
         if self._descriptor is None or sys.platform == "win32":
             return False
         try:
-            # Let go first: two that keep their shares while they ask would both be refused.
+            # Unlock first: two shares that are kept during the attempt would both be refused.
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -106,17 +106,17 @@ class _FileLock:
         return self._alone
 
     def release(self) -> None:
-        """Give the lock free, and remove its file if nobody else has a share in it."""
+        """Unlock, and remove the lock file if no other process shares it."""
         if self._descriptor is None:
             return
-        with suppress(OSError):  # a file that stays is no lock
-            if self.take_alone() and self.is_there():  # so no one else's is removed
+        with suppress(OSError):  # a file that remains is no lock
+            if self.take_alone() and self.is_there():  # the file of no other process is removed
                 self._path.unlink()
         os.close(self._descriptor)
         self._descriptor = None
 
     def _acquire(self, started: float) -> int | None:
-        """Return the locked file's descriptor, or None where it is worth trying again."""
+        """Return the locked file's descriptor, or None if the caller should try again."""
         with naming_faults("write in", self._path.parent):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         if sys.platform == "win32":
@@ -141,11 +141,11 @@ class _FileLock:
         if self.is_there():
             return descriptor
         self._descriptor = None
-        os.close(descriptor)  # its owner removed it meanwhile
+        os.close(descriptor)  # its owner removed it in the meantime
         return None
 
     def is_there(self) -> bool:
-        """Tell whether the locked file is still the one of that name."""
+        """Tell whether the locked file still has its name."""
         try:
             return self._descriptor is not None and os.path.samestat(
                 os.fstat(self._descriptor), os.stat(self._path)

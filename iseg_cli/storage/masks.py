@@ -1,4 +1,4 @@
-"""Masks as 8-bit palette or grey PNGs, and pictures as JPEGs."""
+"""Encoding and decoding of masks (8-bit palette or grey PNGs) and pictures (JPEGs)."""
 
 import io
 from pathlib import Path
@@ -22,9 +22,9 @@ from iseg_cli.types import Mask
 
 
 def encode_mask(mask: Mask, palette: UInt8[np.ndarray, "256 3"] | None) -> bytes:
-    """Return the mask as a palette PNG: pixel values are labels, `palette` their RGB colours.
+    """Return a mask as a palette PNG: pixel values are labels, `palette` has their RGB colours.
 
-    Without a palette it is a grey PNG, whose values are the labels. The same mask and palette give
+    Without a palette it is a grey PNG whose values are the labels. The same mask and palette give
     the same bytes.
     """
     image = Image.fromarray(np.ascontiguousarray(mask.labels))
@@ -51,16 +51,16 @@ def encode_picture(
 
 
 def read_mask(path: Path, legend: Legend | None = None) -> Mask:
-    """Return the labels of a mask; `legend` says what its values and colours mean.
+    """Return the labels of a mask file; `legend` says what its values and colours mean.
 
-    Without a legend they are the values of a grey PNG or the indices of a palette.
-    PredictionsError, naming the file, where it is missing, damaged or holds no labels.
+    Without a legend, labels are the values of a grey PNG or the indices of a palette.
+    PredictionsError if the file is missing, damaged or holds no labels.
     """
     return Mask(decode_mask(path, legend).labels)
 
 
 def decode_mask(path: Path, legend: Legend | None = None) -> Decoded:
-    """Return the labels that `read_mask` returns, and how they were read."""
+    """Return the labels of a mask file, and how they were read; see `read_mask`."""
     try:
         return read_labels(path, legend)
     except DamagedPngError as error:
@@ -72,9 +72,9 @@ def decode_mask(path: Path, legend: Legend | None = None) -> Decoded:
 
 
 def is_whole_png(path: Path, size: tuple[int, int]) -> bool:
-    """Tell whether `path` is a PNG of (height, width) `size`, not a byte of it cut or changed.
+    """Tell whether `path` is an undamaged PNG of (height, width) `size`.
 
-    Its checksums are compared and nothing is decoded: that costs hardly more than opening it.
+    Checksums are compared, pixels are not decoded: this costs little more than opening the file.
     """
     try:
         data = path.read_bytes()
@@ -84,7 +84,7 @@ def is_whole_png(path: Path, size: tuple[int, int]) -> bool:
 
 
 def png_size(path: Path) -> tuple[int, int] | None:
-    """Return a PNG's (height, width) from its first bytes; None for what is no PNG."""
+    """Return a PNG's (height, width) from its first bytes; None for another file."""
     try:
         with path.open("rb") as file:
             return size_in_header(file.read(HEADER_BYTES))

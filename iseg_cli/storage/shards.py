@@ -1,4 +1,4 @@
-"""Parts of a run that go their own way, and meet in one folder."""
+"""Shards: parts of a run that separate processes write into one output folder."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,12 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """Return the shard of a text like `3/8`; ValueError for another text."""
+        """Return the shard of a text like `3/8`; ValueError for another text.
+
+        Example:
+            >>> Shard.parse("3/8").select("abcdefghij")
+            'c'
+        """
         found = _TEXT.fullmatch(text)
         if found is None:
             raise ValueError(f"{text} is not of the form i/n")
@@ -28,9 +33,9 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """What files of this shard have in their names: `3-of-8`."""
+        """The shard's name in file names: `3-of-8`."""
         return f"{self.index}-of-{self.count}"
 
     def select(self, image_ids: Sequence[str]) -> Sequence[str]:
-        """Return every `count`-th image, from the `index`-th on: neighbours are often alike."""
+        """Return every `count`-th image from the `index`-th on: neighbours are often similar."""
         return image_ids[self.index - 1 :: self.count]

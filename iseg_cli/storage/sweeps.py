@@ -1,16 +1,16 @@
-"""The folder of a sweep: counts of every image as soon as it is finished, so that it resumes."""
+"""The folder of a sweep: the counts of every finished image, from which a sweep resumes."""
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from iseg_cli.errors import PredictionsError
+from iseg_cli.storage.closeable import Closeable
 from iseg_cli.storage.files import (
     TEMPORARY_SUFFIX,
     LineFile,
@@ -18,23 +18,23 @@ from iseg_cli.storage.files import (
     write_atomically,
 )
 from iseg_cli.storage.lock import LOCK_NAME, FolderLock
-from iseg_cli.storage.records import RunInfo
+from iseg_cli.storage.run_info import RunInfo
 
 SWEEP_NAME, COUNTS_NAME = "sweep.json", "counts.jsonl"
 RESULT_NAMES = ("sweep.csv", "sweep.md", "sweep.png")
-"""Files that are written from the counts, and can be again."""
+"""Files that are written from the counts."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageCounts:
-    """Pixels of one image by true and by found label, under many settings.
+    """Pixel counts of one image by true and predicted label, under many settings.
 
     Attributes:
         image_id: the image.
-        ground_truth: the true labels of the rows, none of them the ignore label.
-        found: the labels of the columns; the ignore label stands for undecided pixels.
-        settings: the keys of the settings.
-        counts: pixels.
+        ground_truth: the true labels of the rows, without the ignore label.
+        found: the predicted labels of the columns; the ignore label means undecided pixels.
+        settings: the names of the settings.
+        counts: numbers of pixels.
     """
 
     image_id: str
@@ -44,14 +44,14 @@ class ImageCounts:
     counts: Int64[np.ndarray, "settings rows columns"]
 
 
-class SweepFolder:
-    """Counts of images under settings, with the run that they belong to.
+class SweepFolder(Closeable):
+    """The counts of a sweep, with its provenance.
 
-    `start` makes or resumes a folder and holds it until `close`, best in a `with` block.
+    `start` makes or resumes a folder and locks it until `close`; use it in a `with` block.
 
     Attributes:
         path: the folder.
-        info: what all its settings have in common.
+        info: the provenance that all its settings share.
     """
 
     def __init__(self, path: Path, info: RunInfo, lock: FolderLock) -> None:
@@ -63,10 +63,16 @@ class SweepFolder:
 
     @classmethod
     def start(cls, path: Path, info: RunInfo, *, overwrite: bool = False) -> "SweepFolder":
-        """Make a folder for a sweep, or take up what an earlier one with the same base left.
+        """Return the folder of a sweep: a new one, or that of an earlier sweep of the same base.
 
-        PredictionsError where another model, dataset or base made it, where it holds something
-        that is not ours, or while another process writes in it.
+        Args:
+            path: the folder.
+            info: the sweep's provenance.
+            overwrite: remove the counts of a sweep of another base.
+
+        Raises:
+            PredictionsError: another model, dataset or base made the counts, the folder holds files
+                that are not ours, or another process writes in it.
         """
         if path.exists() and not path.is_dir():
             raise PredictionsError(f"{path} is a file; pass a folder as --out")
@@ -83,10 +89,10 @@ class SweepFolder:
                 (path / COUNTS_NAME).unlink(missing_ok=True)
             elif (changed := earlier.differences(info)) and _has_counts(path / COUNTS_NAME):
                 raise PredictionsError(
-                    f"{path} holds a sweep of something else ({', '.join(changed)}); pass "
+                    f"{path} holds a sweep of another base ({', '.join(changed)}); pass "
                     "--overwrite to replace it or --out for another folder"
                 )
-            for name in RESULT_NAMES:  # they are made again from the counts
+            for name in RESULT_NAMES:  # they are written again from the counts
                 (path / name).unlink(missing_ok=True)
             remove_temporaries(path)
             folder = cls(path, info, lock)
@@ -98,9 +104,9 @@ class SweepFolder:
         return folder
 
     def read(self) -> Iterator[ImageCounts]:
-        """Yield the counts that are there, in the order in which they were written.
+        """Yield the counts of the folder, in the order in which they were written.
 
-        PredictionsError, naming the line, for one that is damaged.
+        PredictionsError, naming the line, for a damaged line.
         """
         path = self.path / COUNTS_NAME
         if not path.is_file():
@@ -123,7 +129,7 @@ class SweepFolder:
         self._sets = {settings: number for number, settings in keys.items()}
 
     def add(self, counts: ImageCounts) -> None:
-        """Append an image's counts; whoever reads them finds all of them or none."""
+        """Append an image's counts; a reader finds all of them or none."""
         number = self._sets.get(counts.settings)
         lines = []
         if number is None:
@@ -145,7 +151,7 @@ class SweepFolder:
         self._sets[counts.settings] = number
 
     def write_results(self, results: Mapping[str, Any]) -> None:
-        """Write sweep.json: the run, and what came of it."""
+        """Write sweep.json: the provenance and the results."""
         contents = {**results, "run": self.info.to_json()}
         text = json.dumps(contents, indent=2, ensure_ascii=False)
         write_atomically(self.path / SWEEP_NAME, (text + "\n").encode())
@@ -155,26 +161,15 @@ class SweepFolder:
         write_atomically(self.path / name, data)
 
     def close(self) -> None:
-        """Close the counts and let other processes write in the folder."""
+        """Close the counts and unlock the folder."""
         try:
             self._journal.close()
         finally:
             self._lock.release()
 
-    def __enter__(self) -> "SweepFolder":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def earlier_batch_size(path: Path) -> int | None:
-    """Return the batch size of the sweep that is resumed in a folder; None if there is none."""
+    """Return the batch size of an earlier sweep in a folder; None if there is none."""
     info = _read_info(path)
     return info.batch_size if info is not None and isinstance(info.batch_size, int) else None
 
@@ -208,7 +203,7 @@ def _has_counts(path: Path) -> bool:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Cut off what follows the last newline: a killed process was writing it."""
+    """Cut off the text after the last newline: a killed process was writing it."""
     if not path.is_file():
         return
     with path.open("r+b") as file:
@@ -225,7 +220,7 @@ def _drop_torn_line(path: Path) -> None:
 
 
 def _from_json(line: Mapping[str, Any], settings: tuple[str, ...]) -> ImageCounts:
-    """Return the counts of a line; KeyError, TypeError or ValueError where it holds none."""
+    """Return the counts of a line; KeyError, TypeError or ValueError if it holds none."""
     ground_truth, found = tuple(line["truth"]), tuple(line["found"])
     counts = np.array(line["counts"], dtype=np.int64)
     shape = (len(settings), len(ground_truth), len(found))

@@ -1,4 +1,4 @@
-"""A synthetic dataset on disk: VOC's layout, and beside it where each image came from."""
+"""The output folder of a synthetic dataset: VOC's layout, and the provenance of each image."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -17,39 +17,42 @@ LISTS = Path("ImageSets", "Segmentation")
 
 
 class SyntheticFolder(PredictionFolder):
-    """A folder of predictions whose images were drawn with them; resumable in the same way.
+    """An output folder with generated images and their masks.
 
-    Images go to JPEGImages, masks to SegmentationClass, lists to ImageSets/Segmentation: `train`
-    has what is to be trained on, `dropped` what the filter left out. Beside them: categories.yaml
-    (what the labels mean), prompts.json and labels.json (each image's prompt and categories),
-    run.json and images.jsonl.
+    JPEGImages has the images, SegmentationClass the masks, ImageSets/Segmentation the lists:
+    `train` names the images for training, `dropped` those that the filter excludes. The folder
+    also has categories.yaml (what the labels mean), prompts.json and labels.json (each image's
+    prompt and categories), run.json and images.jsonl.
     """
 
     def mask_path(self, image_id: str) -> Path:
-        """Return where an image's mask is written: `SegmentationClass/<image_id>.png`."""
-        return self._inside(f"SegmentationClass/{image_id}", ".png")
+        """Return the path of an image's mask: `SegmentationClass/<image_id>.png`."""
+        return self.file_path(f"SegmentationClass/{image_id}", ".png")
 
     def image_path(self, image_id: str) -> Path:
-        """Return where an image is written: in JPEGImages, with the ending of the run's format."""
+        """Return the path of an image: in JPEGImages, with the ending of the run's format."""
         ending = self.info.settings["synthesis"]["image_format"]
-        return self._inside(f"JPEGImages/{image_id}", f".{ending}")
+        return self.file_path(f"JPEGImages/{image_id}", f".{ending}")
 
     def list_path(self, name: str) -> Path:
-        """Return the list of a split."""
+        """Return the path of the list of a split."""
         return self.path / LISTS / f"{name}.txt"
 
     def finished(self) -> set[str]:
-        """Return the ids of images that are there and whole, with their masks."""
+        """Return the ids of images that are whole and have a whole mask."""
         return {
             image_id
             for image_id in super().finished()
             if _is_whole(self.image_path(image_id), self.records[image_id])
         }
 
-    def write_drawn(self, record: ImageRecord, picture: bytes | None, mask: bytes | None) -> None:
-        """Write an image, its mask and its record, which says that both are there.
+    def write_image(self, record: ImageRecord, picture: bytes | None, mask: bytes | None) -> None:
+        """Write an image, its mask and then its record.
 
-        `picture` and `mask` are encoded files, None for a failed image, which leaves none behind.
+        Args:
+            record: the image's record.
+            picture: the encoded image; None for a failed image, whose earlier file is removed.
+            mask: the encoded mask; None for a failed image.
         """
         self.require_there()
         if picture is None:
@@ -59,7 +62,7 @@ class SyntheticFolder(PredictionFolder):
         self.write(record, mask)
 
     def publish(self, label_set: LabelSet, *, dropped: Collection[str]) -> None:
-        """Write what tells others of the images that are there: lists, table, prompts, labels."""
+        """Write the lists, category table, prompts and labels of the finished images."""
         finished = self.finished()
         drawings = {
             image_id: record.drawing
@@ -98,7 +101,7 @@ def _json(value: object) -> str:
 
 
 def _table(label_set: LabelSet) -> str:
-    """Return the label set as a category table, one line for each category."""
+    """Return the label set as a category table with one line per category."""
     rows = [
         {
             "id": category.id,
@@ -122,7 +125,7 @@ def _table(label_set: LabelSet) -> str:
 
 
 def _is_whole(path: Path, record: ImageRecord) -> bool:
-    """Tell whether an image was written to its end, from its first and last bytes."""
+    """Tell from its first and last bytes whether an image file is whole."""
     if path.suffix == ".png":
         return record.size is not None and is_whole_png(path, record.size)
     try:
@@ -130,5 +133,5 @@ def _is_whole(path: Path, record: ImageRecord) -> bool:
             start = file.read(2)
             file.seek(-2, 2)
             return start == b"\xff\xd8" and file.read() == b"\xff\xd9"
-    except OSError:  # missing, or shorter than an end
+    except OSError:  # missing, or too short
         return False

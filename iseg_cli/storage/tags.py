@@ -1,8 +1,8 @@
-"""Image-level labels on disk: labels.json, and the scores that they were chosen by.
+"""The file of image-level labels of `iseg tag`, and the file of their scores.
 
-labels.scores.jsonl says first what the scores depend on, then has a line per image, added as images
-are finished: running again takes them from there. labels.json maps images to the names of their
-classes, as `file:labels.json` is read.
+The first line of labels.scores.jsonl has what the scores depend on. Each other line has the scores
+of a finished image, from which a run resumes. labels.json maps images to the names of their
+classes; `--labels file:labels.json` reads it.
 """
 
 import json
@@ -19,12 +19,12 @@ from iseg_cli.storage.files import LineFile, write_atomically
 
 
 class TagFile:
-    """Labels in the making.
+    """The file of labels of a run, and its scores.
 
     Attributes:
-        path: the labels, written whole when all is done.
-        scores_path: the scores, beside it.
-        scores: image id -> a score for each class, of the images that are finished.
+        path: the file of labels, which is written at the end.
+        scores_path: the file of scores, in the same folder.
+        scores: the scores of the classes in each finished image, by image id.
     """
 
     def __init__(self, path: Path, journal: LineFile) -> None:
@@ -42,17 +42,17 @@ class TagFile:
         about: Mapping[str, Any],
         overwrite: bool = False,
     ) -> Iterator["TagFile"]:
-        """Begin a file of labels, or take up where an earlier run with these settings stopped.
+        """Yield the file of a run: a new one, or that of an earlier run with these settings.
 
         Args:
-            path: where the labels will be, ending in `.json`.
-            settings: what the scores depend on, by name; JSON's values.
-            about: what else is worth knowing of the run.
-            overwrite: replace what is there, whatever made it.
+            path: the file of labels, ending in `.json`.
+            settings: what the scores depend on, by name; JSON values.
+            about: other provenance of the run.
+            overwrite: replace the file of any other run or program.
 
         Raises:
-            PredictionsError: the ending is another, what is there was made with other settings or
-                by somebody else, or the folder cannot be written.
+            PredictionsError: another ending, a file of other settings or another program, or a
+                folder that cannot be written.
         """
         if path.suffix != ".json":
             raise PredictionsError(f"labels are written as JSON; {path} must end in .json")
@@ -65,13 +65,13 @@ class TagFile:
             yield file
 
     def add(self, scores: Mapping[str, Sequence[float]]) -> None:
-        """Keep the scores of some more images, with the decimals that they have."""
+        """Append the scores of images, with all their decimals."""
         lines = [_line({"image_id": i, "scores": list(own)}) for i, own in scores.items()]
         self._journal.append(b"".join(lines))
         self.scores.update(map(_parse, lines))
 
     def finish(self, labels: Mapping[str, Sequence[str]]) -> None:
-        """Write the names of the classes in each image."""
+        """Write the file of labels: the names of the classes in each image."""
         lines = [f"{_json(image)}: {_json(list(names))}" for image, names in labels.items()]
         write_atomically(self.path, "{{\n{}\n}}\n".format(",\n".join(lines)).encode())
 
@@ -89,13 +89,13 @@ def _line(content: Mapping[str, Any]) -> bytes:
 
 
 def _parse(line: bytes) -> tuple[str, Float32[np.ndarray, " classes"]]:
-    """Return an image's id and scores; KeyError, TypeError or ValueError for another line."""
+    """Return the image id and the scores of a line; KeyError, TypeError or ValueError if none."""
     record = json.loads(line)
     return str(record["image_id"]), np.array(record["scores"], dtype=np.float32)
 
 
 def _finished(path: Path, settings: Mapping[str, Any]) -> list[bytes]:
-    """Return the lines of an earlier run with these settings; none if there was no run."""
+    """Return the lines of an earlier run with these settings; no lines if there was no run."""
     scores_path = _scores_path(path)
     if not scores_path.exists():
         if path.exists():

@@ -1,5 +1,9 @@
-"""`iseg sweep`: many settings on the same images, each image's attention read once."""
+"""`iseg sweep`: scores a grid of settings on the same images.
 
-from iseg_cli.sweep.run import default_sweep_folder, score_settings, sweep
+Settings that differ only after the attention share one forward of the model for each image.
+"""
+
+from iseg_cli.sweep.run import default_sweep_folder, sweep
+from iseg_cli.sweep.score_settings import score_settings
 
 __all__ = ["default_sweep_folder", "score_settings", "sweep"]

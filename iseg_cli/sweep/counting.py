@@ -1,4 +1,4 @@
-"""One image's attention under many settings: pixels counted by true and predicted label."""
+"""Pixel counts of one image, by true and predicted label, under many settings."""
 
 from collections.abc import Iterable, Sequence
 
@@ -20,14 +20,14 @@ from iseg_cli.sweep.plan import Capture, Rules
 from iseg_cli.types import IGNORE
 
 _AT_ONCE = 2**19
-"""Pixels times categories that are enlarged together: what the caches of a core hold."""
+"""Pixels times categories that are enlarged together; they fit into the caches of a core."""
 
 
 class TrueLabels:
-    """The ground truth of an image, made ready to be compared with many predictions.
+    """The ground truth of an image, prepared for comparison with many predictions.
 
     Attributes:
-        labels: the classes that occur, ascending, without the ignore label.
+        labels: the labels in the ground truth, ascending, without the ignore label.
         size: (height, width) in pixels.
     """
 
@@ -37,7 +37,7 @@ class TrueLabels:
         self.size = (ground_truth.shape[0], ground_truth.shape[1])
         rows = np.full(
             256, len(self.labels), dtype=np.int64
-        )  # pixels to ignore: a row of their own
+        )  # ignored pixels have a row of their own
         rows[list(self.labels)] = np.arange(len(self.labels))
         self._rows = rows[ground_truth]
 
@@ -48,9 +48,9 @@ class TrueLabels:
             Int64[settings rows columns], rows as in `self.labels`.
         """
         settings, rows = len(labels), len(self.labels) + 1
-        place = torch.from_numpy(self._rows * columns).to(labels.device) + labels
-        place += torch.arange(settings, device=labels.device)[:, None, None] * (rows * columns)
-        counts = torch.bincount(place.flatten(), minlength=settings * rows * columns)
+        bins = torch.from_numpy(self._rows * columns).to(labels.device) + labels
+        bins += torch.arange(settings, device=labels.device)[:, None, None] * (rows * columns)
+        counts = torch.bincount(bins.flatten(), minlength=settings * rows * columns)
         return counts.reshape(settings, rows, columns)[:, :-1].cpu().numpy()
 
 
@@ -58,24 +58,24 @@ class TrueLabels:
 def count_image(
     attention: AttentionMaps, capture: Capture, ground_truth: TrueLabels
 ) -> dict[str, Int64[np.ndarray, "rows columns"]]:
-    """Segment one image under all settings that share its capture, and compare with the truth.
+    """Return the pixel counts of one image under all settings that share a capture.
 
-    Labels are those that `segmenter.category_maps` and `segmenter.labels` give, to the last bit.
+    The labels are those of `category_maps` and `assign_labels`, to the last bit.
 
     Args:
-        attention: of this image alone, with a column for each of its categories and no other.
+        attention: the attention of this image, with a column for each of its categories.
         capture: the settings.
-        ground_truth: the image's.
+        ground_truth: the image's ground truth.
 
     Returns:
-        By the settings' name, pixels by true label (`truth.labels`) and by what was found:
+        By the settings' name, pixels by true label (`ground_truth.labels`) and by prediction:
         background, the categories in the order of their columns, undecided.
     """
     counts: dict[str, np.ndarray] = {}
     reducer = _Reducer(attention.self_attention)
     for branch in capture.branches:
-        spread = reducer.reduce(branch.ent_self)
-        refined = refine_on_the_way(attention.cross, spread, branch.products)
+        reduced = reducer.reduce(branch.ent_self)
+        refined = refine_to_each(attention.cross, reduced, branch.products)
         maps = torch.cat([refined[number] for number in branch.products])
         grid = min_max(resize(maps, height=attention.side, width=attention.side))
         counts |= _count(grid, tuple(branch.products.values()), ground_truth)
@@ -84,18 +84,18 @@ def count_image(
     return counts
 
 
-def refine_on_the_way(maps: Tensor, attention: Tensor, wanted: Iterable[int]) -> dict[int, Tensor]:
-    """Return what the segmenter refines maps to after each wanted number of products.
+def refine_to_each(maps: Tensor, attention: Tensor, wanted: Iterable[int]) -> dict[int, Tensor]:
+    """Return the maps after each of some numbers of products, as the segmenter refines them.
 
     Args:
         maps: Float[1 pixels categories] of one image.
-        attention: Float[1 pixels pixels], its entropy already reduced.
-        wanted: numbers of products; the greatest decides how many are computed.
+        attention: Float[1 pixels pixels] with reduced entropy.
+        wanted: numbers of products.
     """
     numbers = set(wanted)
     columns = maps.shape[-1]
     parts: dict[int, list[Tensor]] = {number: [] for number in numbers}
-    # On a GPU of the segmenter's width, for products are rounded as their width has it.
+    # A GPU rounds products by their width: it must be the segmenter's.
     filled = maps if maps.is_cpu else pad(maps, (0, -columns % COLUMNS))
     for block in filled.split(COLUMNS, dim=-1):
         for number, refined in zip(
@@ -107,7 +107,7 @@ def refine_on_the_way(maps: Tensor, attention: Tensor, wanted: Iterable[int]) ->
 
 
 class _Reducer:
-    """Reduces the entropy of an image's attention in many ways that share what precedes them."""
+    """Reduces the entropy of an image's attention in many ways that share their first steps."""
 
     def __init__(self, attention: Tensor) -> None:
         self._attention = attention
@@ -116,7 +116,7 @@ class _Reducer:
         self._reduced: Tensor | None = None
 
     def reduce(self, ent_self: EntSelfSettings | None) -> Tensor:
-        """Return the attention with its entropy reduced, good until the next call."""
+        """Return the attention with reduced entropy; the next call overwrites it."""
         if ent_self is None:
             return self._attention
         if self._scaled is None or self._descent is None or self._reduced is None:
@@ -132,7 +132,7 @@ def _count(
     wanted: Sequence[Rules],
     ground_truth: TrueLabels,
 ) -> dict[str, Int64[np.ndarray, "rows columns"]]:
-    """Enlarge maps, label their pixels by the rules wanted of each, and count them."""
+    """Return the pixel counts of enlarged maps, each under its rules of assignment."""
     found: dict[str, np.ndarray] = {}
     height, width = ground_truth.size
     categories = grid.shape[1]

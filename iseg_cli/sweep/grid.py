@@ -13,17 +13,17 @@ from iseg_cli.config import Settings, setting_names, to_dict, validate
 from iseg_cli.errors import SettingsError, suggestion
 
 VARIED = ("prompt", "cat_cross", "capture", "cluster", "ent_self", "refine", "assign", "seed")
-"""The sections a grid may vary: what is read, what is made of it, and the noise."""
+"""The sections of settings that a grid may vary."""
 
 BASE = "base"
-"""The key of settings that are those of the preset, the files and the assignments."""
+"""The name of the settings without any change."""
 
 _RANGE = re.compile(r"(-?\d+):(-?\d+)(?::(-?\d+))?")
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One setting and the values it takes, as JSON writes them."""
+    """One setting and its values, in JSON types."""
 
     name: str
     values: tuple[Any, ...]
@@ -34,8 +34,8 @@ class Point:
     """One cell of a grid.
 
     Attributes:
-        key: what differs from the base, the same however the grid around it is written.
-        values: the value of each axis, by its name.
+        key: its name: what differs from the base, whatever the grid around it.
+        values: the values of the axes, by name.
         settings: the base with these values.
     """
 
@@ -71,7 +71,7 @@ def build_grid(base: Settings, texts: Sequence[str], *, seeds: int | None = None
     names = [name for name, _ in raw]
     if not names:
         raise SettingsError(
-            "a sweep needs something to vary; pass --grid, such as --grid refine.iterations=0:12"
+            "a sweep needs a grid; pass --grid, such as --grid refine.iterations=0:12"
         )
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -90,14 +90,19 @@ def build_grid(base: Settings, texts: Sequence[str], *, seeds: int | None = None
 
 
 def value_text(value: Any) -> str:
-    """Return a setting's value as a reader writes it: words bare, 0 for 0.0, the rest as JSON."""
+    """Return a setting's value as text: words without quotes, 0 for 0.0, others as JSON."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def point_text(values: Mapping[str, Any]) -> str:
-    """Return `name=value` for each of some settings, with blanks between."""
+    """Return `name=value` for each of some settings, separated by blanks.
+
+    Example:
+        >>> point_text({"refine.iterations": 8, "refine.mode": "naive"})
+        'refine.iterations=8 refine.mode=naive'
+    """
     return " ".join(f"{name}={value_text(value)}" for name, value in values.items())
 
 
@@ -141,7 +146,7 @@ def _require_variable(name: str) -> None:
 
 
 def _items(text: str) -> Iterator[str]:
-    """Split at the commas outside of brackets, braces and quotes."""
+    """Yield the parts between commas outside of brackets, braces and quotes."""
     depth, quote, item = 0, "", ""
     for character in text:
         if quote:
@@ -191,7 +196,7 @@ def _with(base: Settings, changes: Mapping[str, Any]) -> Settings:
 
 
 def _values(settings: Settings) -> dict[str, Any]:
-    """Return the value of every setting that a grid may vary, by its dotted name."""
+    """Return the values of all settings that a grid may vary, by dotted name."""
     contents = to_dict(settings)
     found = {}
     for name in setting_names():
@@ -209,5 +214,5 @@ def _key(base: Mapping[str, Any], values: Mapping[str, Any]) -> str:
 
 
 def _distinct(values: Iterator[Any]) -> tuple[Any, ...]:
-    """Return values, some of which no set can hold, without those that were there before."""
+    """Return values without repetitions; they may be unhashable."""
     return tuple({json.dumps(value): value for value in values}.values())

@@ -1,4 +1,4 @@
-"""What settings have in common: each capture, reduction, product and enlargement is made once."""
+"""The plan of a sweep: settings share captures, reductions, products and enlargements."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from iseg_cli.errors import SettingsError
 from iseg_cli.segmentation.refinement import refine_steps
 
 CAPTURE = ("prompt", "cat_cross", "capture", "cluster", "seed")
-"""The settings that attention depends on; the others only change what is made of it."""
+"""The sections that attention depends on; the others change what follows it."""
 
 Rules = dict[AssignSettings, list[str]]
-"""Names of settings by the rule that turns maps into labels."""
+"""Names of settings, by their rule that turns maps into labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +21,8 @@ class Branch:
     """Settings that multiply by the same attention.
 
     Attributes:
-        ent_self: how its entropy is reduced; None for attention as it was captured.
-        products: by the number of products, what is made of the maps then.
+        ent_self: how its entropy is reduced; None for the captured attention.
+        products: the rules of assignment, by the number of products.
     """
 
     ent_self: EntSelfSettings | None
@@ -34,9 +34,9 @@ class Capture:
     """Settings that share one forward of the model.
 
     Attributes:
-        settings: those of any of them, to read the attention with.
-        branches: those with a number of products that is known beforehand.
-        adaptive: pairs of settings that stop by themselves, and what is made of their maps.
+        settings: one of the settings; all of them capture the same attention.
+        branches: the settings with a fixed number of products.
+        adaptive: the settings with adaptive refinement, each with its rules of assignment.
     """
 
     settings: Settings
@@ -45,16 +45,16 @@ class Capture:
 
 
 def plan_captures(variants: Mapping[str, Settings]) -> tuple[Capture, ...]:
-    """Arrange settings, given by name, so that what they share is computed once.
+    """Return the captures of settings, given by name; each is computed once.
 
     Raises:
-        SettingsError: settings that ask for fusion with CLIP, which is not read here.
+        SettingsError: settings with fusion, since a sweep has no CLIP.
     """
     fused = [name for name, settings in variants.items() if settings.fusion != "none"]
     if fused:
         raise SettingsError(
-            f"{fused[0]!r} asks for fusion: {variants[fused[0]].fusion}, but only attention is read"
-            " here; set fusion to none, or measure it with iseg generate and iseg evaluate"
+            f"{fused[0]!r} asks for fusion: {variants[fused[0]].fusion}, but a sweep has only"
+            " attention; set fusion to none, or measure it with iseg generate and iseg evaluate"
         )
     groups: dict[str, dict[str, Settings]] = {}
     for name, settings in variants.items():
@@ -86,6 +86,6 @@ def _adaptive(group: Mapping[str, Settings]) -> tuple[tuple[Settings, Rules], ..
 
 
 def _shared(settings: Settings, sections: tuple[str, ...]) -> str:
-    """Return a key that two settings have in common exactly if they agree in some sections."""
+    """Return a key that is equal for settings that agree in some sections."""
     values: dict[str, Any] = to_dict(settings)
     return str([values[name] for name in sections])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NO_PLOTS = "sweep.png was not drawn: matplotlib is missing (pip install 'iseg-cli[plots]')"
 
 _MOST_LINES = 8
-"""A panel with more lines than this cannot be read; their axis then stands at its best."""
+"""The most lines of a readable panel; an axis with more values is at its best value."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Panel:
     """mIoU against one axis.
 
     Attributes:
-        axis: what lies along x.
-        lines: one for each value of `line_axis`, or a single one.
-        line_axis: the name of the axis that tells the lines apart, if any.
-        at_best: the names of the axes of which every point takes the best value.
+        axis: the axis along x.
+        lines: one for each value of `line_axis`, or a single line.
+        line_axis: the name of the axis whose values are the lines, if there is one.
+        at_best: the names of the axes whose best value is used at every point.
     """
 
     axis: Axis
@@ -48,16 +48,16 @@ class Panel:
 def panels(result: SweepResult) -> list[Panel]:
     """Return a panel for each axis with several values.
 
-    The lines of a panel are the values of another axis: of words, such as refine.mode, rather than
-    of numbers, and of no more than eight values. All further axes stand at their best, point by
-    point.
+    The lines of a panel are the values of another axis of at most eight values; an axis of words,
+    such as refine.mode, has precedence over an axis of numbers. Every point uses the best value of
+    all other axes.
     """
     axes = [axis for axis in result.method_axes if len(axis.values) > 1]
     return [_panel(axis, [a for a in axes if a != axis], result.cells) for axis in axes]
 
 
 def draw(result: SweepResult) -> bytes | None:
-    """Return the panels of a sweep side by side as a PNG; None where matplotlib is missing."""
+    """Return the panels of a sweep side by side as a PNG; None if matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -65,8 +65,8 @@ def draw(result: SweepResult) -> bytes | None:
     found = panels(result)
     figure = Figure(figsize=(4.6 * max(1, len(found)), 3.6), layout="constrained", dpi=120)
     first: Axes | None = None
-    for place, panel in enumerate(found):
-        axes = figure.add_subplot(1, len(found), place + 1, sharey=first)
+    for index, panel in enumerate(found, start=1):
+        axes = figure.add_subplot(1, len(found), index, sharey=first)
         first = first or axes
         _draw_panel(axes, panel)
     protocol = result.protocol
@@ -126,7 +126,7 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
     shades = colormaps["viridis"]
     for index, line in enumerate(panel.lines):
         x = list(line.x) if numeric else [texts.index(value_text(value)) for value in line.x]
-        ordered = len(panel.lines) > 2  # one hue after the other, where there are many
+        ordered = len(panel.lines) > 2  # many lines have a scale of colours
         color = shades(0.9 * index / (len(panel.lines) - 1)) if ordered else f"C{index}"
         axes.plot(x, line.miou, marker=".", color=color, label=line.label)
         if None not in line.deviation:

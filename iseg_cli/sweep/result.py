@@ -1,4 +1,4 @@
-"""What a sweep found: scores of every setting, means over seeds, the best of them; as text."""
+"""The result of a sweep: scores of every setting, means over seeds, the best setting."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from iseg_cli.evaluation.text_table import aligned, markdown, percent
 from iseg_cli.sweep.grid import Axis, point_text, value_text
 
 FORMATS = ("table", "csv", "json", "markdown")
-"""How a sweep can be written."""
+"""The formats of a sweep's result."""
 
 SEED = "seed"
 MEASURES = ("miou", "pixel_accuracy", "mean_accuracy")
@@ -25,7 +25,7 @@ class Cell:
     """The scores of one setting of a sweep, or of several seeds of it.
 
     Attributes:
-        values: the value of every axis; without the seed where there are several.
+        values: the value of every axis; without the seed if there are several seeds.
         reports: an evaluation for each seed.
     """
 
@@ -33,12 +33,12 @@ class Cell:
     reports: tuple[Report, ...]
 
     def mean(self, measure: str) -> float | None:
-        """Return a measure's mean over the seeds, in [0, 1]; None where a seed has none."""
+        """Return a measure's mean over the seeds, in [0, 1]; None if a seed has no value."""
         values = self._each(measure)
         return statistics.fmean(values) if values else None
 
     def deviation(self, measure: str) -> float | None:
-        """Return its standard deviation over seeds (n - 1 in the divisor); None for one seed."""
+        """Return a measure's standard deviation over seeds (divisor n - 1); None for one seed."""
         values = self._each(measure)
         return statistics.stdev(values) if len(values) > 1 else None
 
@@ -52,10 +52,10 @@ class SweepResult:
     """The scores of a grid of settings on one split.
 
     Attributes:
-        axes: what was varied.
-        scores: the values of the axes and the evaluation of every setting, seeds one by one.
-        protocol: what else the figures depend on.
-        failed: what is wrong with the images that no setting was scored on, by their ids.
+        axes: the axes of the grid.
+        scores: the values of the axes and the evaluation of every setting and seed.
+        protocol: what else the scores depend on.
+        failed: the reason of each failure, by image id; no setting is scored on these images.
     """
 
     axes: tuple[Axis, ...]
@@ -65,18 +65,18 @@ class SweepResult:
 
     @property
     def seeds(self) -> int:
-        """How many seeds every setting was scored with; 1 where the seed was not varied."""
+        """The number of seeds of every setting; 1 if the seed is no axis."""
         return next((len(axis.values) for axis in self.axes if axis.name == SEED), 1)
 
     @property
     def method_axes(self) -> tuple[Axis, ...]:
-        """The axes without the seed, unless it is the only one."""
+        """The axes without the seed, if there are several seeds."""
         others = tuple(axis for axis in self.axes if axis.name != SEED)
         return others if self.seeds > 1 else self.axes
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """The scores by setting, seeds gathered."""
+        """The scores by setting, each with all its seeds."""
         names = [axis.name for axis in self.method_axes]
         gathered: dict[str, tuple[Mapping[str, Any], list[Report]]] = {}
         for values, report in self.scores:
@@ -86,12 +86,12 @@ class SweepResult:
 
     @property
     def best(self) -> Cell | None:
-        """The cell of the greatest mean mIoU, the first of equal ones; None where none has one."""
+        """The cell with the greatest mean mIoU, the first of equal cells; None if none has one."""
         scored = [cell for cell in self.cells if cell.mean("miou") is not None]
         return max(scored, key=lambda cell: cell.mean("miou") or 0.0, default=None)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return the contents of sweep.json but for the run: fractions in [0, 1]."""
+        """Return the contents of sweep.json without the provenance: fractions in [0, 1]."""
         best = self.best
         return {
             "axes": {axis.name: list(axis.values) for axis in self.axes},
@@ -113,8 +113,8 @@ class SweepResult:
 def render(result: SweepResult, style: str) -> str:
     """Return a sweep in one of `FORMATS`, ending in a newline.
 
-    Tables and Markdown have a line for each setting, in percent, with mean and deviation where
-    there are several seeds; CSV has a line for each seed, as fractions.
+    Tables and Markdown have a line for each setting, in percent; with several seeds, it has mean
+    and deviation. CSV has a line for each seed, with fractions.
     """
     if style == "json":
         return json.dumps(result.to_json_dict(), indent=2, ensure_ascii=False) + "\n"
@@ -126,7 +126,7 @@ def render(result: SweepResult, style: str) -> str:
 
 
 def conclusion(result: SweepResult) -> str:
-    """Return the sentences under a table: the best setting, and what was scored."""
+    """Return the sentences below a table: the best setting and the protocol."""
     protocol = result.protocol
     what = (
         f"{protocol['dataset']} {protocol['split']}, {protocol['images']} images, "
@@ -157,8 +157,8 @@ def _rows(result: SweepResult) -> list[tuple[str, ...]]:
 
 def _with_deviation(cell: Cell) -> str:
     deviation = cell.deviation("miou")
-    spread = "" if deviation is None else f" ± {percent(deviation)}"
-    return percent(cell.mean("miou")) + spread
+    plus_minus = "" if deviation is None else f" ± {percent(deviation)}"
+    return percent(cell.mean("miou")) + plus_minus
 
 
 def _summary(cell: Cell) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Counts of many settings, added up over images."""
+"""Pixel counts of many settings, summed over images."""
 
 from collections.abc import Collection, Sequence
 
@@ -11,12 +11,12 @@ from iseg_cli.types import IGNORE
 
 
 class Totals:
-    """Confusion matrices of some settings, and which images are in each of them."""
+    """The confusion matrices of some settings, and the images in each of them."""
 
     def __init__(self, keys: Sequence[str], num_classes: int) -> None:
         self.keys = tuple(keys)
         self._classes = num_classes
-        self._place = {key: index for index, key in enumerate(self.keys)}
+        self._index = {key: index for index, key in enumerate(self.keys)}
         self._images: list[set[str]] = [set() for _ in self.keys]
         # The last column is for undecided pixels.
         self._counts: Int64[np.ndarray, "settings classes classes+1"] = np.zeros(
@@ -24,25 +24,25 @@ class Totals:
         )
 
     def add(self, image: ImageCounts) -> None:
-        """Add an image under each of our settings that it was counted under, once."""
+        """Add the counts of an image to each of these settings; a second call changes nothing."""
         wanted = [
-            (row, place)
+            (row, index)
             for row, key in enumerate(image.settings)
-            if (place := self._place.get(key)) is not None
-            and image.image_id not in self._images[place]
+            if (index := self._index.get(key)) is not None
+            and image.image_id not in self._images[index]
         ]
         if not wanted:
             return
-        rows, places = zip(*wanted, strict=True)
+        rows, indices = zip(*wanted, strict=True)
         columns = [self._classes if label == IGNORE else label for label in image.found]
-        for place in places:
-            self._images[place].add(image.image_id)
+        for index in indices:
+            self._images[index].add(image.image_id)
         block = image.counts[list(rows)]
-        # Not +=, which would lose counts where two columns are one (both undecided).
-        np.add.at(self._counts, np.ix_(places, image.ground_truth, columns), block)
+        # += would lose counts if two columns have one label (both undecided).
+        np.add.at(self._counts, np.ix_(indices, image.ground_truth, columns), block)
 
     def missing(self, image_ids: Collection[str]) -> dict[tuple[str, ...], list[str]]:
-        """Return the images that lack some settings, in their order, by the settings they lack."""
+        """Return the images that lack some settings, by the names of these settings."""
         found: dict[tuple[str, ...], list[str]] = {}
         for image_id in image_ids:
             lacking = tuple(
@@ -56,7 +56,7 @@ class Totals:
 
     def matrix(self, key: str) -> ConfusionMatrix:
         """Return the confusion matrix of one of the settings."""
-        counts = self._counts[self._place[key]]
+        counts = self._counts[self._index[key]]
         matrix = ConfusionMatrix(self._classes)
         matrix.counts, matrix.undecided = counts[:, :-1].copy(), counts[:, -1].copy()
         return matrix

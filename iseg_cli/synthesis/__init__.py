@@ -1,1 +1,4 @@
-"""`iseg synthesize`: datasets of drawn images with masks from the attention that drew them."""
+"""`iseg synthesize`: synthetic datasets, images with masks from the model's own attention.
+
+`image_specs.py` plans the images, `synthesizer.py` generates them, `synthesize.py` is the run.
+"""

@@ -1,4 +1,4 @@
-"""Which images a synthetic dataset gets: their names, categories, templates and seeds."""
+"""The images of a synthetic dataset: their names, categories, templates and seeds."""
 
 import hashlib
 import random
@@ -15,13 +15,13 @@ from iseg_cli.types import Category, LabelSet, name_key
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """One image to draw.
+    """One image to generate.
 
     Attributes:
         image_id: `<category>_<number>`.
-        categories: what is to be in it, the one it is named for first.
-        template: the text that they are written into.
-        seed: of its noise, 0 to 2^32 - 1.
+        categories: its categories; the first one is in its name.
+        template: the prompt, with a gap for the categories.
+        seed: the seed of its noise, 0 to 2^32 - 1.
     """
 
     image_id: str
@@ -30,18 +30,24 @@ class ImageSpec:
     seed: int
 
 
-def plan(
+def plan_images(
     label_set: LabelSet, synthesis: SynthesisSettings, *, per_category: int, seed: int
 ) -> tuple[ImageSpec, ...]:
-    """Return the orders of a dataset, category by category.
+    """Return the images of a dataset, category by category.
 
-    An order depends on its name, the categories and the settings, not on how many there are: a
-    larger dataset begins with the images of a smaller one. Templates are taken in turn, so each
-    category gets all of them; what else is in an image is drawn from its seed.
+    An image depends on its name, the categories and the settings, not on the number of images: a
+    larger dataset begins with the images of a smaller one. Each category gets all templates in
+    turn. The seed of an image decides its other categories.
+
+    Args:
+        label_set: the categories.
+        synthesis: the templates and the number of categories in an image.
+        per_category: how many images each category gets.
+        seed: the seed of the dataset.
 
     Raises:
-        SettingsError: more categories an image than there are, or two whose files would have the
-            same names.
+        SettingsError: an image needs more categories than there are, or the files of two
+            categories have the same names.
     """
     least, greatest = synthesis.objects
     if greatest > len(label_set.categories):
@@ -60,18 +66,22 @@ def plan(
             image_id = f"{stem}_{number:04}"
             own_seed = _seed(seed, image_id)
             choice = random.Random(own_seed)
-            company = choice.sample(others, choice.randint(least, greatest) - 1)
+            more = choice.sample(others, choice.randint(least, greatest) - 1)
             template = synthesis.templates[number % len(synthesis.templates)]
-            specs.append(ImageSpec(image_id, (category, *company), template, own_seed))
+            specs.append(ImageSpec(image_id, (category, *more), template, own_seed))
     return tuple(specs)
 
 
 def label_set_for(names: Sequence[str], known: LabelSet) -> LabelSet:
     """Return the label set of a synthetic dataset.
 
-    Names, or prompt words, of `known` bring its words. Where all are of `known`, they keep its ids
-    and colours, so that the masks are masks of that dataset; else, or where it has no background,
-    they are numbered from 1 in the order given, in VOC's colours.
+    A name, or prompt words, of `known` gets the words of `known`. If `known` has all names and a
+    background, the categories keep its ids and colours: the masks are masks of that dataset.
+    Otherwise they have the numbers from 1 on in the given order, and VOC's colours.
+
+    Args:
+        names: the categories.
+        known: the label set that names are looked up in.
 
     Raises:
         SettingsError: an empty name, `background`, or a category named twice.
@@ -98,7 +108,7 @@ def label_set_for(names: Sequence[str], known: LabelSet) -> LabelSet:
 
 
 def _stem(category: Category) -> str:
-    """Return what the names of a category's images begin with: no blanks, no slashes."""
+    """Return the first part of the names of a category's images, without blanks and slashes."""
     return re.sub(r"\W+", "-", category.name).strip("-") or f"category-{category.id}"
 
 

@@ -1,7 +1,6 @@
-"""`iseg synthesize`: images drawn by the model, with masks from the attention that drew them."""
+"""`iseg synthesize`: a resumable run that writes a synthetic dataset in VOC's layout."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,47 +22,27 @@ from iseg_cli.storage import (
     encode_mask,
     encode_picture,
 )
-from iseg_cli.synthesis.image_specs import ImageSpec, label_set_for, plan
+from iseg_cli.synthesis.image_specs import ImageSpec, label_set_for, plan_images
+from iseg_cli.synthesis.summary import SynthesisSummary
 from iseg_cli.synthesis.synthesizer import Synthesizer, SyntheticImage
 from iseg_cli.types import LabelSet
 
 JPEG_QUALITY = 95
-"""Of images: masks are made from them again, and models are trained on them."""
+"""The quality of images: models are trained on them."""
 
-OVERFLOW = "the decoder left numbers that are none; pass --dtype float32 or bfloat16"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run did.
-
-    Attributes:
-        folder: the dataset.
-        asked: how many images were asked for.
-        resumed: how many of these an earlier run had finished.
-        written: how many images this run wrote.
-        failed: image id -> what is wrong with it.
-        dropped: image id -> why its mask is implausible; empty without the filter.
-    """
-
-    folder: Path
-    asked: int
-    resumed: int
-    written: int
-    failed: dict[str, str]
-    dropped: dict[str, str]
+OVERFLOW = "the decoder gave values that are no numbers (NaN); pass --dtype float32 or bfloat16"
 
 
 def synthesize(
     settings: Settings, *, out: Path, per_category: int, overwrite: bool = False
-) -> Summary:
-    """Draw a dataset in VOC's layout; run again, it resumes, with more images it grows.
+) -> SynthesisSummary:
+    """Write a dataset in VOC's layout; a second call resumes the first, or adds images.
 
-    Stopped at any moment, nothing finished is lost. The filter only decides which list names an
-    image, so its bounds may change between two runs.
+    A run may be stopped at any moment; finished images stay finished. The filter only decides which
+    list names an image, so its bounds may change between two runs.
 
     Args:
-        settings: the categories, the model, the method and how to use the machine.
+        settings: the categories, the model, the method and the use of the machine.
         out: the folder of the dataset.
         per_category: images for each category.
         overwrite: replace what another run wrote there.
@@ -72,17 +51,17 @@ def synthesize(
         IsegError: a category, model, setting or folder that cannot be used.
     """
     if settings.fusion != "none":
-        raise SettingsError(
-            "fusion with CLIP needs images that are there already; leave it to iseg generate"
-        )
+        raise SettingsError("fusion with CLIP needs existing images; leave it to iseg generate")
     label_set = label_set_for(_names(settings), _known(settings))
-    specs = plan(label_set, settings.synthesis, per_category=per_category, seed=settings.seed)
+    specs = plan_images(
+        label_set, settings.synthesis, per_category=per_category, seed=settings.seed
+    )
     model = open_model(settings, decoder=True)
     batch_size = choose_batch_size(settings, model, None if overwrite else out)
     configure_threads(model, batch_size)
     synthesizer = Synthesizer(model, settings, label_set, batch_size=batch_size)
     for spec in specs:
-        synthesizer.prompt(spec)  # one that is too long is told before hours are spent
+        synthesizer.prompt(spec)  # raises now if a prompt is too long
     run = describe_run(
         settings,
         model,
@@ -95,11 +74,11 @@ def synthesize(
     with SyntheticFolder.start(out, run, overwrite=overwrite) as folder:
         finished = folder.finished()
         todo = [spec for spec in specs if spec.image_id not in finished]
-        failed = _draw(synthesizer, folder, todo, of=len(specs))
+        failed = _generate(synthesizer, folder, todo, of=len(specs))
         folder.finish([spec.image_id for spec in specs])
         dropped = _implausible(folder, settings.filter)
         folder.publish(label_set, dropped=dropped)
-    return Summary(
+    return SynthesisSummary(
         folder=out,
         asked=len(specs),
         resumed=len(specs) - len(todo),
@@ -110,9 +89,9 @@ def synthesize(
 
 
 def implausible(record: ImageRecord, bounds: FilterSettings) -> str | None:
-    """Return why an image's mask is implausible, or None where it is not.
+    """Return why an image's mask is implausible; None for a plausible mask.
 
-    Each of its categories must take a share of the image within the bounds, and be sure enough.
+    Each category's area and confidence must lie within the bounds.
     """
     drawing = record.drawing
     if drawing is None:
@@ -131,33 +110,33 @@ def implausible(record: ImageRecord, bounds: FilterSettings) -> str | None:
 
 def _names(settings: Settings) -> tuple[str, ...]:
     if not settings.categories:
-        raise SettingsError('there is nothing to draw; pass --categories "cat, dog"')
+        raise SettingsError('synthesis needs categories; pass --categories "cat, dog"')
     return settings.categories
 
 
 def _known(settings: Settings) -> LabelSet:
-    """Return the table that known names are looked up in."""
+    """Return the category table that names are looked up in."""
     return load_label_set(settings.label_set or dataset_info(settings.dataset).label_sets[0])
 
 
-def _draw(
+def _generate(
     synthesizer: Synthesizer, folder: SyntheticFolder, todo: Sequence[ImageSpec], *, of: int
 ) -> dict[str, str]:
-    """Draw and write the images, batch by batch; return what is wrong with those that failed."""
+    """Generate and write the images in batches; return the reasons of failures, by image id."""
     failed: dict[str, str] = {}
     bar: tqdm[NoReturn] = tqdm(total=of, initial=of - len(todo), unit="image", disable=None)
     with bar:
         for batch in batches(todo, synthesizer.batch_size):
-            for spec, picture in zip(batch, _paint(synthesizer, batch), strict=True):
-                if not picture.finite:
+            for spec, generated in zip(batch, _synthesize(synthesizer, batch), strict=True):
+                if not generated.finite:
                     failed[spec.image_id] = OVERFLOW
                     bar.set_postfix(failed=len(failed), refresh=False)
-                _write(folder, synthesizer, spec, picture)
+                _write(folder, synthesizer, spec, generated)
                 bar.update()
     return failed
 
 
-def _paint(synthesizer: Synthesizer, batch: Sequence[ImageSpec]) -> list[SyntheticImage]:
+def _synthesize(synthesizer: Synthesizer, batch: Sequence[ImageSpec]) -> list[SyntheticImage]:
     try:
         return synthesizer.synthesize_batch(batch)
     except torch.OutOfMemoryError:
@@ -169,33 +148,33 @@ def _paint(synthesizer: Synthesizer, batch: Sequence[ImageSpec]) -> list[Synthet
 
 
 def _write(
-    folder: SyntheticFolder, synthesizer: Synthesizer, spec: ImageSpec, picture: SyntheticImage
+    folder: SyntheticFolder, synthesizer: Synthesizer, spec: ImageSpec, generated: SyntheticImage
 ) -> None:
     names = tuple(category.name for category in spec.categories)
-    if not picture.finite:
+    if not generated.finite:
         record = ImageRecord(spec.image_id, None, names, "failed", OVERFLOW)
-        folder.write_drawn(record, None, None)
+        folder.write_image(record, None, None)
         return
     drawing = Drawing(
-        prompt=picture.prompt,
+        prompt=generated.prompt,
         seed=spec.seed,
-        areas=tuple(round(area, 6) for area in picture.areas),
-        confidences=tuple(round(confidence, 6) for confidence in picture.confidences),
+        areas=tuple(round(area, 6) for area in generated.areas),
+        confidences=tuple(round(confidence, 6) for confidence in generated.confidences),
     )
-    folder.write_drawn(
-        ImageRecord(spec.image_id, picture.mask.size, names, "done", drawing=drawing),
+    folder.write_image(
+        ImageRecord(spec.image_id, generated.mask.size, names, "done", drawing=drawing),
         encode_picture(
-            picture.image, kind=synthesizer.settings.synthesis.image_format, quality=JPEG_QUALITY
+            generated.image, kind=synthesizer.settings.synthesis.image_format, quality=JPEG_QUALITY
         ),
         encode_mask(
-            picture.mask,
+            generated.mask,
             None if synthesizer.settings.png == "grey" else synthesizer.label_set.palette,
         ),
     )
 
 
 def _implausible(folder: SyntheticFolder, bounds: FilterSettings) -> dict[str, str]:
-    """Return the finished images that the filter drops, with its reasons; none if it is off."""
+    """Return why the filter drops finished images, by image id; nothing without the filter."""
     if not bounds.enabled:
         return {}
     reasons = {i: implausible(folder.records[i], bounds) for i in sorted(folder.finished())}

@@ -1,4 +1,4 @@
-"""Prompts in, images with their masks out: the sampler, refinement and labels in one."""
+"""Image specs in, synthetic images with masks out: sampling, refinement and assignment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from iseg_cli.types import LabelSet, Mask
 
 @dataclass(frozen=True, eq=False)
 class SyntheticImage:
-    """One image as it was drawn.
+    """One generated image with its mask.
 
     Attributes:
         image: RGB, 0 to 255.
-        finite: whether it is whole: half precision may overflow, which leaves no picture.
-        mask: of its size.
-        prompt: the text it was drawn from.
-        areas: the share of its pixels that each of its categories takes.
-        confidences: by how much each beats its best rival there, on average.
+        finite: whether all its values are numbers; half precision may overflow.
+        mask: the labels of its pixels.
+        prompt: its prompt.
+        areas: each category's share of the pixels, 0 to 1.
+        confidences: each category's mean margin over the second best score in its area.
     """
 
     image: UInt8[np.ndarray, "height width 3"]
@@ -40,7 +40,7 @@ class SyntheticImage:
 
 
 class Synthesizer:
-    """Draws images and segments them from the attention that drew them."""
+    """Generates images and segments them from the attention of their own generation."""
 
     def __init__(
         self, model: DiffusionModel, settings: Settings, label_set: LabelSet, *, batch_size: int = 1
@@ -50,7 +50,7 @@ class Synthesizer:
         self._sampler = Sampler(model, settings, batch_size=batch_size)
 
     def prompt(self, spec: ImageSpec) -> Prompt:
-        """Return the prompt of an order; PromptError where the text encoder cannot hold it."""
+        """Return the prompt of an image; PromptError if it is too long for the text encoder."""
         return fill_template(
             spec.template,
             spec.categories,
@@ -60,11 +60,11 @@ class Synthesizer:
 
     @torch.inference_mode()
     def synthesize_batch(self, specs: Sequence[ImageSpec]) -> list[SyntheticImage]:
-        """Draw at most `batch_size` images and their masks.
+        """Return at most `batch_size` images with their masks.
 
         Raises:
-            SettingsError: settings that ask for layers or heads that the model does not have.
-            PromptError: a prompt that the text encoder cannot hold.
+            SettingsError: layers or heads that the model does not have.
+            PromptError: a prompt that is too long for the text encoder.
         """
         prompts = [self.prompt(spec) for spec in specs]
         drawn = self._sampler.draw(prompts, [spec.seed for spec in specs])

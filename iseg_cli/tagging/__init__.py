@@ -1,1 +1,4 @@
-"""`iseg tag`: image-level labels found by CLIP, written and scored."""
+"""`iseg tag`: image-level labels that CLIP finds, written to a file and scored.
+
+`iseg generate --labels clip` finds the same labels during a run.
+"""

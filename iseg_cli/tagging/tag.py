@@ -1,8 +1,7 @@
-"""`iseg tag`: the classes in each image, found by CLIP."""
+"""`iseg tag`: a resumable run that writes the image-level labels that CLIP finds."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,59 +11,28 @@ import torch
 from jaxtyping import Bool
 from tqdm import tqdm
 
-from iseg_cli import image_labels as labels
 from iseg_cli.clip.tagger import DECIMALS, Shown, Tagger
 from iseg_cli.config import Settings, to_dict
 from iseg_cli.evaluation.metrics.tags import TagReport
 from iseg_cli.evaluation.protocol import dataset_protocol
 from iseg_cli.execution.clip import describe_clip, open_tagger
 from iseg_cli.execution.image_faults import IMAGE_FAULTS, reason_of
-from iseg_cli.execution.iteration import batches, map_ahead
 from iseg_cli.execution.machine import whole_image_threads
 from iseg_cli.execution.run_setup import open_reader
+from iseg_cli.generation.image_loop import FailedImage, WriteTask, run_image_loop
+from iseg_cli.image_labels import ImageLabeler, choose_labeler
 from iseg_cli.readers.base import Reader
-from iseg_cli.readers.decoding import load_image
+from iseg_cli.readers.decoding import DecodedImage
 from iseg_cli.readers.registry import dataset_info
 from iseg_cli.storage.tags import TagFile
-from iseg_cli.types import Category
+from iseg_cli.tagging.summary import TaggingSummary
+from iseg_cli.types import Category, Sample
 
 VERSIONS = ("iseg-cli", "torch", "transformers", "numpy", "pillow")
-"""The distributions whose versions stand beside the scores."""
+"""The packages whose versions are written to the file of scores."""
 
 CHOOSING = ("threshold", "min_score")
-"""The settings of CLIP that choose labels from scores."""
-
-
-@dataclass(frozen=True, eq=False)
-class Tagging:
-    """What a run did.
-
-    Attributes:
-        out: the file of labels.
-        asked: how many images were asked for.
-        labelled: how many of these have labels in the file now.
-        resumed: how many of these an earlier run had finished.
-        failed: image id -> what is wrong with it.
-        notes: what the user should know about the dataset and its labels, a sentence each.
-        report: how right the labels are; None where no truth is known.
-    """
-
-    out: Path
-    asked: int
-    labelled: int
-    resumed: int
-    failed: dict[str, str]
-    notes: tuple[str, ...]
-    report: TagReport | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A decoded image on its way to CLIP, or what is wrong with it."""
-
-    image_id: str
-    shown: Shown | None
-    reason: str = ""
+"""The settings that choose labels from scores."""
 
 
 def tag(
@@ -74,18 +42,18 @@ def tag(
     ground_truth: str | None = None,
     limit: int | None = None,
     overwrite: bool = False,
-) -> Tagging:
-    """Write the classes in each image of a dataset's split; run again, it resumes.
+) -> TaggingSummary:
+    """Write the classes in each image of a dataset's split; a second call resumes the first.
 
-    An image that cannot be read is passed over, and tried again the next time.
+    An image that cannot be read fails alone; a later run tries it again.
 
     Args:
-        settings: the dataset, CLIP and how to use the machine.
+        settings: the dataset, CLIP and the use of the machine.
         out: the file of labels, ending in `.json`.
-        ground_truth: what to compare with, as `--labels` takes it; None for masks where there are
-            some.
-        limit: only so many images, the first of the split.
-        overwrite: replace what is there.
+        ground_truth: the true labels to score against, a value of `--labels`; None for the masks of
+            the split, if it has some.
+        limit: the number of images, from the first of the split on; None for all.
+        overwrite: replace the file.
 
     Raises:
         IsegError: a dataset, model, setting or file that cannot be used.
@@ -126,7 +94,7 @@ def tag(
                 **_chosen_by(settings),
             },
         )
-    return Tagging(
+    return TaggingSummary(
         out,
         asked=len(image_ids) + len(reader.refused),
         labelled=len(done),
@@ -138,16 +106,16 @@ def tag(
 
 
 def default_file(settings: Settings) -> Path:
-    """Return where labels go if the user does not say: labels/<dataset>-<split>.json."""
+    """Return the default file of labels: labels/<dataset>-<split>.json."""
     split = settings.split or dataset_info(settings.dataset).default_split
     return Path("labels", f"{settings.dataset}-{split}.json")
 
 
-def _ground_truth(spec: str | None, reader: Reader) -> labels.LabelSource | None:
-    """Return where the true labels come from; None where nothing says them."""
+def _ground_truth(spec: str | None, reader: Reader) -> ImageLabeler | None:
+    """Return the labeler of the true labels; None if they are unknown."""
     if spec is None and not reader.has_ground_truth:
         return None
-    return labels.choose(
+    return choose_labeler(
         spec or "masks",
         label_set=reader.label_set,
         images=reader,
@@ -158,14 +126,14 @@ def _ground_truth(spec: str | None, reader: Reader) -> labels.LabelSource | None
 
 
 def _expected(
-    ground_truth: labels.LabelSource, reader: Reader, image_ids: Sequence[str], workers: int
+    ground_truth: ImageLabeler, reader: Reader, image_ids: Sequence[str], workers: int
 ) -> tuple[dict[str, tuple[Category, ...]], dict[str, str]]:
-    """Return the true labels of images, in their order, and why those of others are unknown."""
+    """Return the true labels of images, in their order, and the reasons of failures."""
     wrong: dict[str, str] = {}
 
     def look_up(image_id: str) -> tuple[Category, ...] | None:
         try:
-            return ground_truth(reader.sample(image_id))
+            return ground_truth.labels(reader.sample(image_id))
         except IMAGE_FAULTS as error:
             wrong[image_id] = f"its labels cannot be scored: {reason_of(error)}"
             return None
@@ -177,7 +145,7 @@ def _expected(
 
 
 def _batch_size(settings: Settings) -> int:
-    """Return how many images of one size, or crops, go through CLIP together."""
+    """Return the batch size: how many images of one size, or crops, CLIP gets at a time."""
     wanted = settings.runtime.batch_size
     return 8 if wanted == "auto" else wanted
 
@@ -185,32 +153,40 @@ def _batch_size(settings: Settings) -> int:
 def _run(
     reader: Reader, tagger: Tagger, file: TagFile, todo: Sequence[str], workers: int
 ) -> dict[str, str]:
-    """Score the images, decoding in threads; return what is wrong with those that failed."""
+    """Score the images, decoding in threads; return the reasons of failures, by image id."""
     failed: dict[str, str] = {}
-
-    def prepare(image_id: str) -> _Prepared:
-        try:
-            image = load_image(reader.sample(image_id).image_path)
-            return _Prepared(image_id, tagger.fit(image))
-        except IMAGE_FAULTS as error:
-            return _Prepared(image_id, None, reason_of(error))
-
-    # disable=None: no bar where standard error is no terminal
+    # disable=None: no bar if standard error is no terminal
     bar: tqdm[NoReturn] = tqdm(total=len(todo), unit="image", disable=None)
-    with bar, ThreadPoolExecutor(workers, "decode") as pool:
-        ahead = workers + 2 * tagger.batch_size
-        for batch in batches(map_ahead(pool, prepare, todo, ahead), tagger.batch_size):
-            images = {item.image_id: item.shown for item in batch if item.shown is not None}
-            failed |= {item.image_id: item.reason for item in batch if item.shown is None}
-            rows = tagger.score(list(images.values())).tolist()
-            scores = [[round(value, DECIMALS) for value in row] for row in rows]
-            file.add(dict(zip(images, scores, strict=True)))
-            bar.update(len(batch))
+
+    def prepare(sample: Sample, decoded: DecodedImage) -> tuple[str, Shown]:
+        return sample.image_id, tagger.fit(decoded.pixels)
+
+    def score(batch: list[tuple[str, Shown]]) -> tuple[WriteTask, ...]:
+        rows = tagger.score([shown for _, shown in batch]).tolist()
+        scores = [[round(value, DECIMALS) for value in row] for row in rows]
+        file.add(dict(zip((image_id for image_id, _ in batch), scores, strict=True)))
+        bar.update(len(batch))
+        return ()
+
+    def fail(image: FailedImage) -> None:
+        failed[image.image_id] = image.reason
+        bar.update()
+
+    with bar:
+        run_image_loop(
+            reader,
+            todo,
+            prepare=prepare,
+            process=score,
+            fail=fail,
+            batch_size=tagger.batch_size,
+            threads=workers,
+        )
     return failed
 
 
 def _scored_by(settings: Settings, reader: Reader, tagger: Tagger) -> dict[str, Any]:
-    """Return what scores depend on; other thresholds choose other labels from the same scores."""
+    """Return everything that scores depend on; thresholds choose labels from the same scores."""
     clip = to_dict(settings)["clip"].items()
     return {
         "dataset": reader.name,

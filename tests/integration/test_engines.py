@@ -1,4 +1,4 @@
-"""Every engine makes the same masks: this process, Ray, shards, also after workers are lost."""
+"""Every engine writes the same masks: this process, Ray, shards; also after lost workers."""
 
 import json
 import logging
@@ -21,9 +21,9 @@ from PIL import Image
 from iseg_cli.config.resolve import resolve_settings
 from iseg_cli.config.resources import embedded_dataset
 from iseg_cli.generation.engines import ray_worker
-from iseg_cli.generation.engines.ray_worker import Assignment, Worker, survey
-from iseg_cli.generation.job import Extras, OnRecord
-from iseg_cli.generation.plan import RunPlan, open_job
+from iseg_cli.generation.engines.ray_worker import Worker, WorkerPlan, survey
+from iseg_cli.generation.mask_generator import OnRecord
+from iseg_cli.generation.plan import RunPlan, open_generator
 from iseg_cli.storage import ImageRecord
 
 LIMIT, BATCH = 22, 2
@@ -34,7 +34,7 @@ ONE = ("--engine", "ray", "--workers", 1, "--device", "cpu")
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file of an output folder except run.json, which holds the time of the run."""
+    """The files of a run without run.json, which has its date."""
     paths = (p for p in folder.rglob("*") if p.is_file() and p.name != "run.json")
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
 
@@ -45,7 +45,7 @@ def masks(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of this process, which every other engine must reproduce."""
+    """The output folder of a run in this process; other engines must write the same bytes."""
     out = tmp_path_factory.mktemp("once") / "run"
     result = iseg(*ARGUMENTS, "--out", out)
     assert result.exit_code == 0, result.output
@@ -54,7 +54,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A Ray of two CPUs for every test here. It also counts one GPU, which does not exist."""
+    """A Ray of two CPUs and a pretended GPU; all runs here share it."""
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -135,12 +135,12 @@ def test_photos_are_turned_and_reported_alike_by_every_engine(
 
 
 def dying_after_an_image(mark: Path) -> type[Worker]:
-    """A class of workers: the first one that has made an image is killed, the others live."""
+    """A worker that is killed after its first image; later workers live."""
 
     class Dying(Worker):  # Ray sends a class that stands in a function along with its code
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)
-            make = self._job.run
+            make = self._generator.run
 
             def run(image_ids: Sequence[str], on_record: OnRecord) -> None:
                 def delivered(record: ImageRecord) -> None:
@@ -151,7 +151,7 @@ def dying_after_an_image(mark: Path) -> type[Worker]:
 
                 make(image_ids, delivered)
 
-            self._job.run = run
+            self._generator.run = run
 
     return Dying
 
@@ -192,7 +192,7 @@ def test_workers_do_every_task_with_all_that_lies_beside_the_masks(
 
 
 def test_ctrl_c_stops_rays_processes_and_says_how_to_go_on(tmp_path: Path) -> None:
-    """A user's run starts a Ray of its own, which prints nothing and leaves nothing behind."""
+    """As a user starts it, with a Ray of its own that prints nothing and leaves no process."""
     out = tmp_path / "run"
     command = [
         sys.executable, "-m", "iseg_cli", "generate", "--dataset", "emoji-voc", "--batch-size", "1",
@@ -303,7 +303,7 @@ def test_an_address_without_ray_is_refused(tmp_path: Path) -> None:
 def plan(out: Path, **options: object) -> RunPlan:
     given = {"dataset": "emoji-voc", "runtime.batch_size": BATCH, "runtime.device": "cpu"}
     settings = resolve_settings((), (), {**given, **options})
-    return RunPlan(settings, out, Extras(), images=LIMIT, limit=LIMIT)
+    return RunPlan(settings, out, {}, images=LIMIT, limit=LIMIT)
 
 
 def rows(worker: Worker, *image_ids: str) -> list[tuple[dict[str, object] | None, str]]:
@@ -315,11 +315,11 @@ def rows(worker: Worker, *image_ids: str) -> list[tuple[dict[str, object] | None
 def test_a_worker_returns_a_row_for_each_image(once: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(once, out)
-    assignment = Assignment(plan(out), Path.cwd())
-    info = survey(assignment)
+    worker_plan = WorkerPlan(plan(out), Path.cwd())
+    info = survey(worker_plan)
     assert not isinstance(info, str)
     (out / "val_0003.png").unlink()
-    worker = Worker(assignment, info, lambda task: 1)
+    worker = Worker(worker_plan, info, lambda task: 1)
     found = rows(worker, "val_0003", "val_0000")
     assert sorted(str(record["image_id"]) for record, _ in found) == ["val_0000", "val_0003"]
     assert {record["status"] for record, _ in found} == {"done"}
@@ -330,14 +330,14 @@ def test_a_worker_returns_a_row_for_each_image(once: Path, tmp_path: Path) -> No
 def test_what_kills_one_worker_after_the_other_is_given_up(once: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(once, out)
-    assignment = Assignment(plan(out), Path.cwd())
+    worker_plan = WorkerPlan(plan(out), Path.cwd())
     begun: list[str] = []
 
     def begin(task: str) -> int:
         begun.append(task)
         return ray_worker.MOST_ATTEMPTS + 1
 
-    worker = Worker(assignment, survey(assignment), begin)
+    worker = Worker(worker_plan, survey(worker_plan), begin)
     found = rows(worker, "val_0003", "val_0000")
     assert begun == ["val_0003"]
     assert [record["status"] for record, _ in found] == ["failed", "failed"]
@@ -348,16 +348,16 @@ def test_what_kills_one_worker_after_the_other_is_given_up(once: Path, tmp_path:
 def test_a_node_that_would_make_other_masks_ends_the_run(once: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(once, out)
-    _, info = open_job(plan(out))
-    other = Assignment(plan(out, **{"runtime.dtype": "bfloat16"}), Path.cwd())
+    _, info = open_generator(plan(out))
+    other = WorkerPlan(plan(out, **{"runtime.dtype": "bfloat16"}), Path.cwd())
     ((record, error),) = rows(Worker(other, info, lambda task: 1), "val_0000")
     assert record is None
     assert 'dtype "float32" -> "bfloat16"' in error
 
 
 def test_a_node_that_does_not_see_the_folder_ends_the_run(tmp_path: Path) -> None:
-    assignment = Assignment(plan(tmp_path / "elsewhere"), Path.cwd())
-    worker = Worker(assignment, survey(assignment), lambda task: 1)
+    worker_plan = WorkerPlan(plan(tmp_path / "elsewhere"), Path.cwd())
+    worker = Worker(worker_plan, survey(worker_plan), lambda task: 1)
     ((record, error),) = rows(worker, "val_0000")
     assert record is None
     assert "storage that all nodes share" in error
@@ -365,8 +365,8 @@ def test_a_node_that_does_not_see_the_folder_ends_the_run(tmp_path: Path) -> Non
 
 
 def test_a_model_that_is_not_there_is_told_by_whoever_looks(tmp_path: Path) -> None:
-    assignment = Assignment(plan(tmp_path, model="nowhere"), Path.cwd())
-    assert "check --model" in str(survey(assignment))
+    worker_plan = WorkerPlan(plan(tmp_path, model="nowhere"), Path.cwd())
+    assert "check --model" in str(survey(worker_plan))
 
 
 # --- shards ------------------------------------------------------------------------------------

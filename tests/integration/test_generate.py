@@ -25,7 +25,7 @@ from iseg_cli.storage import read_mask, read_scores
 
 BATCH = "4"
 TWO_THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
-"""Two threads for PyTorch, which leave the cores alone while they wait for each other."""
+"""Two threads for PyTorch that use no core while they wait."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def image_ids() -> list[str]:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory, image_ids: list[str]) -> Path:
-    """Some scenes in one go: what every other way of running must reproduce."""
+    """The output folder of an uninterrupted run; other runs must write the same bytes."""
     root = emoji_root(tmp_path_factory.mktemp("root"), image_ids)
     out = tmp_path_factory.mktemp("once") / "run"
     result = iseg(
@@ -80,7 +80,7 @@ def test_grey_masks_have_the_same_labels_for_readers_of_colours(
 
 @pytest.mark.parametrize("task", ["wsss", "unsupervised"])
 def test_a_model_that_gives_no_numbers_makes_no_masks(tmp_path: Path, task: str) -> None:
-    """Half precision that overflows ends so; such maps became masks of background."""
+    """Half precision gives such maps if it overflows; they must not become masks."""
     model = Path(shutil.copytree(TINY_MODEL, tmp_path / "model"))
     path = next((model / "unet").glob("*.safetensors"))
     weights = load_file(path)
@@ -393,7 +393,7 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(
 
 
 def test_the_embedded_model_segments_the_embedded_dataset(tmp_path: Path) -> None:
-    """The whole way on all of val, as `make demo` goes it: mIoU at least 0.48."""
+    """All of val, as in `make demo`: mIoU at least 0.48."""
     out = tmp_path / "run"
     assert iseg("generate", "--dataset", "emoji-voc", "--split", "val", "--out", out).exit_code == 0
     result = iseg("evaluate", out, "--format", "json", "--fail-under", "0.48")
@@ -405,7 +405,7 @@ def test_the_embedded_model_segments_the_embedded_dataset(tmp_path: Path) -> Non
 
 
 def test_help_needs_no_torch() -> None:
-    """Every command's help and every module that `iseg --help` touches leave torch alone."""
+    """No command's help and no module of `iseg --help` imports torch."""
     code = (
         "import sys; from click.testing import CliRunner; from iseg_cli.cli import COMMANDS, main\n"
         "for command in ((), *((name,) for name in COMMANDS)):\n"

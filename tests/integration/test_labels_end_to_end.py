@@ -1,4 +1,4 @@
-"""Labels, lists and names as `iseg generate` takes them: done, noted or failed."""
+"""Labels, lists and names in `iseg generate`: images are done, noted or failed."""
 
 import json
 from pathlib import Path
@@ -76,9 +76,9 @@ def test_a_folder_whose_file_names_no_class_is_said(tmp_path: Path) -> None:
 
 def test_a_file_of_labels_is_read_once_a_run(tmp_path: Path, monkeypatch) -> None:
     asked: list[str] = []
-    choose = labels.choose
+    choose = labels.choose_labeler
     monkeypatch.setattr(
-        labels, "choose", lambda spec, **given: asked.append(spec) or choose(spec, **given)
+        labels, "choose_labeler", lambda spec, **given: asked.append(spec) or choose(spec, **given)
     )
     path, root = tmp_path / "l.txt", make_voc(tmp_path)
     for number, name in enumerate(("cat", "dog")):  # another run reads what the file has then

@@ -1,4 +1,4 @@
-"""Shards of a run: parts of a list, in one folder, with records and locks of their own."""
+"""Shards of a run: parts of the images, one output folder, separate records and locks."""
 
 import json
 import os

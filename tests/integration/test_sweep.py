@@ -1,4 +1,4 @@
-"""Scoring many settings at once gives what generating and evaluating each of them gives."""
+"""A sweep gives each setting the score of `iseg generate` and `iseg evaluate`."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def swept(tmp_path_factory):
 
 @pytest.fixture
 def captured(monkeypatch):
-    """The numbers of images that the model is shown, batch by batch."""
+    """The number of images in each batch of the model."""
     shown = []
     extract = MapExtractor.extract
 
@@ -202,7 +202,7 @@ def test_another_base_is_refused_unless_overwritten(swept, tmp_path):
     ):
         result = sweep(out, STEPS, **change)
         assert result.exit_code == 2
-        assert "holds a sweep of something else" in result.stderr
+        assert "holds a sweep of another base" in result.stderr
         assert named in result.stderr
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     result = iseg(

@@ -1,4 +1,4 @@
-"""`iseg synthesize` as a user runs it, mostly with the random model: its pictures are noise."""
+"""`iseg synthesize` as a user runs it, mostly with the random model: its images are noise."""
 
 import json
 import shutil
@@ -61,7 +61,7 @@ def command(random_model_folder: Path) -> tuple[object, ...]:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory, command: tuple[object, ...]) -> Path:
-    """Six images in one go: what every other way of running must reproduce."""
+    """The folder of an uninterrupted run; other runs must write the same bytes."""
     out = tmp_path_factory.mktemp("once") / "synthetic"
     result = iseg(*command, "--out", out)
     assert result.exit_code == 0, result.output
@@ -100,7 +100,7 @@ def test_every_file_opens_in_pillow_opencv_and_pycocotools(once: Path) -> None:
 
 
 def _palette_of(root: Path) -> np.ndarray:
-    """VOC's colours of the categories that the dataset has; the others are black."""
+    """The palette: VOC's colours of the dataset's categories, otherwise black."""
     return open_dataset("voc", root=root, split="train").label_set.palette
 
 
@@ -156,7 +156,7 @@ def test_the_reader_of_voc_reads_it_back(once: Path) -> None:
 def test_an_image_is_what_the_painter_paints_alone(
     once: Path, random_model_folder: Path, tmp_path: Path, command: tuple[object, ...]
 ) -> None:
-    """And a PNG loses nothing of it."""
+    """A PNG is lossless."""
     out = tmp_path / "lossless"
     result = iseg(*command, "--out", out, "--set", "synthesis.image_format=png")
     assert result.exit_code == 0, result.output
@@ -191,7 +191,7 @@ def _order(record: dict, label_set, settings):
 
 
 def test_run_again_it_resumes(copy: Path, once: Path, command: tuple[object, ...]) -> None:
-    """What is missing or cut short is made anew, to the same bytes, whatever its neighbours."""
+    """A missing or truncated file is written again with the same bytes, in any batch."""
     (copy / "JPEGImages" / "cat_0001.jpg").write_bytes(b"\xff\xd8 cut short")
     (copy / "SegmentationClass" / "dog_0001.png").unlink()
     (copy / "JPEGImages" / "dog_0002.jpg").unlink()
@@ -377,7 +377,7 @@ def test_categories_of_ones_own(tmp_path: Path, random_model_folder: Path) -> No
 
 @pytest.mark.parametrize("source", ["prompts:prompts.json", "file:labels.json"])
 def test_there_and_back(once: Path, tmp_path: Path, random_model_folder: Path, source: str) -> None:
-    """Masks made again from images and prompts, scored against the masks of the drawing."""
+    """`iseg generate` on the images, scored against the masks of the synthesis."""
     kind, _, name = source.partition(":")
     again = tmp_path / "again"
     result = iseg(

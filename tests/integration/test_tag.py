@@ -34,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, image_ids: list[str]) -> Path
 
 @pytest.fixture(scope="module")
 def clip_options(random_clip_folder: Path) -> list[str]:
-    """The random CLIP, few sentences, and images small enough that a batch takes a moment."""
+    """The random CLIP with few templates and small images, for speed."""
     return [
         *("--set", f"clip.model={random_clip_folder}", "--set", "clip.side=64"),
         *("--set", 'clip.templates=["a photograph of {}"]', "--batch-size", BATCH),
@@ -57,7 +57,7 @@ def tag(clip_options: list[str]):
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory, clip_options: list[str], root: Path) -> Path:
-    """The labels of all the images in one go: what every other way of running must reproduce."""
+    """The labels of an uninterrupted run; other runs must write the same bytes."""
     out = tmp_path_factory.mktemp("once") / "labels.json"
     arguments = ["tag", *clip_options, "--dataset", "emoji-voc", "--root", root, "--out", out]
     result = CliRunner().invoke(main, list(map(str, arguments)))
@@ -139,7 +139,7 @@ def test_other_truth(tag, once: Path, root: Path, tmp_path: Path) -> None:
     assert report["protocol"]["truth"] == f"file:{once}"
     refused = tag(*options, "--truth", "clip")
     assert refused.exit_code == 2
-    assert "no truth" in refused.output
+    assert "no ground truth" in refused.output
 
 
 def test_order_and_neighbours_change_no_byte(

@@ -14,7 +14,7 @@ from layouts import make_voc
 from pictures import Pictures
 
 from iseg_cli.errors import IsegError
-from iseg_cli.image_labels import from_file, from_prompts, names_in_file
+from iseg_cli.image_labels import names_in_file, read_labels_file, read_prompts_file
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.image_lists import read_ids
 from iseg_cli.readers.label_tables import load_label_set, read_label_set
@@ -76,14 +76,14 @@ def test_files_of_labels(folder: Path, data: bytes, name: str) -> None:
     path.write_bytes(data)
     for label_set in (load_label_set("voc"), label_set_of(["cat", "Traffic  Light", "0"])):
         try:
-            source = from_file(path, label_set, IMAGES)
+            labeler = read_labels_file(path, label_set, IMAGES)
         except IsegError:
             continue
         ids = set(IMAGES.image_ids)
-        assert all(isinstance(note, str) and note.encode() for note in source.notes)
+        assert all(isinstance(note, str) and note.encode() for note in labeler.notes)
         for image_id in ids:
             try:
-                assert set(source(Sample(image_id, path))) <= set(label_set.categories)
+                assert set(labeler.labels(Sample(image_id, path))) <= set(label_set.categories)
             except IsegError as error:
                 assert "says nothing about" in str(error)  # noqa: PT017
     try:
@@ -103,7 +103,7 @@ def test_files_of_prompts(folder: Path, data: bytes, name: str) -> None:
     path = folder / name
     path.write_bytes(data)
     try:
-        from_prompts(path, load_label_set("voc"), IMAGES)
+        read_prompts_file(path, load_label_set("voc"), IMAGES)
     except IsegError:
         return
 

@@ -1,4 +1,7 @@
-"""Where the work of a run is done: in this process, or in many."""
+"""Engines, which run a plan: in this process (`local`) or in many processes (`ray`).
+
+`choose_engine` returns the engine of `--engine`.
+"""
 
 from typing import Literal
 
@@ -16,12 +19,12 @@ def choose_engine(
 
     Args:
         name: `local` or `ray`.
-        workers: for ray, the processes that have a model each; None for as many as there are
-            GPUs, or CPUs where there are none.
+        workers: for ray, the number of processes, each with a model; None for one per GPU, or per
+            CPU if there is no GPU.
         address: for ray, the cluster to join; None to start Ray on this machine for the run.
 
     Raises:
-        SettingsError: Ray is not installed, or the engine knows no addresses.
+        SettingsError: Ray is not installed, or the engine takes no address.
     """
     if name == "local":
         if address is not None:

@@ -1,4 +1,4 @@
-"""What runs in Ray's processes: a job of its own in each. Ray itself is not needed here."""
+"""The worker in each of Ray's processes, with a mask generator of its own. It imports no Ray."""
 
 import json
 import os
@@ -10,82 +10,80 @@ from pathlib import Path
 
 from iseg_cli.errors import IsegError, PredictionsError
 from iseg_cli.files.pillow import set_up_pillow
-from iseg_cli.generation.job import OnRecord
-from iseg_cli.generation.plan import RunPlan, open_job
+from iseg_cli.generation.mask_generator import OnRecord
+from iseg_cli.generation.plan import RunPlan, open_generator
 from iseg_cli.storage import ImageRecord, RunInfo
 from iseg_cli.storage.journal import record_line
-from iseg_cli.storage.records import read_info
+from iseg_cli.storage.run_info import read_info
 
 THREADS = 1
-"""PyTorch's threads in a process on a CPU: there is a process for every core."""
+"""PyTorch's threads in a process on a CPU: every core has a process."""
 
 MOST_ATTEMPTS = 6
-"""At a task whose worker dies each time: one of its images may be what kills it."""
+"""The most attempts at a task whose worker dies each time: one of its images may kill it."""
 
 TASK = "task"
-"""The column of the rows that come: the ids of a task's images, as JSON."""
+"""The column of the rows to a worker: the ids of a task's images, as JSON."""
 
 LINE, ERROR = "line", "error"
-"""The columns of the rows that go back: an image's record, or what ends the run."""
+"""The columns of the rows from a worker: an image's record, or the error that ends the run."""
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """A plan on its way to other processes.
+class WorkerPlan:
+    """A plan for another process.
 
     Attributes:
-        plan: what is to be done.
-        folder: the working directory that its relative paths start from.
+        plan: the plan.
+        folder: the working directory of the plan's relative paths.
     """
 
     plan: RunPlan
     folder: Path
 
     def enter(self) -> None:
-        """Go where the plan's paths lead from; machines without that folder need absolute ones."""
+        """Change to the plan's working directory; machines without it need absolute paths."""
         with suppress(OSError):
             os.chdir(self.folder)
 
 
-def survey(assignment: Assignment) -> RunInfo | str:
-    """Return what decides the masks that a process makes, or why it can make none."""
-    assignment.enter()
+def survey(worker_plan: WorkerPlan) -> RunInfo | str:
+    """Return the provenance of a process's masks, or the error if it can make none."""
+    worker_plan.enter()
     try:
-        return open_job(assignment.plan, threads=THREADS)[1]
+        return open_generator(worker_plan.plan, threads=THREADS)[1]
     except IsegError as error:
         return str(error)
 
 
 class Worker:
-    """One of Ray's actors: loads the model once, then makes masks until there is nothing to do.
+    """One of Ray's actors: loads the model once, then segments the images of its tasks.
 
-    What a user can put right comes back in the rows, since an exception would reach them as a
-    traceback of Ray's.
+    An error that a user can fix is returned in the rows. An exception would be a traceback of Ray.
     """
 
     def __init__(
-        self, assignment: Assignment, expected: RunInfo, begin: Callable[[str], int]
+        self, worker_plan: WorkerPlan, expected: RunInfo, begin: Callable[[str], int]
     ) -> None:
         """Load the model.
 
         Args:
-            assignment: what is to be done.
-            expected: what decides the masks of the run.
-            begin: notes that the task of a name begins and returns how often it has by now, in
-                whatever worker.
+            worker_plan: the plan.
+            expected: the provenance of the run.
+            begin: counts an attempt at the task of a name; returns the attempts of all workers.
         """
-        assignment.enter()
+        worker_plan.enter()
         self._begin = begin
         self._failure = ""
         try:
             set_up_pillow()
-            self._job, info = open_job(assignment.plan, threads=THREADS)
-            _check(info, expected, assignment.plan.out)
+            self._generator, info = open_generator(worker_plan.plan, threads=THREADS)
+            _check(info, expected, worker_plan.plan.out)
         except IsegError as error:
             self._failure = str(error)
 
     def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """Make the files of the images of some tasks; return a row for each image."""
+        """Segment the images of some tasks; return a row for each image."""
         records: list[ImageRecord] = []
         if not self._failure:
             try:
@@ -99,21 +97,21 @@ class Worker:
         return {LINE: [*lines, ""], ERROR: [*([""] * len(lines)), self._failure]}
 
     def _make(self, image_ids: Sequence[str], on_record: OnRecord) -> None:
-        """Make the files of a task's images, unless it has cost too many workers."""
+        """Segment a task's images; after too many attempts, deliver them as failed."""
         if self._begin(image_ids[0]) <= MOST_ATTEMPTS:
-            with self._job.layout.naming_removal():
-                self._job.run(image_ids, on_record)
+            with self._generator.paths.naming_removal():
+                self._generator.run(image_ids, on_record)
             return
         for image_id in image_ids:
             reason = (
                 f"{MOST_ATTEMPTS} workers in turn died (killed, or out of memory) while they "
                 "worked on it and its neighbours; run again, with --engine local to see why"
             )
-            self._job.fail(image_id, reason, on_record)
+            self._generator.fail(image_id, reason, on_record)
 
 
 def _check(info: RunInfo, expected: RunInfo, out: Path) -> None:
-    """Refuse to make other masks than the others, or to write them where nobody looks."""
+    """Raise PredictionsError if this node makes other masks or does not see the output folder."""
     here = socket.gethostname()
     if changed := expected.differences(info):
         raise PredictionsError(

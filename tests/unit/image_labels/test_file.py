@@ -1,4 +1,4 @@
-"""Files of labels as people and tools write them: names of images, headings, numbers, words."""
+"""Files of labels from people and tools: names of images, headings, numbers, words."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pictures import Pictures
 
 from iseg_cli.errors import DataError, SettingsError
-from iseg_cli.image_labels import choose, from_file, names_in_file
+from iseg_cli.image_labels import choose_labeler, names_in_file, read_labels_file
 from iseg_cli.image_labels.finder import ImageFinder
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.label_tables import load_label_set
@@ -25,19 +25,19 @@ IMAGES = Pictures("x.jpg", "y.jpg", "zoo/panda.JPG")
 def found(
     path: Path, content: object, *, images: Pictures = IMAGES, label_set: LabelSet = PETS
 ) -> dict[str, list[str]]:
-    """What a file gives, by name, for the images that it speaks of."""
+    """The names of the categories that a file lists for its images."""
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     path.write_text(text, "utf-8")
-    source = from_file(path, label_set, images)
+    labeler = read_labels_file(path, label_set, images)
     read = {}
     for image_id in images.image_ids:
         with contextlib.suppress(DataError):
-            read[image_id] = [c.name for c in source(Sample(image_id, images.root))]
+            read[image_id] = [c.name for c in labeler.labels(Sample(image_id, images.root))]
     return read
 
 
 def notes(path: Path, images: Pictures = IMAGES, label_set: LabelSet = PETS) -> tuple[str, ...]:
-    return from_file(path, label_set, images).notes
+    return read_labels_file(path, label_set, images).notes
 
 
 # --- names of images -----------------------------------------------------------------------------
@@ -368,10 +368,10 @@ RELEASED = {
 
 
 def chosen(spec: str, images: Pictures = IMAGES) -> list[list[str]]:
-    """The labels of `x` and of `y` that a `--labels` gives."""
-    source = choose(spec, label_set=PETS, images=images)
-    assert source.name == spec
-    return [[c.name for c in source(Sample(i, images.root))] for i in ("x", "y")]
+    """The labels of `x` and `y` under a value of `--labels`."""
+    labeler = choose_labeler(spec, label_set=PETS, images=images)
+    assert labeler.name == spec
+    return [[c.name for c in labeler.labels(Sample(i, images.root))] for i in ("x", "y")]
 
 
 def test_one_of_the_lists_in_a_file_is_chosen_by_its_name(tmp_path: Path) -> None:
@@ -381,11 +381,11 @@ def test_one_of_the_lists_in_a_file_is_chosen_by_its_name(tmp_path: Path) -> Non
     assert chosen(f"file:{path}#image_similarity") == [["dog"], []]
     assert names_in_file(path, IMAGES, chosen="image_similarity") == ("dog",)
     with pytest.raises(DataError, match=f"choose one with {path}#synonym_matching$"):
-        choose(f"file:{path}", label_set=PETS, images=IMAGES)
+        choose_labeler(f"file:{path}", label_set=PETS, images=IMAGES)
     with pytest.raises(
         DataError, match=r"no list .image.; it has .synonym_matching., .image_similarity."
     ):
-        choose(f"file:{path}#image", label_set=PETS, images=IMAGES)
+        choose_labeler(f"file:{path}#image", label_set=PETS, images=IMAGES)
 
 
 def test_a_file_with_the_mark_in_its_own_name_is_that_file(tmp_path: Path) -> None:
@@ -393,7 +393,7 @@ def test_a_file_with_the_mark_in_its_own_name_is_that_file(tmp_path: Path) -> No
     path.write_text(json.dumps({"x": ["cat"], "y": []}), "utf-8")
     assert chosen(f"file:{path}") == [["cat"], []]
     with pytest.raises(DataError, match="there is no file of labels"):
-        choose(f"file:{tmp_path / 'z.json'}#2", label_set=PETS, images=IMAGES)
+        choose_labeler(f"file:{tmp_path / 'z.json'}#2", label_set=PETS, images=IMAGES)
 
 
 def test_prompts_may_be_one_of_several_lists_and_lines_have_none(tmp_path: Path) -> None:
@@ -403,11 +403,11 @@ def test_prompts_may_be_one_of_several_lists_and_lines_have_none(tmp_path: Path)
     (tmp_path / "l.txt").write_text("x cat")
     for kind in ("file", "prompts"):
         with pytest.raises(DataError, match=r"l\.txt has no list 'b'$"):
-            choose(f"{kind}:{tmp_path / 'l.txt'}#b", label_set=PETS, images=IMAGES)
+            choose_labeler(f"{kind}:{tmp_path / 'l.txt'}#b", label_set=PETS, images=IMAGES)
 
 
 def test_a_file_in_place_of_a_source_is_recognized(tmp_path: Path) -> None:
     path = tmp_path / "l.txt"
     path.write_text("x cat")
     with pytest.raises(SettingsError, match=f"but a file; pass file:{path}$"):
-        choose(str(path), label_set=PETS, images=IMAGES)
+        choose_labeler(str(path), label_set=PETS, images=IMAGES)

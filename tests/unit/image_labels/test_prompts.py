@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pictures import Pictures
 
 from iseg_cli.errors import DataError, SettingsError
-from iseg_cli.image_labels import choose, from_prompts
+from iseg_cli.image_labels import choose_labeler, read_prompts_file
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.types import LabelSet, Sample
@@ -20,8 +20,8 @@ PETS = label_set_of(["dog", "hot dog", "person", "knife", "city", "bus", "bus st
 def names_in(tmp_path: Path, prompt: str, label_set: LabelSet = PETS) -> list[str]:
     path = tmp_path / "prompts.json"
     path.write_text(json.dumps({"a": prompt}), "utf-8")
-    source = from_prompts(path, label_set, Pictures("a.png"))
-    return [category.name for category in source(Sample("a", Path("a.png")))]
+    labeler = read_prompts_file(path, label_set, Pictures("a.png"))
+    return [category.name for category in labeler.labels(Sample("a", Path("a.png")))]
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def test_every_class_of_voc_is_found_in_its_own_words(tmp_path_factory, names: s
 def test_every_kind_of_file(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text, "utf-8")
-    source = choose(
+    labeler = choose_labeler(
         f"prompts:{path}", label_set=PETS, images=Pictures("a.png", "deep/b.png", "c.png")
     )
-    assert source.name == f"prompts:{path}"
-    assert [c.name for c in source(Sample("a", Path("x/a.png")))] == ["dog", "cat"]
-    assert source(Sample("deep/b", Path("deep/b.png"))) == ()
+    assert labeler.name == f"prompts:{path}"
+    assert [c.name for c in labeler.labels(Sample("a", Path("x/a.png")))] == ["dog", "cat"]
+    assert labeler.labels(Sample("deep/b", Path("deep/b.png"))) == ()
     with pytest.raises(DataError, match=rf"{name} says nothing about image c; add it"):
-        source(Sample("c", Path("c.png")))
+        labeler.labels(Sample("c", Path("c.png")))
 
 
 # --- faults --------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_every_kind_of_file(tmp_path: Path, name: str, text: str) -> None:
     [
         ("prompts.json", "{", "no readable JSON"),
         ("prompts.json", '["a dog"]', 'record 1: write {"image"'),
-        ("prompts.json", '{"a": ["a dog"]}', "must map images to the prompts"),
+        ("prompts.json", '{"a": ["a dog"]}', "must map images to their prompts"),
         ("prompts.csv", "a\n", "line 1: write an image and its prompt"),
         ("prompts.csv", ",a dog\n", "line 1: write an image"),
         ("prompts.txt", "# ids\na dog\na cat\n", "line 3: image a stands there twice"),
@@ -117,23 +117,23 @@ def test_faults_are_named(tmp_path: Path, name: str, text: str, sentence: str) -
     path = tmp_path / name
     path.write_text(text, "utf-8")
     with pytest.raises(DataError, match=sentence) as raised:
-        from_prompts(path, PETS, Pictures("a.png"))
+        read_prompts_file(path, PETS, Pictures("a.png"))
     assert str(path) in str(raised.value)
 
 
 def test_a_missing_file_and_missing_categories_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no file of prompts"):
-        from_prompts(tmp_path / "none.json", PETS, Pictures("a.png"))
+        read_prompts_file(tmp_path / "none.json", PETS, Pictures("a.png"))
     with pytest.raises(DataError, match="pass --categories or --label-set"):
-        from_prompts(tmp_path / "none.json", LabelSet("folder", ()), Pictures("a.png"))
+        read_prompts_file(tmp_path / "none.json", LabelSet("folder", ()), Pictures("a.png"))
     with pytest.raises(
         SettingsError, match="there are masks, annotations, file:PATH, prompts:PATH"
     ):
-        choose("prompts", label_set=PETS, images=Pictures("a.png"))
+        choose_labeler("prompts", label_set=PETS, images=Pictures("a.png"))
 
 
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="no readable file of prompts"):
-        from_prompts(path, PETS, Pictures("a.png"))
+        read_prompts_file(path, PETS, Pictures("a.png"))

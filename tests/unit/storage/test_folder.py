@@ -1,4 +1,4 @@
-"""Masks, records and settings on disk: whole or absent, resumed, never mixed."""
+"""Output folders: records and provenance, resumed runs, two writers at a time."""
 
 import json
 import os
@@ -13,202 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
+from stored_runs import LABELS, RUN, leftovers, random_mask, save
 
 from iseg_cli.errors import PredictionsError
 from iseg_cli.storage import (
     Drawing,
     ImageRecord,
     PredictionFolder,
-    RunInfo,
     Shard,
     encode_mask,
-    encode_picture,
-    is_whole_png,
     list_masks,
     read_mask,
-    read_scores,
     write_atomically,
-    write_rle,
-    write_scores,
 )
-from iseg_cli.storage.files import TEMPORARY_SUFFIX, atomic_file
+from iseg_cli.storage.files import TEMPORARY_SUFFIX
 from iseg_cli.storage.journal import read_records
-from iseg_cli.storage.sweeps import ImageCounts, SweepFolder
-from iseg_cli.storage.tags import TagFile
-from iseg_cli.types import Category, LabelSet, Mask, SourceIds
-
-LABELS = LabelSet(
-    "pets",
-    (
-        Category(1, "cat", "cat", color=(64, 0, 0), source_ids=(17,)),
-        Category(2, "dog", "dog", color=(64, 0, 128), source_ids=(18,)),
-    ),
-)
-RUN = RunInfo(
-    dataset="voc",
-    root="/data/voc",
-    split="train",
-    label_source="masks",
-    task="wsss",
-    model={"name": "tiny", "revision": "1"},
-    settings={"refine": {"iterations": 8, "mode": "entropy"}, "gamma": 1.6},
-    seed=1101,
-    batch_size=4,
-    dtype="float32",
-    device="cpu",
-    images=3,
-    limit=None,
-    created="2025-01-01T00:00:00+00:00",
-)
-
-
-def random_mask(seed: int, size: tuple[int, int] = (5, 7)) -> Mask:
-    labels = np.random.default_rng(seed).choice([0, 1, 2, 255], size=size)
-    return Mask(labels.astype(np.uint8))
-
-
-def save(folder: PredictionFolder, image_id: str, mask: Mask) -> None:
-    record = ImageRecord(image_id, mask.size, ("cat", "dog"), "done")
-    folder.write(record, encode_mask(mask, LABELS.palette))
-
-
-def leftovers(path: Path) -> list[str]:
-    return [p.name for p in path.rglob("*") if p.name.startswith(".")]
-
-
-# --- files -------------------------------------------------------------------------------------
-
-
-def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path):
-    path = tmp_path / "deep" / "file"
-    write_atomically(path, b"old")
-    with path.open("rb") as reader:
-        write_atomically(path, b"new")
-        assert reader.read() == b"old"  # another file has taken the name: none was half written
-    assert path.read_bytes() == b"new"
-    assert os.listdir(path.parent) == ["file"]
-
-
-def test_an_error_while_writing_keeps_the_old_file(tmp_path):
-    def fail_half_way():
-        with atomic_file(path) as file:
-            file.write(b"new")
-            raise RuntimeError("half way")
-
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-    with pytest.raises(RuntimeError, match="half way"):
-        fail_half_way()
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["file"]
-
-
-def test_a_file_in_place_of_a_folder_is_a_sentence(tmp_path):
-    write_atomically(tmp_path / "file", b"")
-    with pytest.raises(PredictionsError, match="cannot write"):
-        write_atomically(tmp_path / "file" / "mask.png", b"")
-
-
-def test_others_may_read_what_is_written(tmp_path):
-    write_atomically(tmp_path / "file", b"")
-    (tmp_path / "plain").touch()
-    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-# --- masks -------------------------------------------------------------------------------------
-
-
-def test_a_mask_is_a_palette_png_that_reads_back_equal(tmp_path):
-    mask = Mask(np.arange(256, dtype=np.uint8).reshape(16, 16))
-    write_atomically(tmp_path / "a.png", encode_mask(mask, LABELS.palette))
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.png").labels, mask.labels)
-    with Image.open(tmp_path / "a.png") as image:
-        assert image.mode == "P"
-        colors = np.asarray(image.convert("RGB"))
-    np.testing.assert_array_equal(colors, LABELS.palette[mask.labels])
-    assert encode_mask(mask, LABELS.palette) == (tmp_path / "a.png").read_bytes()
-
-
-def test_a_transposed_view_is_written_as_it_looks(tmp_path):
-    labels = random_mask(0).labels
-    write_atomically(tmp_path / "a.png", encode_mask(Mask(labels.T), LABELS.palette))
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.png").labels, labels.T)
-
-
-@pytest.mark.parametrize("keep", [0, 10, 40, -1, -12, -20])
-def test_a_truncated_mask_is_refused_by_name(tmp_path, keep):
-    path = tmp_path / "torn.png"
-    data = encode_mask(random_mask(0, (64, 64)), LABELS.palette)
-    path.write_bytes(data[:keep])
-    assert not is_whole_png(path, (64, 64))
-    with pytest.raises(PredictionsError, match=r"torn\.png"):
-        read_mask(path)
-
-
-def test_a_missing_mask_is_refused_by_name(tmp_path):
-    with pytest.raises(PredictionsError, match=r"none\.png"):
-        read_mask(tmp_path / "none.png")
-    assert not is_whole_png(tmp_path / "none.png", (1, 1))
-
-
-@pytest.mark.parametrize(
-    ("mode", "reason"),
-    [("RGB", "holds colours"), ("RGBA", "transparent"), ("LA", "transparent")],
-)
-def test_pixels_that_are_no_labels_are_refused(tmp_path, mode, reason):
-    Image.new(mode, (4, 3)).save(tmp_path / "a.png")
-    with pytest.raises(PredictionsError, match=rf"a\.png .*{reason}"):
-        read_mask(tmp_path / "a.png")
-
-
-@pytest.mark.parametrize("mode", ["1", "I;16", "L", "P"])
-def test_masks_of_any_bits_are_read(tmp_path, mode):
-    Image.new(mode, (4, 3), 1).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.png").labels, np.ones((3, 4)))
-
-
-def test_a_pipe_is_no_mask_to_wait_for(tmp_path):
-    os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(PredictionsError, match=r"a\.png is no file"):
-        read_mask(tmp_path / "a.png")
-
-
-def test_a_grey_mask_has_no_palette_and_the_same_labels(tmp_path):
-    mask = random_mask(3)
-    data = encode_mask(mask, None)
-    (tmp_path / "a.png").write_bytes(data)
-    with Image.open(tmp_path / "a.png") as image:
-        assert image.mode == "L"
-        np.testing.assert_array_equal(np.asarray(image), mask.labels)
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.png").labels, mask.labels)
-    assert data == encode_mask(mask, None)
-
-
-def test_grey_masks_are_read_and_other_files_are_not(tmp_path):
-    labels = random_mask(1).labels
-    Image.fromarray(labels).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "grey.png").labels, labels)
-    Image.fromarray(labels).save(tmp_path / "photo.jpg")
-    (tmp_path / "photo.jpg").rename(tmp_path / "photo.png")
-    with pytest.raises(PredictionsError, match="no PNG"):
-        read_mask(tmp_path / "photo.png")
-
-
-def test_whole_means_the_recorded_size(tmp_path):
-    write_atomically(tmp_path / "a.png", encode_mask(random_mask(0, (5, 7)), LABELS.palette))
-    assert is_whole_png(tmp_path / "a.png", (5, 7))
-    assert not is_whole_png(tmp_path / "a.png", (7, 5))
-
-
-def test_a_picture_is_a_jpeg_of_its_size():
-    data = encode_picture(np.zeros((4, 6, 3), np.uint8))
-    assert data.startswith(b"\xff\xd8\xff")
-
-
-# --- the folder --------------------------------------------------------------------------------
+from iseg_cli.types import Mask
 
 
 def test_a_run_is_written_and_read_back(tmp_path):
@@ -286,8 +106,8 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path):
 def test_other_settings_are_refused_by_name_and_replaced_on_demand(tmp_path):
     with PredictionFolder.start(tmp_path, RUN) as folder:
         save(folder, "sub/a", random_mask(0))
-        write_atomically(folder.overlay_path("sub/a"), b"jpg")
-        write_atomically(folder.scores_path("sub/a"), b"npz")
+        write_atomically(tmp_path / "overlays/sub/a.jpg", b"jpg")
+        write_atomically(tmp_path / "scores/sub/a.npz", b"npz")
         write_atomically(folder.report_path, b"{}")
     settings = {"refine": {"iterations": 10, "mode": "entropy"}, "gamma": 1.6}
     other = replace(RUN, settings=settings, seed=7)
@@ -596,127 +416,6 @@ def test_tens_of_thousands_of_masks_are_checked_fast(tmp_path):
     start = time.thread_time()  # of this thread alone, however busy the machine is
     assert len(folder.finished()) == 2000
     assert time.thread_time() - start < 2  # about 0.05 s: 80,000 masks in seconds
-
-
-# --- exports -----------------------------------------------------------------------------------
-
-
-def coco_ground_truth(image_ids, sizes) -> COCO:
-    truth = COCO()
-    truth.dataset = {
-        "images": [
-            {"id": i, "height": h, "width": w} for i, (h, w) in zip(image_ids, sizes, strict=True)
-        ],
-        "annotations": [],
-        "categories": [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}],
-    }
-    truth.createIndex()
-    return truth
-
-
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
-def test_rle_is_loaded_and_decoded_by_pycocotools(tmp_path):
-    names = {"COCO_train2014_000000000009": 9, "000000000025": 25}
-    masks = {name: random_mask(seed, (6 + seed, 9)) for seed, name in enumerate(names)}
-    with PredictionFolder.start(tmp_path / "run", RUN) as folder:
-        for name, mask in masks.items():
-            save(folder, name, mask)
-        folder.write(ImageRecord("000000000030", None, (), "failed", "no"))
-    summary = write_rle(tmp_path / "out.json", PredictionFolder.open(tmp_path / "run"), LABELS)
-    assert summary == (2, 4, True, ())
-    truth = coco_ground_truth(names.values(), [m.size for m in masks.values()])
-    results = truth.loadRes(str(tmp_path / "out.json"))
-    for name, mask in masks.items():
-        for label, coco_category in ((1, 17), (2, 18)):
-            (entry,) = results.loadAnns(results.getAnnIds([names[name]], [coco_category]))
-            assert entry["score"] == 1.0
-            np.testing.assert_array_equal(
-                coco_mask.decode(entry["segmentation"]), mask.labels == label
-            )
-            assert entry["area"] == (mask.labels == label).sum()
-
-
-@pytest.mark.parametrize("names", [("2007_000032", "12"), ("12", "012")])
-def test_rle_keeps_names_that_are_no_numbers(tmp_path, names):
-    with PredictionFolder.start(tmp_path / "run", RUN) as folder:
-        for name in names:
-            save(folder, name, random_mask(0))
-        summary = write_rle(tmp_path / "out.json", folder, LABELS)
-    assert not summary.integer_ids
-    entries = json.loads((tmp_path / "out.json").read_text())
-    assert {entry["image_id"] for entry in entries} == set(names)
-
-
-def test_rle_has_the_ids_of_the_datasets_own_file(tmp_path):
-    """Cat (label 1) is 5 there; dog's 18 of the table is another class: it has no entry."""
-    names = {"000000000007": 2, "000000000002": "x-7"}
-    with PredictionFolder.start(tmp_path / "run", RUN) as folder:
-        for name in (*names, "000000000030"):  # the file does not list the last one
-            save(folder, name, Mask(np.array([[1, 1, 2, 0]], dtype=np.uint8)))
-        own = SourceIds(names, {1: 5, 9: 18})
-        summary = write_rle(tmp_path / "out.json", folder, LABELS, own)
-        assert summary == (2, 2, False, ("dog",))
-        entries = json.loads((tmp_path / "out.json").read_text())
-        assert [(e["image_id"], e["category_id"]) for e in entries] == [(2, 5), ("x-7", 5)]
-        # Segments that stand for no class keep their numbers; so do classes without a clash.
-        for classes, expected in (({}, {17, 18}), ({1: 5}, {5, 18})):
-            summary = write_rle(tmp_path / "out.json", folder, LABELS, SourceIds(names, classes))
-            assert summary == (2, 4, False, ())
-            entries = json.loads((tmp_path / "out.json").read_text())
-            assert {e["category_id"] for e in entries} == expected
-
-
-def test_rle_of_nothing_is_an_empty_list(tmp_path):
-    with PredictionFolder.start(tmp_path / "run", RUN) as folder:
-        write_rle(tmp_path / "out.json", folder, LABELS)
-    assert json.loads((tmp_path / "out.json").read_text()) == []
-
-
-def test_scores_read_back_equal_and_damaged_ones_are_refused(tmp_path):
-    scores = np.random.default_rng(0).random((2, 4, 5)).astype(np.float16)
-    write_scores(tmp_path / "a.npz", scores, [3, 15])
-    read, ids = read_scores(tmp_path / "a.npz")
-    assert read.dtype == np.float16
-    np.testing.assert_array_equal(read, scores)
-    np.testing.assert_array_equal(ids, [3, 15])
-    with pytest.raises(ValueError, match="2 maps but 1"):
-        write_scores(tmp_path / "b.npz", scores, [3])
-    (tmp_path / "torn.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-30])
-    np.savez(tmp_path / "pickled.npz", scores=np.array([{}], dtype=object), category_ids=[1])
-    for name in ("torn.npz", "none.npz", "pickled.npz"):
-        with pytest.raises(PredictionsError, match=name):
-            read_scores(tmp_path / name)
-
-
-# --- other folders without results -------------------------------------------------------------
-
-
-def test_a_sweep_that_counted_nothing_does_not_block_the_next(tmp_path):
-    SweepFolder.start(tmp_path, RUN).close()
-    other = replace(RUN, seed=1)
-    counts = ImageCounts("a", (0,), (0, 255), ("base",), np.array([[[3, 1]]]))
-    with SweepFolder.start(tmp_path, other) as folder:
-        folder.add(counts)
-    with pytest.raises(PredictionsError, match="holds a sweep of something else"):
-        SweepFolder.start(tmp_path, RUN)
-    with SweepFolder.start(tmp_path, other) as folder:
-        assert [c.image_id for c in folder.read()] == ["a"]
-
-
-def test_tags_of_no_image_do_not_block_the_next(tmp_path):
-    path = tmp_path / "labels.json"
-    with TagFile.start(path, {"model": "tiny"}, about={}):
-        pass
-    with TagFile.start(path, {"model": "clip"}, about={}) as file:
-        assert file.scores == {}
-        file.add({"a": [0.5]})
-    with (
-        pytest.raises(PredictionsError, match='model "clip" -> "tiny"'),
-        TagFile.start(path, {"model": "tiny"}, about={}),
-    ):
-        pass
-    with TagFile.start(path, {"model": "clip"}, about={}) as file:
-        assert file.scores.keys() == {"a"}
 
 
 def test_a_run_of_another_version_is_refused_in_one_sentence(tmp_path):

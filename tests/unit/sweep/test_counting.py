@@ -1,4 +1,4 @@
-"""One image under many settings: the same labels as the segmenter gives each of them alone."""
+"""One image under many settings: each has the labels that the segmenter assigns."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from iseg_cli.ops.refine import refine
 from iseg_cli.segmentation.category_maps import assign_labels, category_maps
 from iseg_cli.storage.sweeps import ImageCounts
 from iseg_cli.sweep import counting
-from iseg_cli.sweep.counting import TrueLabels, count_image, refine_on_the_way
+from iseg_cli.sweep.counting import TrueLabels, count_image, refine_to_each
 from iseg_cli.sweep.plan import plan_captures
 from iseg_cli.sweep.scores import Totals
 
@@ -21,7 +21,7 @@ PIXELS = SIDE * SIDE
 
 
 def image(categories, seed=0):
-    """One image's attention, in which neighbours attend to each other."""
+    """The attention of one image; neighbours attend to each other."""
     rng = np.random.default_rng(seed)
     places = np.stack(np.divmod(np.arange(PIXELS), SIDE), axis=1)
     distance = ((places[:, None] - places[None]) ** 2).sum(axis=2)
@@ -37,7 +37,7 @@ def image(categories, seed=0):
 
 
 def truth(categories, size, seed=1):
-    """Labels 0 to `categories`, in blocks, and some pixels to ignore."""
+    """Labels 0 to `categories` in blocks, with some ignored pixels."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, categories + 1, (4, 5))
     rows, columns = (np.arange(n) * k // n for n, k in zip(size, (4, 5), strict=True))
@@ -47,7 +47,7 @@ def truth(categories, size, seed=1):
 
 
 def variants():
-    """Every mode, several steps, logarithms, numbers of products and rules."""
+    """Settings of every mode, with several steps, logarithms, numbers of products and rules."""
     rules = {
         "power": {},
         "threshold": {"background": "threshold", "threshold": 0.6},
@@ -70,7 +70,7 @@ def variants():
 
 
 def alone(attention, settings, target):
-    """Pixels by true and found label, of the segmenter's own labels, counted by the metrics."""
+    """The confusion matrix of the segmenter's own labels, from the metrics."""
     categories = attention.cross.shape[2]
     ((label, _),) = assign_labels(
         category_maps(attention, settings), attention.valid, [target.shape], settings
@@ -99,7 +99,7 @@ def test_each_setting_gets_the_counts_it_gets_alone(categories, at_once, monkeyp
 def test_maps_on_the_way_are_those_of_refine_to_the_last_bit():
     attention = image(5)
     reduced = reduce_entropy(attention.self_attention, step_size=0.05)
-    found = refine_on_the_way(attention.cross, reduced, [0, 3, 7])
+    found = refine_to_each(attention.cross, reduced, [0, 3, 7])
     assert sorted(found) == [0, 3, 7]
     for number, maps in found.items():
         assert torch.equal(maps, refine(attention.cross, reduced, iterations=number))

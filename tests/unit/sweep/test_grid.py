@@ -1,4 +1,4 @@
-"""What --grid takes, and what settings of a grid have in common."""
+"""The texts of --grid, and the settings of a grid."""
 
 import pytest
 
@@ -65,7 +65,7 @@ def test_a_key_says_what_differs_from_the_base_however_the_grid_is_written():
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ([], "needs something to vary; pass --grid"),
+        ([], "needs a grid; pass --grid"),
         (["refine.iterations"], "is no axis; write NAME=VALUE"),
         (["refine.iterations="], "is no axis"),
         (["refine.iterations=5:2"], "has no values"),

@@ -1,4 +1,4 @@
-"""What a sweep says: means over seeds, the best, texts, and the lines of its panels."""
+"""The result of a sweep: means over seeds, the best setting, texts, and lines of panels."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ PROTOCOL = {
 
 
 def report(right):
-    """Of ten pixels of each of two classes, `right` are found: IoU r / (20 - r), both classes."""
+    """Two classes of ten pixels, `right` of them correct: IoU r / (20 - r) for both classes."""
     matrix = ConfusionMatrix(2)
     matrix.counts[:] = [[right, 10 - right], [10 - right, right]]
     return Report(("background", "dog"), matrix, 3, {})
@@ -38,7 +38,7 @@ def iou(right):
 
 
 def sweep(axes, scores):
-    """A result whose settings' scores are given in the order of the product of the axes."""
+    """A result with the given scores, in the order of the product of the axes."""
     points = [{}]
     for name, values in axes.items():
         points = [{**point, name: value} for point in points for value in values]

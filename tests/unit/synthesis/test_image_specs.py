@@ -1,4 +1,4 @@
-"""What a synthetic dataset is planned to hold, and what its labels mean."""
+"""The images of a synthetic dataset, and what its labels mean."""
 
 import pytest
 from pictures import Pictures
@@ -7,10 +7,10 @@ from iseg_cli.config import load_settings
 from iseg_cli.config.resources import data_folder
 from iseg_cli.config.schema import SynthesisSettings
 from iseg_cli.errors import SettingsError
-from iseg_cli.image_labels.prompts import from_prompts
+from iseg_cli.image_labels.prompts import read_prompts_file
 from iseg_cli.label_images.palette import voc_color
 from iseg_cli.readers.label_tables import load_label_set
-from iseg_cli.synthesis.image_specs import label_set_for, plan
+from iseg_cli.synthesis.image_specs import label_set_for, plan_images
 from iseg_cli.types import Category, Sample
 
 VOC = load_label_set("voc")
@@ -19,7 +19,9 @@ TEMPLATES = ("a {}", "one {}", "the {}")
 
 def ordered(names="cat dog bird", per_category=7, seed=1101, **settings):
     synthesis = SynthesisSettings(templates=TEMPLATES, **settings)
-    return plan(label_set_for(names.split(), VOC), synthesis, per_category=per_category, seed=seed)
+    return plan_images(
+        label_set_for(names.split(), VOC), synthesis, per_category=per_category, seed=seed
+    )
 
 
 def test_every_category_gets_its_images_in_the_order_of_the_labels():
@@ -70,12 +72,12 @@ def test_more_objects_than_categories_are_refused():
 
 
 def test_names_become_file_names():
-    specs = plan(
+    specs = plan_images(
         label_set_for(["red panda/fox", "???"], VOC), SynthesisSettings(), per_category=1, seed=0
     )
     assert [spec.image_id for spec in specs] == ["red-panda-fox_0000", "category-2_0000"]
     with pytest.raises(SettingsError, match="would both have images a-b_0000"):
-        plan(label_set_for(["a b", "a-b"], VOC), SynthesisSettings(), per_category=1, seed=0)
+        plan_images(label_set_for(["a b", "a-b"], VOC), SynthesisSettings(), per_category=1, seed=0)
 
 
 def test_names_of_voc_keep_vocs_labels_words_and_colours():
@@ -116,7 +118,7 @@ def test_names_that_cannot_be_are_said(names, said):
 
 @pytest.mark.parametrize("preset", ["voc-synthesize", "emoji-voc-synthesize"])
 def test_the_templates_of_a_preset_name_no_category_themselves(preset, tmp_path):
-    """So that the labels which `--labels prompts:` finds are those that were asked for."""
+    """Otherwise `--labels prompts:` would find other labels than the image's categories."""
     settings = load_settings(preset)
     assert settings.dataset == preset.removesuffix("-synthesize")
     templates = settings.synthesis.templates
@@ -125,9 +127,9 @@ def test_the_templates_of_a_preset_name_no_category_themselves(preset, tmp_path)
     lines = [f'{i},"{template.format("bird")}"' for i, template in enumerate(templates)]
     path.write_text("\n".join(lines), "utf-8")
     images = Pictures(*(f"{i}.jpg" for i in range(len(templates))))
-    found = from_prompts(path, load_label_set(settings.dataset), images)
+    found = read_prompts_file(path, load_label_set(settings.dataset), images)
     for i in range(len(templates)):
-        named = found(Sample(str(i), data_folder("configs") / f"{i}.jpg"))
+        named = found.labels(Sample(str(i), data_folder("configs") / f"{i}.jpg"))
         assert [category.name for category in named] == ["bird"], templates[i]
 
 

@@ -1,4 +1,4 @@
-"""Pictures to look at: an image, its mask laid over it, and what the colours mean."""
+"""Overlays: an image beside the same image with its mask, above a legend."""
 
 import math
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from iseg_cli.types import IGNORE, LabelSet, Mask
 
 _SHORT_SIDE = 384
-"""Smaller images are enlarged until their short side has so many pixels."""
+"""The least length in pixels of an overlay's short side; smaller images are enlarged."""
 _OPACITY = 0.5
 _BLANK, _INK = (250, 250, 250), (30, 30, 34)
 
@@ -18,11 +18,11 @@ _BLANK, _INK = (250, 250, 250), (30, 30, 34)
 def draw_overlay(
     image: UInt8[np.ndarray, "height width 3"], mask: Mask, label_set: LabelSet
 ) -> UInt8[np.ndarray, "out_height out_width 3"]:
-    """Return the RGB image beside itself under its mask's colours, above a legend.
+    """Return an RGB image beside the same image with its mask's colours, above a legend.
 
-    The background stays as it is. Small images are enlarged (cubic; the mask nearest) so that the
-    legend can be read; wide ones stand one above the other. ValueError where image and mask differ
-    in size.
+    The background has no colour. Small images are enlarged (cubic; the mask nearest) so that the
+    legend is readable. The two panels of a wide image are one above the other. ValueError if image
+    and mask differ in size.
     """
     if image.shape[:2] != mask.size:
         raise ValueError(f"an image of {image.shape[:2]} under a mask of {mask.size}")
@@ -31,32 +31,32 @@ def draw_overlay(
     size = (width * factor, height * factor)  # OpenCV's order: (width, height)
     large = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     labels = cv2.resize(mask.labels, size, interpolation=cv2.INTER_NEAREST)
-    painted = _paint(large, labels, label_set)
+    colored = _colored(large, labels, label_set)
     wide = width > 1.5 * height
     gap_size = (size[0], _gap(size)) if wide else (_gap(size), size[1])
     gap = np.full((gap_size[1], gap_size[0], 3), _BLANK, dtype=np.uint8)
-    panels = np.concatenate([large, gap, painted], axis=0 if wide else 1)
+    panels = np.concatenate([large, gap, colored], axis=0 if wide else 1)
     legend = _legend(_entries(labels, label_set), panels.shape[1], text_size=_text_size(size))
     return np.concatenate([panels, legend], axis=0)
 
 
-def _paint(
+def _colored(
     image: UInt8[np.ndarray, "height width 3"],
     labels: UInt8[np.ndarray, "height width"],
     label_set: LabelSet,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Lay each label's colour over its pixels, with a thin lighter line around them."""
+    """Return the image with each label's colour over its pixels and a thin lighter contour."""
     tinted = cv2.addWeighted(image, 1 - _OPACITY, label_set.palette[labels], _OPACITY, 0)
     background = labels == label_set.background
-    painted = np.where(background[..., None], image, tinted)
+    colored = np.where(background[..., None], image, tinted)
     thickness = max(1, round(min(labels.shape) / 400))
     for label in np.unique(labels[~background]).tolist():
         line = [int(255 - 0.4 * (255 - value)) for value in label_set.palette[label]]
         contours, _ = cv2.findContours(
             _as_bytes(labels == label), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
         )
-        cv2.drawContours(painted, contours, -1, line, thickness, cv2.LINE_AA)
-    return painted
+        cv2.drawContours(colored, contours, -1, line, thickness, cv2.LINE_AA)
+    return colored
 
 
 def _as_bytes(region: Bool[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
@@ -66,7 +66,7 @@ def _as_bytes(region: Bool[np.ndarray, "height width"]) -> UInt8[np.ndarray, "he
 def _entries(
     labels: UInt8[np.ndarray, "height width"], label_set: LabelSet
 ) -> list[tuple[str, tuple[int, ...]]]:
-    """Return name and colour of every label that is painted, in the order of the labels."""
+    """Return name and colour of every label in the mask, in the order of the labels."""
     names = {**label_set.names, IGNORE: "ignored"}
     return [
         (names.get(label, f"label {label}"), tuple(label_set.palette[label].tolist()))
@@ -78,22 +78,22 @@ def _entries(
 def _legend(
     entries: list[tuple[str, tuple[int, ...]]], width: int, *, text_size: int
 ) -> UInt8[np.ndarray, "height {width} 3"]:
-    """Return a strip of swatches and names, in as many rows as they need."""
+    """Return a strip with a colour and a name for each label, in as many rows as needed."""
     font = ImageFont.load_default(text_size)
     pad = text_size // 2
     row_height = text_size + pad
-    places: list[tuple[int, int]] = []
+    positions: list[tuple[int, int]] = []
     x, row = pad, 0
     entries = entries or [("nothing segmented", _BLANK)]
     for name, _ in entries:
         needed = text_size + pad + math.ceil(font.getlength(name))
         if x > pad and x + needed > width - pad:
             x, row = pad, row + 1
-        places.append((x, row))
+        positions.append((x, row))
         x += needed + 2 * pad
     strip = Image.new("RGB", (width, (row + 1) * row_height + pad), _BLANK)
     pen = ImageDraw.Draw(strip)
-    for (name, color), (left, line) in zip(entries, places, strict=True):
+    for (name, color), (left, line) in zip(entries, positions, strict=True):
         top = pad + line * row_height
         if color != _BLANK:
             box = (left, top, left + text_size - 1, top + text_size - 1)

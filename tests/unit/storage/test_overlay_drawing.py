@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from iseg_cli.storage.overlays import draw_overlay
+from iseg_cli.storage.overlay_drawing import draw_overlay
 from iseg_cli.types import Category, LabelSet, Mask
 
 COLORS = {1: (200, 0, 0), 2: (0, 180, 0), 3: (0, 0, 220)}

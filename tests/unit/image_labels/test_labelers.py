@@ -1,4 +1,4 @@
-"""Image-level labels: from masks, annotations, one list or a file of either kind."""
+"""Labelers: from masks, annotations, a constant list, or a file."""
 
 import json
 from pathlib import Path
@@ -11,12 +11,12 @@ from pictures import Pictures
 
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.image_labels import (
-    choose,
-    constant,
-    from_annotations,
-    from_file,
-    from_masks,
+    AnnotationLabeler,
+    ConstantLabeler,
+    MaskLabeler,
+    choose_labeler,
     names_in_file,
+    read_labels_file,
 )
 from iseg_cli.types import Category, LabelSet, Mask, Sample
 
@@ -33,37 +33,41 @@ def sample(image_id: str, file: str = "x.jpg") -> Sample:
 
 
 def all_of(label_set: LabelSet, path: Path, images: Pictures) -> dict[str, list[str]]:
-    """What a file gives for every image, by name."""
-    source = from_file(path, label_set, images)
-    return {i: [c.name for c in source(sample(i))] for i in images.image_ids}
+    """The names of the categories that a file lists for every image."""
+    labeler = read_labels_file(path, label_set, images)
+    return {i: [c.name for c in labeler.labels(sample(i))] for i in images.image_ids}
 
 
 @given(st.sets(st.sampled_from([0, 1, 2, 5, 255]), min_size=1))
 def test_masks_name_what_occurs_in_them(labels: set[int]) -> None:
     truth = {"a": Mask(np.array([sorted(labels)], dtype=np.uint8))}
-    source = from_masks(truth.__getitem__, PETS)
+    labeler = MaskLabeler(truth.__getitem__, PETS)
     expected = tuple(c for c in PETS.categories if c.id in labels)
-    assert source(sample("a")) == expected
-    assert source.name == "masks"
+    assert labeler.labels(sample("a")) == expected
+    assert labeler.name == "masks"
 
 
 def test_without_a_background_label_0_is_a_category() -> None:
     road = Category(0, "road", "road")
-    source = from_masks(
+    labeler = MaskLabeler(
         lambda _: Mask(np.zeros((2, 2), dtype=np.uint8)), LabelSet("streets", (road,), None)
     )
-    assert source(sample("a")) == (road,)
+    assert labeler.labels(sample("a")) == (road,)
 
 
 def test_annotations_are_passed_on() -> None:
-    source = from_annotations({"a": (CAT,), "b": ()}.__getitem__)
-    assert (source(sample("a")), source(sample("b")), source.name) == ((CAT,), (), "annotations")
+    labeler = AnnotationLabeler({"a": (CAT,), "b": ()}.__getitem__)
+    assert (labeler.labels(sample("a")), labeler.labels(sample("b")), labeler.name) == (
+        (CAT,),
+        (),
+        "annotations",
+    )
 
 
 def test_one_list_for_every_image() -> None:
-    source = constant([DOG, CAT])
-    assert source(sample("a")) == source(sample("b")) == (DOG, CAT)
-    assert source.name == "constant"
+    labeler = ConstantLabeler([DOG, CAT])
+    assert labeler.labels(sample("a")) == labeler.labels(sample("b")) == (DOG, CAT)
+    assert labeler.name == "constant"
 
 
 def written(path: Path, content: object) -> Path:
@@ -75,8 +79,8 @@ def test_json_has_names_or_ids(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", {"x/1": ["dog", 1, "cat"], "2": [], "3": ["traffic light"]})
     images = Pictures("x/1.jpg", "2.jpg", "3.jpg")
     assert all_of(PETS, path, images) == {"x/1": ["cat", "dog"], "2": [], "3": ["traffic light"]}
-    source = from_file(path, PETS, images)
-    assert (source.name, source.notes) == (f"file:{path}", ())
+    labeler = read_labels_file(path, PETS, images)
+    assert (labeler.name, labeler.notes) == (f"file:{path}", ())
 
 
 LINES = """# made by hand
@@ -114,11 +118,11 @@ def test_json_and_csv_say_the_same(tmp_path_factory: pytest.TempPathFactory, lab
     images = Pictures(*(f"{image}.jpg" for image in labels))
     by_name = {image: [c.name for c in found] for image, found in labels.items()}
     lines = "".join(",".join([image, *found, ""]) + "\n" for image, found in by_name.items())
-    from_json = from_file(written(folder / "a.json", by_name), PETS, images)
-    from_lines = from_file(written(folder / "a.csv", lines), PETS, images)
+    from_json = read_labels_file(written(folder / "a.json", by_name), PETS, images)
+    from_lines = read_labels_file(written(folder / "a.csv", lines), PETS, images)
     for image, found in labels.items():
         expected = tuple(sorted(found, key=lambda category: category.id))
-        assert from_json(sample(image)) == from_lines(sample(image)) == expected
+        assert from_json.labels(sample(image)) == from_lines.labels(sample(image)) == expected
 
 
 def test_the_names_in_a_file_are_a_folders_categories(tmp_path: Path) -> None:
@@ -133,9 +137,9 @@ def test_the_names_in_a_file_are_a_folders_categories(tmp_path: Path) -> None:
 
 def test_an_image_that_the_file_lacks_is_named(tmp_path: Path) -> None:
     images = Pictures("1.jpg", "deep/2.jpg")
-    source = from_file(written(tmp_path / "a.json", {"1": []}), PETS, images)
+    labeler = read_labels_file(written(tmp_path / "a.json", {"1": []}), PETS, images)
     with pytest.raises(DataError, match=r"a\.json says nothing about image deep/2"):
-        source(sample("deep/2"))
+        labeler.labels(sample("deep/2"))
 
 
 @pytest.mark.parametrize(
@@ -173,13 +177,13 @@ def test_an_image_that_the_file_lacks_is_named(tmp_path: Path) -> None:
 def test_a_faulty_file_is_named_with_the_image(tmp_path: Path, name, content, sentence) -> None:
     path = written(tmp_path / name, content)
     with pytest.raises(DataError, match=sentence) as raised:
-        from_file(path, PETS, NUMBERED)
+        read_labels_file(path, PETS, NUMBERED)
     assert str(path) in str(raised.value)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no file of labels .*nowhere\.json"):
-        from_file(tmp_path / "nowhere.json", PETS, NUMBERED)
+        read_labels_file(tmp_path / "nowhere.json", PETS, NUMBERED)
     path = tmp_path / "a.txt"
     for data, why in (
         ("1 dog".encode("utf-16"), "it is UTF-16; save it as UTF-8"),
@@ -188,7 +192,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ):
         path.write_bytes(data)
         with pytest.raises(DataError, match=rf"a\.txt is no readable file of labels: .*{why}"):
-            from_file(path, PETS, NUMBERED)
+            read_labels_file(path, PETS, NUMBERED)
 
 
 # --- choosing ------------------------------------------------------------------------------------
@@ -198,22 +202,30 @@ def no_truth(image_id: str) -> Mask:
     raise AssertionError("not asked for")
 
 
-def test_choosing_a_source(tmp_path: Path) -> None:
+def test_choosing_a_labeler(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", {"1": ["dog"]})
-    assert choose("masks", label_set=PETS, images=NUMBERED, ground_truth=no_truth).name == "masks"
+    assert (
+        choose_labeler("masks", label_set=PETS, images=NUMBERED, ground_truth=no_truth).name
+        == "masks"
+    )
     annotated = {"1": (CAT,)}.__getitem__
-    source = choose(
+    labeler = choose_labeler(
         "annotations", label_set=PETS, images=NUMBERED, ground_truth=no_truth, annotated=annotated
     )
-    assert (source.name, source(sample("1"))) == ("annotations", (CAT,))
-    assert choose(f"file:{path}", label_set=PETS, images=NUMBERED)(sample("1")) == (DOG,)
+    assert (labeler.name, labeler.labels(sample("1"))) == ("annotations", (CAT,))
+    assert choose_labeler(f"file:{path}", label_set=PETS, images=NUMBERED).labels(sample("1")) == (
+        DOG,
+    )
 
 
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
         ("tags", r"no source of labels 'tags'; there are masks, annotations, file:PATH"),
-        ("clip", "labels from CLIP are no truth"),  # nor a source that this function can make
+        (
+            "clip",
+            "labels from CLIP are no ground truth",
+        ),  # a model finds them
         ("mask", r"no source of labels 'mask' \(did you mean masks\?\)"),
         ("file:", "no source of labels 'file:'"),
         ("masks:x", "no source of labels 'masks:x'"),
@@ -223,4 +235,4 @@ def test_choosing_a_source(tmp_path: Path) -> None:
 )
 def test_a_source_that_is_not_there_is_named(spec: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
-        choose(spec, label_set=PETS, images=NUMBERED)
+        choose_labeler(spec, label_set=PETS, images=NUMBERED)
