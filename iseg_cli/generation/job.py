@@ -16,9 +16,9 @@ from jaxtyping import UInt8
 
 from iseg_cli.clip.tagging import Shown, Tagger
 from iseg_cli.errors import BatchMemoryError, NameRefusedError, PromptError
+from iseg_cli.execution.batch_size import grid_side, lack_of_memory
 from iseg_cli.execution.image_faults import IMAGE_FAULTS, reason_of
 from iseg_cli.execution.iteration import ahead_of, batches, map_ahead
-from iseg_cli.execution.machine import grid_side
 from iseg_cli.image_labels import LabelSource
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.crop import middle_square
@@ -209,7 +209,9 @@ class Job:
                     self.label_set,
                 )
             except torch.OutOfMemoryError:
-                raise BatchMemoryError(self._without_memory(), self.segmenter.batch_size) from None
+                size = self.segmenter.batch_size
+                message = lack_of_memory(size, self.segmenter.model.device)
+                raise BatchMemoryError(message, size) from None
 
         def result(index: int) -> Segmentation:
             if index not in named:
@@ -217,18 +219,6 @@ class Job:
             return pending()[named.index(index)]
 
         return result
-
-    def _without_memory(self) -> str:
-        size, device = self.segmenter.batch_size, self.segmenter.model.device
-        if size == 1:
-            return (
-                f"not even one image at a time fits into the memory of {device}; free some, pass "
-                "--dtype float16 or another --device"
-            )
-        return (
-            f"{size} images do not fit into the memory of {device}; pass a smaller --batch-size "
-            "and, since another one rounds otherwise, --overwrite or another --out"
-        )
 
     def _nothing(self, item: _Prepared) -> Segmentation:
         """Return the mask of an image without categories: all background."""
