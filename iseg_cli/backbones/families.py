@@ -1,15 +1,20 @@
-"""Which family a folder of weights belongs to, told before any weights are loaded.
+"""Which family of models a folder belongs to, told before any weights are loaded.
 
-Only Stable Diffusion 1 and 2 and what has their layout can be read; anything else is named, with
-what to do about it.
+Only Stable Diffusion 1 and 2 and models of their layout can be read. A folder of any other family
+is refused with its name and with advice for the user.
 """
 
-import struct
 from collections.abc import Mapping
-from json import loads
 from pathlib import Path
 from typing import Any
 
+from iseg_cli.backbones.single_files import (
+    CONVERT,
+    MERGE_LORA,
+    SINGLE_FILES,
+    is_lora,
+    weight_names,
+)
 from iseg_cli.backbones.unet_layout import CROSS_ATTENTION, attention_layout
 from iseg_cli.backbones.weight_files import read_object
 
@@ -17,16 +22,6 @@ INDEX = "model_index.json"
 SUPPORTED = (
     "iseg reads Stable Diffusion 1 and 2 and models of their layout (fine-tuned, LCM, Turbo)"
 )
-CONVERT = (
-    "convert it to a folder in diffusers' format "
-    "(StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)) and pass --model "
-    "FOLDER"
-)
-MERGE_LORA = (
-    "merge it into the model it was trained for (load_lora_weights, fuse_lora, "
-    "unload_lora_weights and save_pretrained of diffusers) and pass --model that folder"
-)
-
 FAMILIES: tuple[tuple[str, str], ...] = (
     ("StableDiffusionXL", "Stable Diffusion XL"),
     ("StableDiffusion3", "Stable Diffusion 3"),
@@ -70,7 +65,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     ("Shap", "Shap-E"),
     ("OnnxStableDiffusion", "Stable Diffusion in ONNX format"),
 )
-"""How the names of pipelines begin that cannot be read, and what the family is called."""
+"""The beginning of the name of a pipeline that cannot be read, and the name of its family."""
 
 CHANNELS = {
     5: "a depth-to-image UNet",
@@ -78,29 +73,14 @@ CHANNELS = {
     8: "a UNet that takes a second image (as InstructPix2Pix and Marigold have)",
     9: "an inpainting UNet",
 }
-"""Kinds of UNets by their number of input channels; one that can be read has those of a latent."""
-
-SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx", ".msgpack")
-
-
-def refuse_file(path: Path) -> str:
-    """Return why a single file cannot be read as a model, in words that follow its name."""
-    if path.suffix == ".safetensors":
-        keys = _weight_names(path)
-        if keys is None:
-            return "is not a readable safetensors file"
-        if _is_lora(keys):
-            return f"is a LoRA and not a model, and LoRA is not supported yet: {MERGE_LORA}"
-    elif path.suffix not in SINGLE_FILES:
-        return "is a file, not a folder in diffusers' format"
-    return f"is a single file of weights, which is not supported yet: {CONVERT}"
+"""Kinds of UNets that cannot be read, by their number of input channels."""
 
 
 def refuse_folder(folder: Path) -> str | None:
-    """Return why a folder cannot be read, in words that follow its name; None where it can.
+    """Return why a folder cannot be read, None where it can; the text follows the folder's name.
 
     Raises:
-        OSError: a file that is missing or broken; it is named.
+        OSError: a file is missing or broken; the message names it.
     """
     index = folder / INDEX
     if index.exists():
@@ -121,23 +101,12 @@ def refuse_folder(folder: Path) -> str | None:
     return _refuse_parts(folder)
 
 
-def lora_files(folder: Path) -> list[Path]:
-    """Return the files with LoRA weights that lie in a model's folder, which nothing reads."""
-    found = []
-    for place in (folder, folder / "unet", folder / "text_encoder"):
-        for path in sorted(place.glob("*.safetensors")) if place.is_dir() else ():
-            is_part = path.name.startswith(("diffusion_pytorch_model.", "model."))
-            if not is_part and _is_lora(_weight_names(path) or ()):
-                found.append(path)
-    return found
-
-
 def _family(name: str) -> str | None:
     return next((family for start, family in FAMILIES if name.startswith(start)), None)
 
 
 def _other_parts(folder: Path) -> bool:
-    """Tell whether a folder has parts of another family: it is no Stable Diffusion cut short."""
+    """Tell whether a folder has parts of another family than Stable Diffusion."""
     names = ("transformer", "prior", "decoder", "movq", "vqvae", "transformer_2", "dit")
     return any((folder / name).is_dir() for name in names)
 
@@ -168,7 +137,7 @@ def _refuse_parts(folder: Path) -> str | None:
 def _refuse_unet(
     folder: Path, unet: Mapping[str, Any], vae: Mapping[str, Any], text: Mapping[str, Any]
 ) -> str | None:
-    """Return why a UNet cannot be read, or does not fit the parts beside it."""
+    """Return why a UNet cannot be read, or does not fit the other parts of its model."""
     path = folder / "unet" / "config.json"
     if unet.get("addition_embed_type") is not None:
         return f"has a UNet of Stable Diffusion XL's kind, which is not supported; {SUPPORTED}"
@@ -202,7 +171,7 @@ def _refuse_unet(
 
 
 def _side(path: Path, unet: Mapping[str, Any]) -> None:
-    """Raise OSError for a sample_size that is no side of a square."""
+    """Raise OSError for a sample_size that is not the side of a square."""
     size = unet.get("sample_size")
     sides = size if isinstance(size, list) else [size, size]
     if len(sides) != 2 or sides[0] != sides[1] or not isinstance(sides[0], int) or sides[0] < 1:
@@ -210,11 +179,11 @@ def _side(path: Path, unet: Mapping[str, Any]) -> None:
 
 
 def _refuse_other(folder: Path) -> str:
-    """Return what a folder is that has no part of Stable Diffusion."""
+    """Return why a folder without a part of Stable Diffusion cannot be read."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     weights = [folder / name for name in names if name.endswith(".safetensors")]
-    if any(_is_lora(_weight_names(path) or ()) for path in weights):
-        return f"holds a LoRA and no model, and LoRA is not supported yet: {MERGE_LORA}"
+    if any(is_lora(weight_names(path) or ()) for path in weights):
+        return f"holds a LoRA and no model, and LoRA is not supported: {MERGE_LORA}"
     if "config.json" in names:
         config = read_object(folder / "config.json")
         kind = config.get("_class_name") or config.get("model_type")
@@ -230,30 +199,13 @@ def _refuse_other(folder: Path) -> str:
             )
     single = [name for name in names if Path(name).suffix in SINGLE_FILES]
     if single:
-        return (
-            f"holds a single file of weights ({single[0]}), which is not supported yet: {CONVERT}"
-        )
+        return f"holds a single file of weights ({single[0]}), which is not supported: {CONVERT}"
     if (folder / "transformer").is_dir():
         return f"has a transformer in place of a UNet, which is not supported; {SUPPORTED}"
     return (
         f"holds no model: {INDEX} and the parts unet, vae, text_encoder, tokenizer and scheduler "
         "are missing"
     )
-
-
-def _weight_names(path: Path) -> list[str] | None:
-    """Return the names of the weights in a safetensors file; None where it is none."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = loads(file.read(min(length, 2**27)))
-    except (OSError, ValueError, struct.error, RecursionError):
-        return None
-    return [str(name) for name in header] if isinstance(header, dict) else None
-
-
-def _is_lora(names: Any) -> bool:
-    return any("lora_" in name or ".lora." in name or ".hada_" in name for name in names)
 
 
 def _article(kind: str) -> str:

@@ -11,20 +11,20 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from iseg_cli.backbones.weight_files import WeightFiles, choose_weights, find_weights
 
 CONVERTER = "SFconvertbot"
-"""The hub's own account that offers safetensors, as pull requests, to repositories without any."""
+"""The account of the hub that offers safetensors in pull requests to repositories without any."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which files of a repository make a model.
+    """The files of a repository that make a model.
 
     Attributes:
-        weights: how the path of each part's weights begins: `unet/diffusion_pytorch_model`, or
-            `model` for `model.safetensors`. Safetensors are taken, in one file or several with an
-            index, in half precision where there are such.
-        needed: patterns of the other files without which there is no model; of those between
-            which a `|` stands one is enough.
-        useful: patterns of files that are taken where they exist.
+        weights: the beginning of the path of each part's weights: `unet/diffusion_pytorch_model`,
+            or `model` for `model.safetensors`. They are safetensors, in one file or in several with
+            an index; half precision is preferred.
+        needed: patterns of the other files that a model must have. A `|` separates patterns of
+            which one is enough.
+        useful: patterns of files that are downloaded where they exist.
     """
 
     weights: tuple[str, ...]
@@ -33,7 +33,7 @@ class Layout:
 
     @property
     def small(self) -> tuple[str, ...]:
-        """The patterns of all files but the weights."""
+        """The patterns of all files except the weights."""
         return (*(pattern for one in self.needed for pattern in one.split("|")), *self.useful)
 
 
@@ -49,23 +49,22 @@ def find_snapshot(
     revision: str | None = None,
     check: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Return the folder of a hub model on this machine, downloading what is missing.
+    """Return the folder of a hub model on this machine; missing files are downloaded.
 
-    Half-precision safetensors are taken where the repository has them, else full ones; nothing but
-    these and the small files of the layout is downloaded. Where the repository itself has no
-    safetensors, those are taken that the hub's converter made of its weights. A model that was
-    downloaded before needs no network.
+    Only safetensors and the small files of the layout are downloaded, half precision where the
+    repository has it. Where the repository has no safetensors, those that the hub's converter made
+    of its weights are downloaded. A model that was downloaded before needs no network.
 
     Args:
         repo_id: `owner/name`.
         layout: the files of the model.
         revision: a branch, tag or commit; None for the newest.
-        check: is given the folder once the small files are there, before the weights are
-            downloaded; what it raises ends the download. None where nothing is to be checked.
+        check: is given the folder after the small files and before the weights are downloaded; an
+            error that it raises ends the download.
 
     Raises:
-        OSError: there is no such repository, no network, or no safetensors in it; the message says
-            which.
+        OSError: there is no such repository, no network, or no safetensors in the repository; the
+            message says which.
     """
     folder = _downloaded(repo_id, layout, revision)
     if folder is not None:
@@ -86,7 +85,7 @@ def find_snapshot(
 
 
 def find_file(repo_id: str, name: str, *, revision: str | None = None) -> Path:
-    """Return a small file of a hub model on this machine, downloading it if it is missing.
+    """Return a small file of a hub model on this machine; it is downloaded if it is missing.
 
     Raises:
         OSError: there is no such repository or file, or no network.
@@ -94,7 +93,7 @@ def find_file(repo_id: str, name: str, *, revision: str | None = None) -> Path:
     for is_local in (True, False):
         try:
             folder = Path(_download(repo_id, revision, [name], local_files_only=is_local))
-        # As in _list_files: what is raised differs between versions.
+        # As in _list_files: the errors differ between versions.
         except Exception:
             continue
         if (folder / name).is_file():
@@ -103,7 +102,7 @@ def find_file(repo_id: str, name: str, *, revision: str | None = None) -> Path:
 
 
 def is_downloaded(repo_id: str, layout: Layout, *, revision: str | None = None) -> bool:
-    """Tell whether a hub model is on this machine, whole."""
+    """Tell whether all files of a hub model are on this machine."""
     return _downloaded(repo_id, layout, revision) is not None
 
 
@@ -119,7 +118,7 @@ def _downloaded(repo_id: str, layout: Layout, revision: str | None) -> Path | No
 
 
 def _is_whole(folder: Path, layout: Layout) -> bool:
-    """Tell whether a folder has everything that a layout needs, every shard of the weights too."""
+    """Tell whether a folder has all files of a layout, every shard of the weights among them."""
     try:
         for start in layout.weights:
             part = folder / start
@@ -152,8 +151,8 @@ def _download(
 def _list_files(repo_id: str, revision: str | None) -> list[str]:
     try:
         info: Any = HfApi().model_info(repo_id, revision=revision, timeout=10)
-    # What a missing network or repository raises differs between versions of the hub's client and
-    # of the HTTP library beneath it.
+    # The errors of a missing network or repository differ between versions of the hub's client and
+    # of its HTTP library.
     except Exception as error:
         raise OSError(str(error) or type(error).__name__) from None
     return [sibling.rfilename for sibling in info.siblings]
@@ -162,7 +161,7 @@ def _list_files(repo_id: str, revision: str | None) -> list[str]:
 def _converted(repo_id: str) -> str | None:
     """Return the converter's open pull request to a repository, such as `refs/pr/12`, or None.
 
-    Only the converter's own: anybody may open a pull request with weights of any kind.
+    Pull requests of other accounts are not used: anybody may open one with weights of any kind.
     """
     try:
         offers = HfApi().get_repo_discussions(
@@ -174,7 +173,7 @@ def _converted(repo_id: str) -> str | None:
 
 
 def _weights(repo_id: str, layout: Layout, names: Sequence[str]) -> list[str]:
-    """Return patterns for each part's weights, in half precision if the repository has them so."""
+    """Return patterns for each part's weights, in half precision where the repository has it."""
     patterns = []
     for start in layout.weights:
         files = choose_weights(names, start)
@@ -185,7 +184,7 @@ def _weights(repo_id: str, layout: Layout, names: Sequence[str]) -> list[str]:
 
 
 def _patterns(files: WeightFiles) -> list[str]:
-    """Return what to download of a part's weights: the file, or the index and the shards."""
+    """Return the files of a part's weights: one file, or the index and the shards."""
     index = [] if files.index is None else [files.index]
     return [*index, *files.shards]
 

@@ -1,4 +1,4 @@
-"""From images to what the UNet takes: latents, and the noise of a timestep."""
+"""From images to the latents that the UNet takes, with the noise of a timestep."""
 
 import numpy as np
 import torch
@@ -21,9 +21,9 @@ def check_timestep(model: DiffusionModel, timestep: int, *, setting: str) -> Non
 
 
 def draw_noise(model: DiffusionModel, *, seed: int) -> Tensor:
-    """Return the noise that every image gets, Float[1 channels side side] on the model's device.
+    """Return the noise of every image, Float[1 channels side side], on the model's device.
 
-    Drawn on the CPU, so that it is the same on every device.
+    It is drawn on the CPU, so that it is the same on every device.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     shape = (1, model.unet.config.in_channels, model.latent_side, model.latent_side)
@@ -38,8 +38,8 @@ def encode(
 ) -> Tensor:
     """Return the latents without noise, Float[batch_size channels side side] in float32.
 
-    The mean of the autoencoder's posterior: nothing is drawn. The last image is repeated until the
-    batch is full, so that every batch has the same shape.
+    They are the mean of the autoencoder's posterior; nothing is drawn. The last image is repeated
+    until the batch is full, so that every batch has the same shape.
     """
     pixels = to_device(torch.from_numpy(_fill(images, batch_size)), model.device)
     pixels = pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(model.dtype)
@@ -52,9 +52,9 @@ def encode(
 
 
 def add_noise(model: DiffusionModel, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
-    """Return the latents as noisy as the timestep says, in the model's type.
+    """Return the latents with the noise level of a timestep, in the model's type.
 
-    All three are on the model's device.
+    All three tensors are on the model's device.
     """
     noisy: Tensor = model.scheduler.add_noise(latents, noise.expand_as(latents), timestep)
     return noisy.to(model.dtype)

@@ -1,4 +1,4 @@
-"""From a model's name or folder to the parts of Stable Diffusion that attention is read with."""
+"""From a model's name or folder to the parts of Stable Diffusion that read attention."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,19 +31,19 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 """The floating types that a model can be asked to compute in."""
 
 UNUSED = ("decoder.", "post_quant_conv.")
-"""Where the autoencoder's weights begin that only drawing needs; else a file may lack them."""
+"""The beginnings of the autoencoder's weights that only drawing needs; a file may lack them."""
 
 
 @dataclass(frozen=True, eq=False)
 class DiffusionModel:
     """The parts of a Stable Diffusion model that one forward pass needs, in evaluation mode.
 
-    The autoencoder has a decoder only if it was asked for: reading attention needs none.
+    The autoencoder has a decoder only if `load_model` was asked for it: attention needs none.
 
     Attributes:
-        name: what the user called it (`tiny`, `sd2.1-base`, a hub id, a folder).
+        name: as the user gave it (`tiny`, `sd2.1-base`, a hub id, a folder).
         source: the folder that it was loaded from; for a hub model it ends in the revision.
-        device: where its weights are.
+        device: the device of its weights.
         dtype: the floating type of its weights and activations.
     """
 
@@ -59,7 +59,7 @@ class DiffusionModel:
 
     @property
     def revision(self) -> str | None:
-        """The commit on the hub that it was downloaded from; None for a folder of the user's."""
+        """The commit on the hub that was downloaded; None for a folder of the user's."""
         return revision_of(self.source)
 
     @property
@@ -80,7 +80,7 @@ class DiffusionModel:
 
     @property
     def max_tokens(self) -> int:
-        """How many tokens a prompt may have, its start and end among them."""
+        """The greatest number of tokens of a prompt, its start and end among them."""
         limit: int = self.text_encoder.config.max_position_embeddings
         return min(limit, int(self.tokenizer.model_max_length))
 
@@ -93,7 +93,7 @@ def choose_device(name: str = "auto") -> torch.device:
     """Return the device of a name; `auto` takes CUDA, then Apple's MPS, then the CPU.
 
     Raises:
-        SettingsError: the device named is not on this machine.
+        SettingsError: the device is not on this machine.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -119,7 +119,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the floating type of a name; `auto` is float16 on CUDA and float32 elsewhere.
 
     Raises:
-        SettingsError: the model cannot compute in that type.
+        SettingsError: there is no such type.
     """
     if name == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
@@ -136,18 +136,18 @@ def load_model(
     decoder: bool = False,
     vae: str = "own",
 ) -> DiffusionModel:
-    """Load a model from safetensors files: half-precision ones if there are any, else full ones.
+    """Return a model, loaded from safetensors files; half precision is preferred.
 
     Args:
         name: that of a backbone, such as `tiny` (embedded) or `sd2.1-base`; a hub id `owner/name`
             or `owner/name@revision`; or a folder in diffusers format.
-        device: where to put it; None as `choose_device("auto")`.
+        device: its device; None as `choose_device("auto")`.
         dtype: its floating type; None as `choose_dtype("auto", device)`.
-        decoder: keep the part of the autoencoder that turns latents into pictures.
-        vae: `own`, or `taesd`, a hub id or a folder of an AutoencoderTiny to take in its place.
+        decoder: keep the part of the autoencoder that turns latents into images.
+        vae: `own`; or `taesd`, a hub id or a folder of an AutoencoderTiny that replaces it.
 
     Raises:
-        ModelNotFoundError: it is nowhere to be had; the message says what was tried.
+        ModelNotFoundError: it cannot be found or loaded; the message says what was tried.
     """
     device = device or choose_device()
     dtype = dtype or choose_dtype("auto", device)
@@ -174,7 +174,7 @@ def load_model(
 
 
 def _refuse(name: str, folder: Path) -> None:
-    """Raise ModelNotFoundError for a model of another family, OSError for one that is not whole."""
+    """Raise ModelNotFoundError for a model of another family, OSError for an incomplete one."""
     reason = refuse_folder(folder)
     if reason is not None:
         raise ModelNotFoundError(f"model {name} {reason}")
@@ -182,7 +182,7 @@ def _refuse(name: str, folder: Path) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the libraries' progress bars for weights, which take a moment, off the terminal."""
+    """Keep the libraries' progress bars off the terminal; weights take a moment."""
     is_shown = getattr(diffusers_logging, "is_progress_bar_enabled", lambda: True)()
     diffusers_logging.disable_progress_bar()
     try:
@@ -202,7 +202,7 @@ def _load_parts(
     *,
     decoder: bool,
 ) -> DiffusionModel:
-    """Load a model's parts, those first that take a moment only."""
+    """Return a model's parts; those that load fast are loaded first, since they may be refused."""
     scheduler = load_noise_schedule(folder / "scheduler")
     stem = STEMS["text_encoder"]
     text_encoder = load_part(CLIPTextModel, folder / "text_encoder", stem=stem, dtype=dtype)
@@ -211,7 +211,7 @@ def _load_parts(
     unet = load_part(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
     for module in (vae, text_encoder, unet):
         module.to(device).eval().requires_grad_(False)
-    for module in (vae, unet):  # convolutions are faster so, on a GPU and on a CPU
+    for module in (vae, unet):  # makes convolutions faster on a GPU and on a CPU
         module.to(memory_format=torch.channels_last)
     return DiffusionModel(
         name=name,
@@ -234,11 +234,11 @@ def _load_vae(folder: Path, dtype: torch.dtype, decoder: bool) -> Any:
     try:
         return load_part(AutoencoderKL, folder, torch_dtype=dtype)
     except OSError as error:
-        raise OSError(f"drawing takes the decoder as well: {error}") from None
+        raise OSError(f"drawing needs the decoder: {error}") from None
 
 
 def _load_tiny_vae(name: str, dtype: torch.dtype) -> Any:
-    """Load an AutoencoderTiny by name; ModelNotFoundError says what was tried."""
+    """Return an AutoencoderTiny by name; ModelNotFoundError says what was tried."""
     source = TAESD if name == "taesd" else name
     try:
         with _quietly():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from iseg_cli.backbones.families import lora_files
+from iseg_cli.backbones.single_files import lora_files
 from iseg_cli.backbones.sources import unet_config
 from iseg_cli.backbones.unet_layout import Layout, attention_layout
 from iseg_cli.config import Settings, load_settings

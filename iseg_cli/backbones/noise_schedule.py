@@ -1,7 +1,7 @@
-"""The noise of each timestep, from a model's scheduler_config.json of any class that has betas.
+"""The noise level of each timestep, from the scheduler_config.json of any class that has betas.
 
-Only the levels of noise are read here, so schedulers that differ in how they draw an image are one
-and the same; what they leave out of their file differs, for each class has defaults of its own.
+Only the noise levels are read, so it does not matter how a scheduler draws an image. A file may
+lack values; each class of schedulers has its own defaults for them.
 """
 
 import inspect
@@ -53,27 +53,27 @@ SUPPORTED: Mapping[str, Mapping[str, Any]] = {
     ),
     **dict.fromkeys(("LCMScheduler", "TCDScheduler"), _LATENT),
 }
-"""The classes of schedulers that noise by betas, each with its defaults for them."""
+"""The classes of schedulers with betas, each with its defaults for them."""
 
 KINDS = "DDIM, DDPM, PNDM, Euler, LMS, Heun, KDPM2, DPMSolver, DEIS, UniPC, SASolver, LCM, TCD"
-"""The same in short, for the message."""
+"""The supported classes in short, for the message."""
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
-"""What a model with such noise may predict."""
+"""The values that a model with such noise may predict."""
 
 SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
-"""The schedules of betas that DDIM computes; those of other classes are taken from these."""
+"""The schedules of betas that DDIM computes; other schedules are computed by their own class."""
 
 
 def load_noise_schedule(folder: Path) -> Any:
     """Return the noise levels of a model as a DDIMScheduler.
 
     Args:
-        folder: with scheduler_config.json, of any class in `SUPPORTED`.
+        folder: it holds scheduler_config.json, of any class in `SUPPORTED`.
 
     Raises:
         OSError: the file is missing or broken, or names a scheduler of another kind, such as flow
-            matching; the message says which are read.
+            matching; the message lists the supported ones.
     """
     path = folder / FILE
     config = read_object(path)
@@ -92,14 +92,14 @@ def load_noise_schedule(folder: Path) -> Any:
         if values["beta_schedule"] not in SCHEDULES and values.get("trained_betas") is None:
             betas = getattr(diffusers, name).from_config(config).betas
             values |= {"trained_betas": betas.tolist(), "beta_schedule": "linear"}
-            values["rescale_betas_zero_snr"] = False  # its own class has done so
+            values["rescale_betas_zero_snr"] = False  # its own class has done it
         schedule = DDIMScheduler(**values)
         kept = schedule.alphas_cumprod
         is_valid = bool(kept.isfinite().all() and (kept >= 0).all() and (kept <= 1).all())
         is_valid = is_valid and len(kept) == schedule.config.num_train_timesteps
     except MemoryError:
         raise
-    # Values of other types: what the arithmetic raises then is of any class.
+    # Values of other types make the arithmetic raise errors of any class.
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise OSError(f"{path} has values that no noise comes from ({reason[:160]})") from None

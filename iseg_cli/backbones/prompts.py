@@ -1,4 +1,4 @@
-"""From an image's categories to prompts, and to the tokens that carry each category's map."""
+"""From an image's categories to prompts, and to the tokens of each category."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from iseg_cli.errors import PromptError
 from iseg_cli.types import Category
 
 Span = tuple[int, int]
-"""Characters of a text, from the first to the one behind the last."""
+"""Positions in a text: the first character, and the one after the last."""
 
 OPENING = "a photograph of "
 AND = " and "
 CLOSING = " and other object and background"
 COMMA = ", "
 PLACE = "{}"
-"""Where a template's categories go."""
+"""Stands for the categories in a template."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Prompt:
     """A text that fits the text encoder.
 
     Attributes:
-        text: what the text encoder reads.
-        columns: which of the image's categories it names, by their place among them.
-        tokens: for each of these, the positions of its tokens in the padded text.
+        text: the input of the text encoder.
+        columns: the indices, among the image's categories, of those that the text names.
+        tokens: for each named category, the positions of its tokens in the padded text.
     """
 
     text: str
@@ -42,22 +42,23 @@ def build_prompts(
     background_suffix: str = "",
     max_tokens: int,
 ) -> tuple[Prompt, ...]:
-    """Write the prompts of one image: one, or several where its categories do not fit into one.
+    """Return the prompts of one image: one, or several where its categories do not fit into one.
 
     The template is `a photograph of {A} and {B} and other object and background, {words}`. Where
-    the text is too long, background words are dropped from the end; if it still is, the categories
-    are split over several prompts, as many into each as fit. No category is ever cut short.
+    the text is too long, background words are dropped from the end. If it is still too long, the
+    categories are split over several prompts, with as many categories in each as fit. No category
+    is cut short.
 
     Args:
-        categories: those of the image; none gives one empty prompt.
+        categories: those of the image; an image without categories gets one empty prompt.
         tokenizer: a fast tokenizer, which knows the characters of each token.
-        background_words: what surrounds the categories; those that name one are left out.
-        background_prefix: what stands between the template and the first of these words.
-        background_suffix: what stands behind the last of them, where all of them have room.
+        background_words: words for the surroundings; those that name a category are left out.
+        background_prefix: the text between the template and the first background word.
+        background_suffix: the text after the last background word, where all of them fit.
         max_tokens: the length of the text encoder's input, start and end among them.
 
     Raises:
-        PromptError: a category that does not fit even alone, or whose words get no token.
+        PromptError: a category does not fit even alone, or its words get no token.
     """
     if not categories:
         return (Prompt("", (), ()),)
@@ -67,9 +68,9 @@ def build_prompts(
     prompts = []
     for chunk in chunks:
         named = [categories[column] for column in chunk]
-        # Where the categories needed splitting there was no room for background words.
-        room = endings if len(chunks) == 1 else ("",)
-        text = _longest_text(named, room, tokenizer, max_tokens)
+        # Where the categories are split, no background word fits.
+        possible = endings if len(chunks) == 1 else ("",)
+        text = _longest_text(named, possible, tokenizer, max_tokens)
         prompts.append(_locate(text, chunk, named, tokenizer, len(OPENING)))
     return tuple(prompts)
 
@@ -77,7 +78,7 @@ def build_prompts(
 def fill_template(
     template: str, categories: Sequence[Category], tokenizer: Any, *, max_tokens: int
 ) -> Prompt:
-    """Write one prompt that names all of the categories, `A and B`, where a template has `{}`.
+    """Return one prompt with all categories, `A and B`, in place of the `{}` of a template.
 
     Args:
         template: a text with one `{}`.
@@ -86,7 +87,7 @@ def fill_template(
         max_tokens: the length of the text encoder's input, start and end among them.
 
     Raises:
-        PromptError: a text that is too long, or a category whose words get no token.
+        PromptError: the text is too long, or the words of a category get no token.
     """
     opening, _, closing = template.partition(PLACE)
     text = opening + _listed(categories) + closing
@@ -107,7 +108,7 @@ def _surroundings(categories: Sequence[Category], words: Sequence[str]) -> tuple
 def _chunks(
     categories: Sequence[Category], tokenizer: Any, max_tokens: int
 ) -> Iterator[tuple[int, ...]]:
-    """Yield the places of the categories that share a prompt, greedily, in their order."""
+    """Yield the indices of the categories of each prompt, in order, as many as fit."""
     chunk: tuple[int, ...] = ()
     for column, category in enumerate(categories):
         grown = (*chunk, column)
@@ -126,7 +127,7 @@ def _chunks(
 
 
 def _endings(words: Sequence[str], prefix: str, suffix: str) -> tuple[str, ...]:
-    """Return what may follow the template: all words first, then ever fewer, none at last."""
+    """Return the possible ends of the text: with all words, then with fewer, at last with none."""
     fewer = [prefix + COMMA.join(words[:count]) for count in range(len(words), 0, -1)]
     whole = [fewer[0] + suffix] if fewer and suffix else []
     return (*whole, *fewer, "")
@@ -135,7 +136,7 @@ def _endings(words: Sequence[str], prefix: str, suffix: str) -> tuple[str, ...]:
 def _longest_text(
     categories: Sequence[Category], endings: Sequence[str], tokenizer: Any, max_tokens: int
 ) -> str:
-    """Return the text with the first of the endings with which it fits, or without any."""
+    """Return the text with the first ending that fits, or without an ending."""
     text = _text(categories)
     fitting = (text + ending for ending in endings if _fits(text + ending, tokenizer, max_tokens))
     return next(fitting, text)
@@ -160,7 +161,7 @@ def _locate(
     tokenizer: Any,
     position: int,
 ) -> Prompt:
-    """Find the tokens of the categories, whose list begins at a position in the text."""
+    """Return the prompt of a text in which the list of the categories begins at a position."""
     offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
     tokens = []
     for category, start in zip(categories, _starts(categories, position), strict=True):
@@ -183,10 +184,10 @@ def _starts(categories: Sequence[Category], position: int) -> Iterator[int]:
 
 
 def focus_spans(category: Category) -> list[Span]:
-    """Return the characters of a category's prompt words that carry its map.
+    """Return the positions of the prompt words whose tokens give a category its map.
 
     Raises:
-        PromptError: the words to focus on are not among the prompt words.
+        PromptError: a word to focus on is not among the prompt words.
     """
     if not category.focus:
         return [(0, len(category.prompt))]

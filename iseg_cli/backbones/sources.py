@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from iseg_cli.backbones.families import INDEX, SINGLE_FILES, refuse_file
+from iseg_cli.backbones.families import INDEX
 from iseg_cli.backbones.hub import Layout, find_file, find_snapshot, is_hub_id
+from iseg_cli.backbones.single_files import SINGLE_FILES, refuse_file
 from iseg_cli.backbones.weight_files import read_object
 from iseg_cli.config.backbone import backbone_names, read_backbone
 from iseg_cli.errors import ModelNotFoundError
@@ -15,19 +16,19 @@ STEMS = {
     "text_encoder": "model",
     "unet": "diffusion_pytorch_model",
 }
-"""How the names of a part's weights begin, as diffusers and transformers write them."""
+"""The beginning of the names of a part's weights, as diffusers and transformers write them."""
 LAYOUT = Layout(
     weights=tuple(f"{part}/{stem}" for part, stem in STEMS.items()),
     needed=("tokenizer/*", "scheduler/*", *(f"{part}/config.json" for part in STEMS)),
     useful=(INDEX,),
 )
-"""The files of a model in diffusers format that are needed here."""
+"""The files of a model in diffusers format that iseg needs."""
 
 TAESD = "madebyollin/taesd"
 """A tiny autoencoder for the latents of Stable Diffusion 1 and 2."""
 
 TAESD_LAYOUT = Layout(weights=("diffusion_pytorch_model",), needed=("config.json",))
-"""The files of a tiny autoencoder that are needed here."""
+"""The files of a tiny autoencoder that iseg needs."""
 
 
 def sources(name: str) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ def download_command(repository: str) -> str:
 
 
 def find_folder(source: str, layout: Layout, check: Callable[[Path], None] | None = None) -> Path:
-    """Return the folder that a source is, or that the hub has for it."""
+    """Return the folder of a source: itself, or the one that the hub has for it."""
     repository, _, revision = source.partition("@")
     folder = Path(source)
     if folder.is_dir():
@@ -77,13 +78,13 @@ def find_folder(source: str, layout: Layout, check: Callable[[Path], None] | Non
 
 
 def unet_config(name: str) -> Mapping[str, Any] | None:
-    """Return the configuration of a model's UNet, without loading the model.
+    """Return the configuration of a model's UNet; the model is not loaded.
 
     Args:
         name: as for `load_model`; of a hub model this small file alone is downloaded.
 
     Returns:
-        None where there is none to be had; `load_model` says why.
+        None where it cannot be found; `load_model` says why.
     """
     try:
         for source in sources(name):

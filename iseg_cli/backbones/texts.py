@@ -1,4 +1,4 @@
-"""From texts to what the text encoder makes of them, each embedded once."""
+"""From texts to their embeddings; each text is embedded once."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,40 +13,40 @@ TEXTS_KEPT = 4096
 
 
 class TextEmbedder:
-    """Embeds texts with a model's text encoder; those asked for last stay in memory.
+    """Embeds texts with a model's text encoder; the texts that were used last stay in memory.
 
-    On a GPU the encoder's weights (0.65 GiB of SD 2.1's in float16) are there only while it works:
-    texts that were announced are embedded together, so that they travel seldom. A text goes through
-    the encoder alone, so that no other changes its bits.
+    The encoder's weights (0.65 GiB for SD 2.1 in float16) are on the GPU only while it works. Texts
+    that were prefetched are embedded together, so that the weights are copied seldom. Each text
+    goes through the encoder alone, so that no other text changes its bits.
     """
 
     def __init__(self, model: DiffusionModel) -> None:
         self.model = model
         self._kept: dict[str, Tensor] = {}
-        self._announced: dict[str, None] = {}
+        self._prefetched: dict[str, None] = {}
         self._is_away = model.device.type == "cuda"
         if self._is_away:
             model.text_encoder.to("cpu")
 
     def prefetch_texts(self, texts: Iterable[str]) -> None:
-        """Note texts that will be asked for soon."""
-        self._announced.update(dict.fromkeys(text for text in texts if text not in self._kept))
+        """Note texts that will be needed soon."""
+        self._prefetched.update(dict.fromkeys(text for text in texts if text not in self._kept))
 
     def __call__(self, texts: Sequence[str]) -> Float[Tensor, "rows tokens channels"]:
         """Return the embeddings of texts, on the model's device and in its type."""
         missing = dict.fromkeys(text for text in texts if text not in self._kept)
         if missing:
-            self._embed([*missing, *(text for text in self._announced if text not in missing)])
+            self._embed([*missing, *(text for text in self._prefetched if text not in missing)])
         found = []
         for text in texts:
             found.append(self._kept.pop(text))
-            self._kept[text] = found[-1]  # last in the order in which they are forgotten
+            self._kept[text] = found[-1]  # moved to the end: the first text is forgotten first
         while len(self._kept) > max(TEXTS_KEPT, len(texts)):
             del self._kept[next(iter(self._kept))]
         return torch.stack(found)
 
     def _embed(self, texts: Sequence[str]) -> None:
-        """Embed texts, each alone."""
+        """Embed texts one by one."""
         encoder, device = self.model.text_encoder, self.model.device
         weights = {}
         if self._is_away:
@@ -59,4 +59,4 @@ class TextEmbedder:
             ids = (tokens.input_ids.to(device),)
             output = torch.func.functional_call(encoder, weights, ids) if weights else encoder(*ids)
             self._kept[text] = output.last_hidden_state[0]
-            self._announced.pop(text, None)
+            self._prefetched.pop(text, None)

@@ -1,4 +1,4 @@
-"""Tensors between the host and a GPU, without making one wait for the other."""
+"""Copies of tensors between the host and a GPU; neither waits for the other."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +11,7 @@ from torch import Tensor
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor of the host on a device.
 
-    From ordinary memory, CUDA would first finish all that it was given to do; from pinned memory
-    the copy takes its turn.
+    A copy from ordinary memory waits for all work of the GPU. A copy from pinned memory is queued.
     """
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -20,10 +19,10 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 class HostCopies:
-    """Copies of tensors on the host: under way from a GPU until they are asked for."""
+    """Copies of tensors on the host, which arrive from a GPU in the background."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
-        # Elsewhere than on CUDA nothing would tell when a copy that does not wait is there.
+        # Only CUDA tells when a copy that does not wait has arrived.
         self._copies = [tensor.to("cpu", non_blocking=tensor.is_cuda) for tensor in tensors]
         self._arrived = None
         if any(tensor.is_cuda for tensor in tensors):
@@ -31,7 +30,7 @@ class HostCopies:
             self._arrived.record(torch.cuda.current_stream(tensors[0].device))
 
     def arrays(self) -> list[np.ndarray[Any, Any]]:
-        """Return the copies, when they are there; any thread may ask."""
+        """Return the copies after they have arrived; any thread may call this."""
         if self._arrived is not None:
             self._arrived.synchronize()
         return [copy.numpy() for copy in self._copies]

@@ -1,4 +1,4 @@
-"""Where a UNet of Stable Diffusion's classes attends, told from its configuration alone.
+"""The attention layers of a UNet of Stable Diffusion's classes, from its configuration alone.
 
 Settings are fitted to a model, and its memory is estimated, before any weights are loaded.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CROSS_ATTENTION = "CrossAttn"
-"""Stands in the names of the blocks that attend."""
+"""Part of the names of the blocks that have attention layers."""
 
 DEFAULTS: Mapping[str, Any] = {
     "down_block_types": (

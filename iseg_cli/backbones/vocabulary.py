@@ -1,4 +1,4 @@
-"""CLIP's tokenizer from its files: whole and of the text encoder it is loaded for, or refused."""
+"""CLIP's tokenizer from its files; it is refused unless it is whole and fits its text encoder."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from transformers import CLIPTokenizer
 from iseg_cli.backbones.weight_files import read_object
 
 FILES = ("tokenizer.json", "vocab.json", "merges.txt")
-"""The file of a fast tokenizer, and the two of a slow one that stand for it."""
+"""The file of a fast tokenizer, and the two files of a slow one."""
 
 SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 """Further files, which may be absent."""
@@ -20,19 +20,19 @@ PROBE = "a photograph of a dog"
 
 
 def load_tokenizer(folder: Path, text_config: Any, *, check_end: bool = False) -> Any:
-    """Load the CLIP tokenizer of a folder, checked against the text encoder that it belongs to.
+    """Return the CLIP tokenizer of a folder, after a check that it fits its text encoder.
 
     Args:
-        folder: tokenizer.json, or vocab.json and merges.txt.
+        folder: it holds tokenizer.json, or vocab.json and merges.txt.
         text_config: the configuration of the text encoder: its vocabulary size and end token.
-        check_end: whether the text encoder looks for its end token (CLIP's embedding of a whole
-            text does, that of Stable Diffusion's prompts does not).
+        check_end: whether the text encoder looks for its end token. CLIP does so to embed a whole
+            text; Stable Diffusion does not.
 
     Returns:
-        A tokenizer that gives a text a start and an end, and knows the characters of each token.
+        A tokenizer that adds a start and an end token, and knows the characters of each token.
 
     Raises:
-        OSError: a file that is missing or broken, or a vocabulary of another text encoder.
+        OSError: a file is missing or broken, or the vocabulary is that of another text encoder.
     """
     _check_files(folder)
     try:
@@ -42,7 +42,7 @@ def load_tokenizer(folder: Path, text_config: Any, *, check_end: bool = False) -
         probe = tokenizer(PROBE, padding="max_length", max_length=77, return_offsets_mapping=True)
     except MemoryError:
         raise
-    # Contents of other types than expected: the libraries raise errors of any class then.
+    # Where contents have other types than expected, the libraries raise errors of any class.
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise OSError(f"the tokenizer in {folder} cannot be read ({reason[:200]})") from None
@@ -83,8 +83,8 @@ def _check_files(folder: Path) -> None:
 def _check_size(folder: Path, vocabulary: dict[str, int], size: int) -> None:
     """Raise OSError for a vocabulary that cannot be that of a text encoder of this size.
 
-    A text encoder may have more places than there are tokens, since training rounds their number
-    up; one with twice as many belongs to another tokenizer.
+    A text encoder may know more tokens than there are, since training rounds their number up. An
+    encoder that knows twice as many belongs to another tokenizer.
     """
     greatest = max(vocabulary.values(), default=-1)
     if greatest >= size or 2 * len(vocabulary) < size:

@@ -1,6 +1,6 @@
-"""Which files of a model hold the weights of a part, and whether all of them are there.
+"""Which files hold the weights of a part of a model, and whether all of them are there.
 
-A part is one file, or several (shards) with an index that says which weight lies in which file.
+A part is one file, or several files (shards) with an index that says which file has which weight.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 VARIANTS = ("fp16", None)
-"""Half precision first: half the bytes to read, and cast to the type that is asked for anyway."""
+"""Half precision comes first: half the bytes are read; loading casts weights in any case."""
 
 _LENGTH = 8  # bytes of a safetensors file that hold the length of its header
 _LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
@@ -34,15 +34,15 @@ class WeightFiles:
 
 
 def choose_weights(names: Collection[str], stem: str) -> WeightFiles | None:
-    """Return the files to load a part from, in half precision where there are such.
+    """Return the files of a part's weights, in half precision where there are such files.
 
     Args:
-        names: the files that there are, as the stem begins: with or without a folder before them.
-        stem: how the names of the part's weights begin, such as `diffusion_pytorch_model`.
+        names: the files that exist; with their folder if the stem has one.
+        stem: the beginning of the names of the part's weights, such as `diffusion_pytorch_model`.
 
     Returns:
-        None where no file has a name that diffusers or transformers would look for. Files that are
-        numbered but have no index count as a part without one.
+        None where no file has a name that diffusers or transformers would look for. Numbered files
+        without an index are returned without one.
     """
     for variant in VARIANTS:
         suffix = "" if variant is None else f".{variant}"
@@ -60,11 +60,11 @@ def choose_weights(names: Collection[str], stem: str) -> WeightFiles | None:
 
 
 def find_weights(folder: Path, stem: str) -> WeightFiles:
-    """Return the files of a part in a folder, all of which are there.
+    """Return the files of a part in a folder, after a check that each is there and whole.
 
     Raises:
-        OSError: no safetensors weights, or an index or shard is missing or cut short; the message
-            names it.
+        OSError: there are no safetensors weights, or an index or shard is missing or cut short; the
+            message names it.
     """
     files = _present_weights(folder, stem)
     for name in files.shards:
@@ -100,7 +100,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Return the object that a JSON file holds.
 
     Raises:
-        OSError: no such file, or no JSON object in it; the message names the file.
+        OSError: there is no such file, or it holds no JSON object; the message names the file.
     """
     try:
         content = json.loads(path.read_text("utf-8"))
@@ -138,7 +138,7 @@ def _require_whole(path: Path) -> None:
 
 
 def _header(data: bytes) -> dict[str, Any] | None:
-    """Return the header of a safetensors file; None where it is none."""
+    """Return the header of a safetensors file; None where the bytes are no header."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
@@ -147,7 +147,7 @@ def _header(data: bytes) -> dict[str, Any] | None:
 
 
 def _end_of_data(header: dict[str, Any]) -> int:
-    """Return how many bytes follow a header; -1 where it does not say."""
+    """Return how many bytes follow a header; -1 where the header does not tell."""
     weights = [value for name, value in header.items() if name != "__metadata__"]
     try:
         return max((int(weight["data_offsets"][1]) for weight in weights), default=0)
@@ -169,7 +169,7 @@ def _text(value: object) -> str:
 
 
 def _others(names: Collection[str]) -> str:
-    """Return what a folder without safetensors has in their place, for the message."""
+    """Return which other weights a folder without safetensors has, for the message."""
     pickled = sorted(name for name in names if name.endswith((".bin", ".ckpt", ".pt", ".pth")))
     if pickled:
         return f", only {pickled[0]}: files of that kind may run code and are not loaded"

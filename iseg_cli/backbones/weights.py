@@ -1,4 +1,4 @@
-"""Weights from safetensors files: whole or refused, and told apart by a digest."""
+"""Weights from safetensors files, refused unless they are whole; and a digest of weights."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ _OTHER_SHAPE = re.compile(
     r"because (\S+) expected shape (?:torch\.Size\()?\[([\d, ]*)\]\)?, "
     r"but got (?:torch\.Size\()?\[([\d, ]*)\]"
 )
-"""How diffusers says that a weight has another shape than the configuration."""
+"""The message of diffusers for a weight whose shape is not that of the configuration."""
 
 
 def load_part(
@@ -29,22 +29,23 @@ def load_part(
     unused: tuple[str, ...] = (),
     **kwargs: Any,
 ) -> Any:
-    """Load one part of a model from its folder, from half-precision files where there are some.
+    """Return one part of a model, loaded from its folder.
 
     Args:
         kind: a model class of diffusers or transformers.
-        folder: its config.json and safetensors, in one file or several with an index.
-        stem: how the names of its weights begin; `model` for classes of transformers.
-        unused: where the names of weights begin that may be missing.
+        folder: it holds config.json and safetensors, in one file or several with an index; half
+            precision is preferred.
+        stem: the beginning of the names of the files; `model` for classes of transformers.
+        unused: the beginnings of the names of weights that may be missing.
         kwargs: for `from_pretrained`.
 
     Raises:
-        OSError: no safetensors, a file that is missing or broken, or weights that are missing or
-            of other shapes.
+        OSError: there are no safetensors, a file is missing or broken, or weights are missing or
+            have other shapes.
     """
     files = find_weights(folder, stem)
     read_object(folder / "config.json")
-    if issubclass(kind, PreTrainedModel):  # else what does not fit is logged and not raised
+    if issubclass(kind, PreTrainedModel):  # else weights that do not fit are logged only
         kwargs["ignore_mismatched_sizes"] = True
     try:
         with _without_reports():
@@ -58,8 +59,8 @@ def load_part(
             )
     except MemoryError:
         raise
-    # A broken file, weights of other shapes, a configuration with values of other types: what the
-    # libraries raise then is of any class.
+    # For a broken file, weights of other shapes or a configuration with values of other types, the
+    # libraries raise errors of any class.
     except Exception as error:
         reason = first_line(error)
         if found := _OTHER_SHAPE.search(reason):
@@ -67,7 +68,7 @@ def load_part(
         raise OSError(f"{folder}: {reason}") from None
     for name, given, wanted in sorted(info.get("mismatched_keys", ())):
         raise _misfit(folder, name, ", ".join(map(str, wanted)), ", ".join(map(str, given)))
-    # Both libraries fill what is missing with random numbers and merely log it.
+    # Both libraries fill missing weights with random numbers and only log it.
     missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
     if missing:
         raise OSError(f"the weights in {folder} lack {missing[0]} (of {len(missing)})")
@@ -83,7 +84,7 @@ def revision_of(source: str) -> str | None:
 def fingerprint(modules: Iterable[torch.nn.Module]) -> str:
     """Return a short digest of some weights of every layer: it tells two models apart.
 
-    Every layer, since fine-tuning often changes nothing but attention.
+    Every layer counts, since fine-tuning often changes the attention alone.
     """
     digest = hashlib.sha256()
     for module in modules:
@@ -95,7 +96,7 @@ def fingerprint(modules: Iterable[torch.nn.Module]) -> str:
 
 @contextmanager
 def _without_reports() -> Iterator[None]:
-    """Keep what the libraries log about weights off the terminal: what counts is raised here."""
+    """Keep the libraries' logs about weights off the terminal; `load_part` raises what matters."""
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -116,7 +117,7 @@ def _misfit(folder: Path, weight: str, wanted: str, given: str) -> OSError:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep transformers' progress bars for weights, which take a moment, off the terminal."""
+    """Keep transformers' progress bars off the terminal; weights take a moment."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -127,5 +128,5 @@ def quietly() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, at most 400 characters of it."""
+    """Return the first line of an error's message, at most 400 characters."""
     return str(error).strip().splitlines()[0][:400] if str(error).strip() else type(error).__name__

@@ -19,8 +19,8 @@ from iseg_cli.benchmark.plain_segmenter import PlainSegmenter
 from iseg_cli.benchmark.timing import peak_memory, reset_peak_memory
 from iseg_cli.config import Settings
 from iseg_cli.errors import DataError
+from iseg_cli.execution.device import open_model
 from iseg_cli.execution.iteration import map_ahead
-from iseg_cli.execution.machine import open_model
 from iseg_cli.execution.run_setup import fitting_background, label_source, open_reader
 from iseg_cli.generation.generate import generate
 from iseg_cli.readers.decoding import load_image

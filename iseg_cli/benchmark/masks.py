@@ -21,7 +21,7 @@ from iseg_cli.benchmark.rounds import Rounds
 from iseg_cli.benchmark.stages import time_stages
 from iseg_cli.config import Settings, to_dict
 from iseg_cli.errors import SettingsError
-from iseg_cli.execution.machine import open_model, whole_image_threads
+from iseg_cli.execution.device import open_model, whole_image_threads
 from iseg_cli.execution.run_setup import fitting_background, label_source, open_reader
 from iseg_cli.segmentation.segmenter import Segmenter
 

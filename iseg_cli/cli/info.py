@@ -1,4 +1,4 @@
-"""`iseg info`: what this installation has to work with."""
+"""`iseg info`: versions, devices, models and datasets of this installation."""
 
 import click
 
@@ -10,7 +10,7 @@ Example:
 
 @click.command(epilog=EXAMPLES)
 def info() -> None:
-    """Tell versions, devices, models and which datasets are found."""
+    """Print versions, devices, models and where datasets are."""
     from iseg_cli.execution.installation import collect
 
     for title, lines in collect().items():

@@ -1,6 +1,6 @@
-"""Options that several commands have in common, and how their texts are read.
+"""Options of several commands, and how their texts are read.
 
-Each is a decorator: `@options.root` adds `--root` to a command.
+Each option is a decorator: `@options.root` adds `--root` to a command.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def number_or_auto(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    """Return a number, `auto` or None; a usage error for anything else."""
+    """Return a number, `auto` or None; any other text is a usage error."""
     if value is None or value == "auto":
         return value
     if not value.isdecimal() or int(value) < 1:
@@ -27,7 +27,7 @@ def number_or_auto(_: click.Context, __: click.Parameter, value: str | None) -> 
 
 
 def note(text: str) -> None:
-    """Tell the user a sentence on standard error."""
+    """Print a note for the user on standard error."""
     click.echo(f"note: {text}", err=True)
 
 
@@ -41,9 +41,9 @@ def find_backbone(model: str) -> "Backbone":
 def category_names(
     _: click.Context, __: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
-    """Return the names between commas or line ends, quotes around them and empty ones left out.
+    """Return the names between commas or line ends, without quotes and empty names.
 
-    A usage error if there is none, or if other signs stand between them.
+    A text without a name, or with other separators, is a usage error.
     """
     if value is None:
         return None
@@ -57,7 +57,7 @@ def category_names(
 
 
 def categories(text: str, *, required: bool = False) -> Callable[[Command], Command]:
-    """Return the option `--categories`, whose help a command writes itself."""
+    """Return the option `--categories` with a help text of the command."""
     return click.option("--categories", callback=category_names, required=required, help=text)
 
 

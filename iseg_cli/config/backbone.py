@@ -85,8 +85,8 @@ def backbone_names() -> list[str]:
     """Return the names of all backbones, in alphabetical order.
 
     Example:
-        >>> backbone_names()
-        ['sd1.5', 'sd2.1-base', 'tiny']
+        >>> "tiny" in backbone_names()
+        True
     """
     return sorted(path.stem for path in (data_folder("configs") / "backbones").glob("*.yaml"))
 

@@ -18,19 +18,22 @@ class PromptSettings(Section):
         None, description="words that end the prompt; null: those of the dataset's category table"
     )
     background_prefix: str = Field(
-        ", ", description="what stands between `background` and the first of these words"
+        ", ", description="text between `background` and the first of these words"
     )
     background_suffix: str = Field(
-        "", description="what stands behind the last of them, if all have room"
+        "", description="text after the last of these words, if all of them fit"
     )
 
 
 class CatCrossSettings(Section):
     """Cat-Cross: category-enhanced cross-attention (equations 7 and 8)."""
 
-    gamma: float = Field(1.6, gt=0, description="factor of the categories' tokens; 1 is off")
+    gamma: float = Field(
+        1.6, gt=0, description="factor of the categories' tokens; 1 changes nothing"
+    )
     apply: Literal["embeddings", "keys"] = Field(
-        "embeddings", description="scale the text embedding (algorithm 1) or the keys only (eq. 8)"
+        "embeddings",
+        description="what is scaled: the text embedding (algorithm 1) or the keys only (eq. 8)",
     )
 
 
@@ -85,9 +88,11 @@ class ClusterSettings(Section):
 class EntSelfSettings(Section):
     """Ent-Self: entropy-reduced self-attention (equations 4 to 6)."""
 
-    step_size: float = Field(0.02, ge=0, description="lambda of equation 6; 0 only renormalises")
+    step_size: float = Field(
+        0.02, ge=0, description="lambda of equation 6; 0 only normalises the rows"
+    )
     log: Literal["natural", "log10"] = Field(
-        "log10", description="the paper writes the natural logarithm, its code log10"
+        "log10", description="the logarithm of the entropy; the paper has natural, its code log10"
     )
 
 
@@ -103,7 +108,9 @@ class RefineSettings(Section):
     iterations: int = Field(8, ge=0, description="N; for adaptive the greatest N")
     min_iterations: int = Field(1, ge=0, description="the least N of adaptive")
     tolerance: float = Field(
-        0.05, ge=0, description="adaptive stops when the maps change by less, as a share"
+        0.05,
+        ge=0,
+        description="adaptive stops when the maps change by less than this share",
     )
 
     @model_validator(mode="after")
@@ -117,11 +124,19 @@ class AssignSettings(Section):
     """From maps to labels."""
 
     background: Literal["power", "threshold", "none"] = Field(
-        "power", description="score of the background: (1 - max)^2, under a threshold, or no such"
+        "power",
+        description="score of the background: power: (1 - max)^2; threshold: a number; none: no "
+        "background",
     )
-    threshold: float = Field(0.45, ge=0, le=1, description="for background: threshold")
+    threshold: float = Field(
+        0.45, ge=0, le=1, description="score of the background for background: threshold"
+    )
     ignore_low: float | None = Field(
-        None, ge=0, le=1, description="with ignore_high: background scores between get label 255"
+        None,
+        ge=0,
+        le=1,
+        description="a pixel with a background score between ignore_low and ignore_high gets label "
+        "255",
     )
     ignore_high: float | None = Field(None, ge=0, le=1)
 

@@ -1,7 +1,7 @@
-"""Finds what ships with iseg: presets, category tables, the embedded dataset, the embedded model.
+"""The files that ship with iseg: presets, backbones, category tables, the embedded data and models.
 
-In a checkout `configs/` and `datasets/` lie beside the package; a wheel carries them in
-`iseg_cli/_data/`. The embedded model lies in the package itself in both.
+A checkout has `configs/` and `datasets/` beside the package; a wheel has them in `iseg_cli/_data/`.
+Both have the embedded models in the package itself.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ TINY_CLIP = PACKAGE / "models" / "tiny-clip"
 
 
 def data_folder(name: str) -> Path:
-    """Return the folder `configs` or `datasets`, wherever this installation keeps it."""
+    """Return the folder `configs` or `datasets` of this installation."""
     for folder in (PACKAGE / "_data" / name, PACKAGE.parent / name):
         if folder.is_dir():
             return folder

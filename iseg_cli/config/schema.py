@@ -60,7 +60,7 @@ class RuntimeSettings(Section):
 
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
-        description="images that go through the model together; on a CPU a multiple of its cores",
+        description="images in a batch; on a CPU best a multiple of its cores",
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
@@ -76,9 +76,11 @@ class Settings(Section):
 
     dataset: str = Field("emoji-voc", description="a dataset's name, as `iseg info` lists them")
     root: Path | None = Field(None, description="the dataset's folder")
-    split: str | None = Field(None, description="null: the dataset's default")
+    split: str | None = Field(None, description="the dataset's split; null: its default")
     labels: str = Field("masks", description="source of image-level labels")
-    label_set: str | None = Field(None, description="null: the dataset's default category table")
+    label_set: str | None = Field(
+        None, description="the dataset's category table; null: its default"
+    )
     categories: tuple[str, ...] | None = Field(
         None, description="what to segment, for the dataset `folder`"
     )
@@ -89,13 +91,13 @@ class Settings(Section):
     )
     crop: Literal["none", "center"] = Field(
         "none",
-        description="what of an image is segmented: all of it, or its middle square, the mask then "
-        "having the model's image size",
+        description="the part of an image that is segmented: none: all of it; center: its middle "
+        "square, and the mask has the model's image size",
     )
     resize: Resize = Field(
         "pillow",
-        description="what brings images to the model's size, bilinearly: Pillow averages over "
-        "areas where it shrinks, OpenCV does not (the released code's way)",
+        description="library that resizes images to the model's size, bilinearly: Pillow averages "
+        "over areas where it shrinks an image; OpenCV, which the released code uses, does not",
     )
     fusion: Literal["none", "clip-entropy"] = Field(
         "none", description="clip-entropy: maps are fused with CLIP's, weighted by entropy"
@@ -103,18 +105,21 @@ class Settings(Section):
     model: str = Field(DEFAULT_BACKBONE, description="the name of a backbone, a hub id or a folder")
     vae: str = Field(
         "own",
-        description="own: the model's autoencoder; taesd, a hub id or a folder: a tiny one, which "
-        "is faster and whose masks may differ",
+        description="own: the model's autoencoder; taesd, a hub id or a folder: a tiny "
+        "autoencoder, which is faster and may change masks",
     )
     compile: bool = Field(
-        False, description="compile the model: minutes at the start, faster afterwards"
+        False,
+        description="compile the model: this takes minutes, and then each image takes less time",
     )
     png: Literal["palette", "grey"] = Field(
         "palette",
-        description="of masks: palette has the labels' colours, which viewers show; grey is for "
-        "tools that would read the colours instead of the labels",
+        description="kind of masks: palette has the labels' colours, which viewers show; grey is "
+        "for tools that would read the colours instead of the labels",
     )
-    seed: int = Field(1101, ge=0, lt=2**63, description="of the noise, the same for every image")
+    seed: int = Field(
+        1101, ge=0, lt=2**63, description="seed of the noise, which is the same for every image"
+    )
     prompt: PromptSettings = PromptSettings()
     cat_cross: CatCrossSettings = CatCrossSettings()
     capture: CaptureSettings = Field(default_factory=_default_capture)

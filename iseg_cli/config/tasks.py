@@ -1,4 +1,4 @@
-"""The settings of further tasks: segments without words, labels and maps of CLIP, drawing."""
+"""The settings of other tasks: segments without labels, CLIP, synthetic images."""
 
 from typing import Annotated, Literal
 
@@ -13,8 +13,7 @@ class DiffSegSettings(Section):
     timestep: int = Field(300, ge=0, description="the timestep of the forward that is read")
     noise: bool = Field(
         True,
-        description="whether latents get the timestep's noise; DiffSeg's code tells the model the "
-        "timestep and adds none",
+        description="whether latents get the noise of the timestep; DiffSeg's code adds no noise",
     )
     anchors: int = Field(16, ge=1, description="anchors along each side of the grid")
     threshold: float = Field(1.1, gt=0, description="symmetric KL under which proposals merge")
@@ -29,7 +28,7 @@ class ClipSettings(Section):
     )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "float32",
-        description="what CLIP computes in; TagCLIP's code takes float32 on every device; auto: "
+        description="number format of CLIP; TagCLIP's code uses float32 on every device; auto: "
         "float16 on CUDA, float32 elsewhere",
     )
     templates: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
@@ -37,13 +36,13 @@ class ClipSettings(Section):
     )
     background_prompts: tuple[str, ...] | None = Field(
         None,
-        description="what surrounds the classes and shares their softmax; null: the background "
-        "words of the category table, or TagCLIP's for VOC if it has none",
+        description="words for the surroundings, which share the softmax of the classes; null: the "
+        "background words of the category table, or TagCLIP's for VOC if the table has none",
     )
     keep_named: bool = Field(
         False,
-        description="whether background prompts that name a class are kept; it then shares its "
-        "probability with itself",
+        description="whether background prompts that name a class are kept; such a class shares "
+        "its probability with the prompt",
     )
     side: int | None = Field(
         None,
@@ -55,18 +54,19 @@ class ClipSettings(Section):
     scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (1.0,),
         min_length=1,
-        description="an image is shown at its size times each of these to find labels; the scores "
-        "are averaged",
+        description="factors of the image's size at which CLIP looks for labels; the scores are "
+        "averaged",
     )
     last_block: Literal["whole", "values"] = Field(
         "whole",
-        description="what patches take from the last block, where each attends to itself alone: "
-        "all of it, as TagCLIP, or its projected values without what entered it and its MLP",
+        description="output of the last block, where each patch attends to itself alone: whole: "
+        "all of it, as in TagCLIP; values: the projected values without the residual and the MLP",
     )
-    refine: bool = Field(True, description="spread patch scores along CLIP's own attention")
+    refine: bool = Field(True, description="refine patch scores with CLIP's own attention")
     attention_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None,
-        description="blocks whose attention is averaged; null: the last third but for the last one",
+        description="blocks whose attention is averaged; null: the last third without the "
+        "last block",
     )
     min_agreeing_blocks: int | None = Field(
         None,

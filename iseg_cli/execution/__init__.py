@@ -1,1 +1,4 @@
-"""How work runs on a machine: setting up, batch sizes, bounded queues, processes, provenance."""
+"""How a run uses the machine: set-up, device, batch size, iteration, processes, provenance.
+
+Every command builds on it.
+"""

@@ -1,4 +1,4 @@
-"""CLIP on this machine: from settings to the model and to what finds classes in images."""
+"""CLIP of the settings: the model, and the tagger that finds classes in images."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from iseg_cli.types import LabelSet
 
 
 def open_clip(settings: Settings) -> ClipModel:
-    """Load the CLIP of the settings.
+    """Return the CLIP of the settings, loaded.
 
     Raises:
-        ModelNotFoundError: it is nowhere to be had.
+        ModelNotFoundError: it cannot be found or loaded.
         SettingsError: no such device.
     """
     device = choose_device(settings.runtime.device)
@@ -25,22 +25,22 @@ def open_clip(settings: Settings) -> ClipModel:
 def open_tagger(
     settings: Settings, label_set: LabelSet, *, batch_size: int, clip: ClipModel | None = None
 ) -> Tagger:
-    """Embed the classes of a label set with the CLIP of the settings.
+    """Return a tagger for the classes of a label set, with the CLIP of the settings.
 
     Args:
-        settings: CLIP's and the machine's.
+        settings: those of CLIP and of the machine are used.
         label_set: the classes to look for.
-        batch_size: images or crops at a time.
-        clip: that of the settings, where it is loaded already.
+        batch_size: images or crops in a batch.
+        clip: the CLIP of the settings, if it is loaded; None to load it.
 
     Raises:
-        ModelNotFoundError: the CLIP is nowhere to be had.
+        ModelNotFoundError: the CLIP cannot be found or loaded.
         SettingsError: no such device, no classes, or settings that do not fit this CLIP.
-        PromptError: words that are too long for its text encoder.
+        PromptError: the words of a class are too long for its text encoder.
     """
     return Tagger(clip or open_clip(settings), settings.clip, label_set, batch_size=batch_size)
 
 
 def describe_clip(clip: ClipModel) -> dict[str, Any]:
-    """Return what tells a CLIP from others, for the records of a run."""
+    """Return the name, revision and fingerprint of a CLIP, for the provenance of a run."""
     return {"name": clip.name, "revision": clip.revision, "fingerprint": clip.fingerprint()}

@@ -1,9 +1,9 @@
-"""What may go wrong with one image of many, and its reason in one sentence."""
+"""The errors of a single image, and their reasons in one sentence."""
 
 from iseg_cli.errors import IsegError
 
 IMAGE_FAULTS = (IsegError, OSError, MemoryError)
-"""What reading an image, its truth or its labels may raise: that image fails, the others go on."""
+"""Errors of one image, its ground truth or its labels: this image fails, the others go on."""
 
 
 def reason_of(error: BaseException) -> str:

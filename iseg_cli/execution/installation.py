@@ -1,4 +1,4 @@
-"""`iseg info`: versions, devices, models, datasets."""
+"""What this installation has, for `iseg info`: versions, devices, models, datasets."""
 
 import platform
 from importlib.metadata import version
@@ -20,7 +20,7 @@ Lines = list[tuple[str, str]]
 
 
 def collect() -> dict[str, Lines]:
-    """Return (name, value) lines by topic."""
+    """Return the lines of `iseg info` by topic, each a name and a value."""
     return {
         "Versions": [("python", platform.python_version()), *((v, version(v)) for v in VERSIONS)],
         "Devices": _devices(),
@@ -45,7 +45,7 @@ def _models() -> Lines:
     return [
         *((name, _state(read_backbone(name))) for name in backbone_names()),
         ("tiny-clip", f"embedded, {TINY_CLIP}" if TINY_CLIP.is_dir() else "missing"),
-        ("CLIP ViT-B/16", f"{'downloaded' if clip else 'not yet'}, {CLIP_B16}"),
+        ("CLIP ViT-B/16", f"{'downloaded' if clip else 'not downloaded'}, {CLIP_B16}"),
     ]
 
 
@@ -54,11 +54,13 @@ def _state(backbone: Backbone) -> str:
     if backbone.folder is not None:
         return f"embedded, {backbone.folder}" if backbone.folder.is_dir() else "missing"
     downloaded = [repository for repository in backbone.hub if is_downloaded(repository, LAYOUT)]
-    return f"downloaded, {downloaded[0]}" if downloaded else f"not yet, {backbone.hub[0]}"
+    return f"downloaded, {downloaded[0]}" if downloaded else f"not downloaded, {backbone.hub[0]}"
 
 
 def _where(name: str) -> str:
     info = DATASETS[name]
+    if not info.inside and not info.embedded:
+        return "any folder of images; pass --root"
     try:
         return f"found, {find_root(info)}"
     except DatasetNotFoundError:

@@ -1,4 +1,4 @@
-"""Items through workers and batches, in order, with bounded queues between."""
+"""Items in order through threads and batches; queues are bounded."""
 
 import itertools
 from collections import deque
@@ -13,7 +13,7 @@ R = TypeVar("R")
 def map_ahead(
     pool: Executor, function: Callable[[T], R], items: Iterable[T], ahead: int
 ) -> Iterator[R]:
-    """Map in a pool, in order, at most `ahead` results at a time, so that memory is bounded."""
+    """Yield results in order; a pool computes at most `ahead` of them in advance."""
     waiting = iter(items)
     futures = deque(pool.submit(function, item) for item in itertools.islice(waiting, ahead))
     try:
@@ -27,14 +27,14 @@ def map_ahead(
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield lists of `size` items, the last one of what is left."""
+    """Yield lists of `size` items; the last list may be shorter."""
     waiting = iter(items)
     while batch := list(itertools.islice(waiting, size)):
         yield batch
 
 
 def ahead_of(items: Iterable[T], count: int) -> Iterator[T]:
-    """Yield the items, each after `count` more of them have been taken, so far as there are any."""
+    """Yield the items; each is yielded after up to `count` more items have been taken."""
     waiting = iter(items)
     taken = deque(itertools.islice(waiting, count))
     for item in waiting:

@@ -1,4 +1,4 @@
-"""Processes that work for this one, and end with it however it ends."""
+"""Worker processes that end with this one, however it ends."""
 
 import contextlib
 import multiprocessing
@@ -20,26 +20,26 @@ R = TypeVar("R")
 class Processes(ProcessPoolExecutor):
     """A pool of fresh processes, for a `with` block; an error in the block ends them at once.
 
-    They are spawned, not forked: this process may have threads (a progress bar has one), which a
-    fork does not survive safely, and macOS allows no fork at all once its frameworks are loaded.
-    A new process imports what its first task names, and the main module of this one; a program
-    that uses more than one of them needs `if __name__ == "__main__":`.
+    They are spawned, not forked. This process may have threads (a progress bar has one), and a fork
+    is not safe then; macOS allows no fork after its frameworks are loaded. A new process imports
+    the modules that its first task names, and the main module of this process. So a program that
+    uses these processes needs `if __name__ == "__main__":`.
 
-    Ctrl-C reaches every process of a terminal; the workers leave it to this one. They hold a pipe
-    that nobody writes to: it closes when this process lets go of it or is gone, killed or not, and
-    then they are gone as well.
+    Ctrl-C reaches every process of a terminal; the workers ignore it and leave it to this process.
+    They wait on a pipe that nobody writes to. The pipe closes when this process closes it or ends,
+    killed or not; then the workers end.
     """
 
     def __init__(self, number: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self._far_end, self._leash = context.Pipe(duplex=False)
+        self._worker_end, self._pipe_end = context.Pipe(duplex=False)
         super().__init__(
-            number, mp_context=context, initializer=_hold_on_to, initargs=(self._far_end,)
+            number, mp_context=context, initializer=_start_worker, initargs=(self._worker_end,)
         )
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
         """Run a function in one of the processes, as `Executor.submit` says."""
-        with _interrupts_held():  # a process may be started here, and keeps what is held
+        with _delayed_interrupts():  # a process that is started here inherits the mask
             return super().submit(fn, *args, **kwargs)
 
     def __exit__(
@@ -49,10 +49,10 @@ class Processes(ProcessPoolExecutor):
         trace: TracebackType | None,
     ) -> None:
         if kind is not None:
-            self._leash.close()
+            self._pipe_end.close()
         super().__exit__(kind, error, trace)
-        self._leash.close()
-        self._far_end.close()
+        self._pipe_end.close()
+        self._worker_end.close()
 
 
 def available_cores() -> int:
@@ -63,8 +63,8 @@ def available_cores() -> int:
 
 
 @contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back, to be delivered at the end; a process started meanwhile never sees it."""
+def _delayed_interrupts() -> Iterator[None]:
+    """Delay Ctrl-C until the end of the block; a process that is started inside never sees it."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -75,14 +75,14 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _hold_on_to(leash: "Connection[None, None]") -> None:
-    """Leave Ctrl-C to the parent, and end when it lets go; called in every new process."""
+def _start_worker(pipe_end: "Connection[None, None]") -> None:
+    """Set up a new process: it ignores Ctrl-C, and ends when its parent closes the pipe."""
     set_up_pillow()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_after, args=(leash,), daemon=True).start()
+    threading.Thread(target=_end_after, args=(pipe_end,), daemon=True).start()
 
 
-def _end_after(leash: "Connection[None, None]") -> None:
+def _end_after(pipe_end: "Connection[None, None]") -> None:
     with contextlib.suppress(EOFError, OSError):
-        leash.recv_bytes()
-    os._exit(1)  # not sys.exit: that would end this thread alone
+        pipe_end.recv_bytes()
+    os._exit(1)  # sys.exit would end this thread alone

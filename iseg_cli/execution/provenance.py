@@ -1,4 +1,4 @@
-"""What a run says of itself: everything that its results come from, for run.json."""
+"""The provenance of a run: everything that decides its results, for run.json."""
 
 import datetime
 import platform
@@ -28,18 +28,18 @@ def describe_run(
     categories: Sequence[Category] | None = None,
     clip: Mapping[str, Any] | None = None,
 ) -> RunInfo:
-    """Describe a run that begins now.
+    """Return the contents of run.json for a run that begins now.
 
     Args:
-        settings: all of them, resolved.
-        model: what attention is read from.
+        settings: the resolved settings.
+        model: the model whose attention is read.
         reader: the split of the dataset; None for a run that draws its images.
         label_source: where image-level labels come from.
-        batch_size: images at a time.
-        images: how many the run asks for.
-        limit: the first so many images of the split, or None for all.
+        batch_size: images in a batch.
+        images: the number of images of the run.
+        limit: the greatest number of images, the first of the split; None for all.
         categories: those that the user chose; None where the dataset's table has them.
-        clip: what tells the CLIP of the run from others, if there is one.
+        clip: name, revision and fingerprint of the CLIP of the run, if it uses one.
     """
     return RunInfo(
         dataset=settings.dataset,

@@ -1,4 +1,4 @@
-"""What a run works on: the split of a dataset, and the image-level labels of its images."""
+"""The input of a run: the split of a dataset, and the image-level labels of its images."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +16,7 @@ from iseg_cli.readers.registry import open_dataset
 from iseg_cli.types import LabelSet, Mask
 
 _FROM_FILES: "WeakKeyDictionary[Reader, tuple[str, ImageLabeler]]" = WeakKeyDictionary()
-"""The label file that was read for a dataset; one of 80,000 lines is worth reading once."""
+"""Dataset -> the label file that was read for it; a file may have 80,000 lines."""
 
 
 def open_reader(settings: Settings) -> Reader:
@@ -24,7 +24,7 @@ def open_reader(settings: Settings) -> Reader:
 
     Raises:
         SettingsError: an unknown dataset, or a folder without categories.
-        DatasetNotFoundError: no dataset where it was looked for.
+        DatasetNotFoundError: the dataset was not found.
     """
     wants = _is_folder_without_categories(settings)
     if wants and not settings.labels.startswith("file:"):
@@ -48,15 +48,15 @@ def open_reader(settings: Settings) -> Reader:
 
 
 def asks_clip(settings: Settings) -> bool:
-    """Tell whether CLIP is to find the labels; the unsupervised task wants none."""
+    """Tell whether CLIP finds the image-level labels; the unsupervised task needs none."""
     return settings.labels == "clip" and settings.task != "unsupervised"
 
 
 def label_source(settings: Settings, reader: Reader) -> ImageLabeler:
     """Return where the image-level labels come from.
 
-    For the dataset `folder`, unless something else is asked for, every image has all categories.
-    The unsupervised task knows none.
+    For the dataset `folder`, every image has all categories unless the settings name another
+    source. The unsupervised task has no labels.
     """
     if settings.task == "unsupervised":
         return labels.NoLabeler()
@@ -69,7 +69,7 @@ def label_source(settings: Settings, reader: Reader) -> ImageLabeler:
         settings.labels,
         label_set=reader.label_set,
         images=reader,
-        ground_truth=_seen_truth(settings, reader) if reader.has_ground_truth else None,
+        ground_truth=_seen_ground_truth(settings, reader) if reader.has_ground_truth else None,
         annotated=reader.annotated,
         annotation_notes=reader.annotation_notes,
     )
@@ -79,14 +79,14 @@ def label_source(settings: Settings, reader: Reader) -> ImageLabeler:
 
 
 def label_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
-    """Return what a user should know about where the labels come from, before a model is loaded."""
+    """Return notes for the user about the label source; no model is loaded."""
     return () if asks_clip(settings) else label_source(settings, reader).notes
 
 
 def truth_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
-    """Return what a user should know after a run about how ground truth was read.
+    """Return notes for the user about how ground truth was read in a run.
 
-    Workers in other processes have readers of their own, so the first image is asked here.
+    Workers in other processes have their own readers, so the first image is read here.
     """
     if settings.labels != "masks" or settings.dataset == "folder" or not reader.has_ground_truth:
         return ()
@@ -98,7 +98,7 @@ def truth_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
     notes: list[str] = []
     if reader.read_by_color:
         notes.append(
-            f"masks such as {min(reader.read_by_color)} were read by their colours, for their "
+            f"masks such as {min(reader.read_by_color)} were read by their colours, because their "
             f"values are not the labels of {reader.label_set.name}"
         )
     if reader.read_from_bits:
@@ -110,7 +110,7 @@ def truth_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
 def fitting_background(settings: Settings, label_set: LabelSet) -> Settings:
     """Return the settings without a rule for background where the label set has none.
 
-    So one preset serves PASCAL-Context's 59 classes and the 60 with background.
+    So PASCAL-Context's 59 classes and its 60 with background share a preset.
     """
     if label_set.background is not None:
         return settings
@@ -118,8 +118,8 @@ def fitting_background(settings: Settings, label_set: LabelSet) -> Settings:
     return settings.model_copy(update={"assign": assign})
 
 
-def _seen_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
-    """Return what maps an image's id to the truth of what the model sees of it."""
+def _seen_ground_truth(settings: Settings, reader: Reader) -> Callable[[str], Mask]:
+    """Return a function from an image's id to the ground truth of the part that the model sees."""
     if settings.crop == "none":
         return reader.ground_truth
     return lambda image_id: Mask(middle_square(reader.ground_truth(image_id).labels))

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from iseg_cli.config import Settings
 from iseg_cli.errors import BatchMemoryError, SettingsError
-from iseg_cli.execution.machine import earlier_batch_size
+from iseg_cli.execution.batch_size import halve, keep_earlier, with_batch_size
 from iseg_cli.execution.run_setup import label_notes, open_reader, truth_notes
 from iseg_cli.generation.engines import Engine, LocalEngine
 from iseg_cli.generation.notes import note_on_empty_masks, note_on_turned_images
@@ -58,7 +58,7 @@ def generate(
     refused = [ImageRecord(i, None, (), "failed", reason) for i, reason in reader.refused.items()]
     is_free = settings.runtime.batch_size == "auto" and shard is None
     if not overwrite:
-        settings = _as_before(settings, out)
+        settings = keep_earlier(settings, out)
     resumed: int | None = None
     smaller: int | None = None
     while True:
@@ -78,10 +78,8 @@ def generate(
                 with bar:
                     pool.work(todo, record_writer.write)
             except BatchMemoryError as error:
-                if not is_free or error.batch_size == 1:
-                    raise
-                smaller, overwrite = error.batch_size // 2, False
-                settings = _with_batches_of(settings, smaller)
+                smaller, overwrite = halve(error, is_free=is_free), False
+                settings = with_batch_size(settings, smaller)
                 folder.note_batch_size(smaller)
                 continue
             for record in refused:
@@ -100,17 +98,6 @@ def generate(
         notes += truth_notes(settings, reader)
         asked = len(mine) + len(refused)
         return GenerationSummary(out, asked, resumed, written, failed, notes, smaller)
-
-
-def _as_before(settings: Settings, out: Path) -> Settings:
-    """Return the settings with the batch size of the run which is resumed, unless one is given."""
-    earlier = earlier_batch_size(out) if settings.runtime.batch_size == "auto" else None
-    return settings if earlier is None else _with_batches_of(settings, earlier)
-
-
-def _with_batches_of(settings: Settings, batch_size: int) -> Settings:
-    runtime = settings.runtime.model_copy(update={"batch_size": batch_size})
-    return settings.model_copy(update={"runtime": runtime})
 
 
 def _unfinished(

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import UInt8
 
 from iseg_cli.errors import BatchMemoryError, NameRefusedError, PromptError
+from iseg_cli.execution.batch_size import grid_side, lack_of_memory
 from iseg_cli.execution.iteration import ahead_of, batches
-from iseg_cli.execution.machine import grid_side
 from iseg_cli.generation.image_loop import WriteTask, run_image_loop
 from iseg_cli.image_labels import ImageLabeler
 from iseg_cli.readers.base import Reader
@@ -172,7 +172,9 @@ class MaskGenerator:
                     self.label_set,
                 )
             except torch.OutOfMemoryError:
-                raise BatchMemoryError(self._without_memory(), self.segmenter.batch_size) from None
+                size = self.segmenter.batch_size
+                message = lack_of_memory(size, self.segmenter.model.device)
+                raise BatchMemoryError(message, size) from None
 
         def result(index: int) -> Segmentation:
             if index not in named:
@@ -180,18 +182,6 @@ class MaskGenerator:
             return pending()[named.index(index)]
 
         return result
-
-    def _without_memory(self) -> str:
-        size, device = self.segmenter.batch_size, self.segmenter.model.device
-        if size == 1:
-            return (
-                f"not even one image at a time fits into the memory of {device}; free some, pass "
-                "--dtype float16 or another --device"
-            )
-        return (
-            f"{size} images do not fit into the memory of {device}; pass a smaller --batch-size "
-            "and, since another one rounds otherwise, --overwrite or another --out"
-        )
 
     def _background(self, item: ImageToSegment) -> Segmentation:
         """Return the segmentation of an image without categories: all background."""

@@ -3,15 +3,13 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.clip.labeler import ClipLabeler
 from iseg_cli.clip.loading import ClipModel
 from iseg_cli.config import Settings
-from iseg_cli.errors import PromptError
+from iseg_cli.execution.batch_size import choose_batch_size, first_that_fits, try_out
 from iseg_cli.execution.clip import describe_clip, open_clip, open_tagger
-from iseg_cli.execution.machine import choose_batch_size, configure_threads, fit_batch, open_model
+from iseg_cli.execution.device import configure_threads, open_model
 from iseg_cli.execution.provenance import describe_run
 from iseg_cli.execution.run_setup import asks_clip, fitting_background, label_source, open_reader
 from iseg_cli.generation.mask_generator import MaskGenerator
@@ -63,16 +61,16 @@ def open_generator(
     given = None if asks_clip(settings) else label_source(settings, reader)
     model = open_model(settings)
     clip = open_clip(settings) if asks_clip(settings) or settings.fusion != "none" else None
-    batch_size = choose_batch_size(settings, model, None)
-    configure_threads(model, batch_size, threads=threads)
+    batch_size = choose_batch_size(settings, model)
+    configure_threads(model.device, batch_size, threads=threads)
 
     def attempt(size: int) -> BatchSegmenter:
         segmenter = _open_segmenter(settings, model, reader.label_set, batch_size=size, clip=clip)
         if settings.runtime.batch_size == "auto" and model.device.type == "cuda":
-            _try_out(segmenter, reader.label_set)
+            try_out(segmenter, reader.label_set)
         return segmenter
 
-    segmenter = fit_batch(batch_size, attempt)
+    segmenter = first_that_fits(batch_size, attempt)
     size = segmenter.batch_size
     labeler = given or ClipLabeler(
         open_tagger(settings, reader.label_set, batch_size=size, clip=clip)
@@ -123,22 +121,6 @@ def _open_segmenter(
         batch_size=batch_size,
         clip=clip,
     )
-
-
-def _try_out(segmenter: BatchSegmenter, label_set: LabelSet) -> None:
-    """Segment a full batch of black images with four categories, to test the memory."""
-    count, side = segmenter.batch_size, segmenter.model.image_size
-    named = label_set.categories[:4]
-    try:
-        segmenter.check(named)
-    except PromptError:  # images with these categories fail one by one
-        named = ()
-    segmenter.begin_batch(
-        np.zeros((count, side, side, 3), dtype=np.uint8),
-        [named] * count,
-        [(side, side)] * count,
-        label_set,
-    )()
 
 
 def _describe(generator: MaskGenerator, clip: ClipModel | None, plan: RunPlan) -> RunInfo:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from iseg_cli.backbones.loading import DiffusionModel
 from iseg_cli.config import Settings
 from iseg_cli.config.resolve import default_folder
 from iseg_cli.errors import DataError, SettingsError
 from iseg_cli.evaluation.protocol import count_kinds, dataset_protocol, input_words
 from iseg_cli.evaluation.report import Report
-from iseg_cli.execution.machine import choose_batch_size, configure_threads, open_model
+from iseg_cli.execution.batch_size import choose_batch_size
+from iseg_cli.execution.device import configure_threads, open_model
 from iseg_cli.execution.provenance import describe_run
 from iseg_cli.execution.run_setup import fitting_background, label_source, open_reader
 from iseg_cli.readers.base import Reader
@@ -66,8 +66,9 @@ def sweep(
     labeler = label_source(base, reader)
     image_ids = reader.image_ids[:limit]
     model = open_model(base)
-    batch_size = _batch_size(base, model, None if overwrite else out)
-    configure_threads(model, batch_size)
+    earlier = None if overwrite else earlier_batch_size(out)
+    batch_size = choose_batch_size(base, model, earlier=earlier)
+    configure_threads(model.device, batch_size)
     info = describe_run(
         base,
         model,
@@ -124,13 +125,6 @@ def _require_scorable(base: Settings) -> None:
             f"iseg tag --dataset {base.dataset} --out labels.json and pass --labels "
             "file:labels.json, or --labels masks"
         )
-
-
-def _batch_size(base: Settings, model: DiffusionModel, out: Path | None) -> int:
-    """Return the batch size; `auto` keeps that of a sweep that is resumed."""
-    earlier = earlier_batch_size(out) if out is not None else None
-    wanted = base.runtime.batch_size
-    return earlier if wanted == "auto" and earlier else choose_batch_size(base, model, None)
 
 
 def _size_of_sweep(

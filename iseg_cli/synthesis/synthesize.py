@@ -10,8 +10,9 @@ from tqdm import tqdm
 from iseg_cli.config import Settings
 from iseg_cli.config.schema import FilterSettings
 from iseg_cli.errors import SettingsError
+from iseg_cli.execution.batch_size import choose_batch_size, earlier_batch_size
+from iseg_cli.execution.device import configure_threads, open_model
 from iseg_cli.execution.iteration import batches
-from iseg_cli.execution.machine import choose_batch_size, configure_threads, open_model
 from iseg_cli.execution.provenance import describe_run
 from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.readers.registry import dataset_info
@@ -57,8 +58,9 @@ def synthesize(
         label_set, settings.synthesis, per_category=per_category, seed=settings.seed
     )
     model = open_model(settings, decoder=True)
-    batch_size = choose_batch_size(settings, model, None if overwrite else out)
-    configure_threads(model, batch_size)
+    earlier = None if overwrite else earlier_batch_size(out)
+    batch_size = choose_batch_size(settings, model, earlier=earlier)
+    configure_threads(model.device, batch_size)
     synthesizer = Synthesizer(model, settings, label_set, batch_size=batch_size)
     for spec in specs:
         synthesizer.prompt(spec)  # raises now if a prompt is too long

@@ -15,9 +15,10 @@ from iseg_cli.clip.tagger import DECIMALS, Shown, Tagger
 from iseg_cli.config import Settings, to_dict
 from iseg_cli.evaluation.metrics.tags import TagReport
 from iseg_cli.evaluation.protocol import dataset_protocol
+from iseg_cli.execution.batch_size import choose_clip_batch_size
 from iseg_cli.execution.clip import describe_clip, open_tagger
+from iseg_cli.execution.device import whole_image_threads
 from iseg_cli.execution.image_faults import IMAGE_FAULTS, reason_of
-from iseg_cli.execution.machine import whole_image_threads
 from iseg_cli.execution.run_setup import open_reader
 from iseg_cli.generation.image_loop import FailedImage, WriteTask, run_image_loop
 from iseg_cli.image_labels import ImageLabeler, choose_labeler
@@ -61,7 +62,7 @@ def tag(
     reader = open_reader(settings)
     expected = _ground_truth(ground_truth, reader)
     image_ids = reader.image_ids[:limit]
-    batch_size = _batch_size(settings)
+    batch_size = choose_clip_batch_size(settings)
     tagger = open_tagger(settings, reader.label_set, batch_size=batch_size)
     if tagger.clip.device.type == "cpu":
         torch.set_num_threads(whole_image_threads(batch_size, torch.get_num_threads()))
@@ -142,12 +143,6 @@ def _expected(
         found = zip(image_ids, pool.map(look_up, image_ids), strict=True)
         there = {image_id: labels_of for image_id, labels_of in found if labels_of is not None}
     return there, {image_id: wrong[image_id] for image_id in image_ids if image_id in wrong}
-
-
-def _batch_size(settings: Settings) -> int:
-    """Return the batch size: how many images of one size, or crops, CLIP gets at a time."""
-    wanted = settings.runtime.batch_size
-    return 8 if wanted == "auto" else wanted
 
 
 def _run(

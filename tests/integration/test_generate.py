@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from iseg_cli import Segmenter
 from iseg_cli.config.resources import TINY_MODEL, embedded_dataset
 from iseg_cli.errors import ModelNotFoundError
-from iseg_cli.execution.machine import whole_image_threads
+from iseg_cli.execution.device import whole_image_threads
 from iseg_cli.storage import read_mask, read_scores
 
 BATCH = "4"

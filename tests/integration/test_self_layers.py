@@ -16,8 +16,8 @@ from iseg_cli.backbones.unet_layout import attention_layout
 from iseg_cli.cli import main
 from iseg_cli.config import load_settings
 from iseg_cli.config.resources import TINY_MODEL
-from iseg_cli.execution import machine
-from iseg_cli.execution.machine import fitting_batch_size, grid_side
+from iseg_cli.execution import batch_size
+from iseg_cli.execution.batch_size import fitting_batch_size, grid_side
 from iseg_cli.readers.folder import label_set_of
 from iseg_cli.segmentation.segmenter import Segmenter
 from iseg_cli.segmentation.unsupervised_segmenter import UnsupervisedSegmenter
@@ -141,7 +141,7 @@ def test_memory_is_reckoned_from_the_grid_that_is_kept(monkeypatch):
         device=torch.device("cuda"), latent_side=64, unet=SimpleNamespace(config=config)
     )
     free = int(4 * 6 * 4 * 64**4 / 0.6) + 1  # room for four images at the full grid
-    monkeypatch.setattr(machine.torch.cuda, "mem_get_info", lambda device: (free, free))
+    monkeypatch.setattr(batch_size.torch.cuda, "mem_get_info", lambda device: (free, free))
     full = grid_side(model, settings("voc", "up_blocks.3.attentions.1"))
     half = grid_side(model, settings("voc", "up_blocks.2.attentions.1"))
     assert (full, half) == (64, 32)

@@ -12,9 +12,9 @@ PACKAGE = TESTS.parent / "iseg_cli"
 
 MODULES_LACKING = {
     "backbones/test_model_folders": "damaged and unusual folders, through every loader of a part",
-    "clip/test_votes": "the votes of every block, through the image transformer and the tagger",
-    "config/test_presets": "the files in configs/, not the code that reads them",
-    "readers/test_coco_fuzz": "any JSON, through every module of COCO",
+    "clip/test_tagger_blocks": "the agreement of all blocks, through the image transformer",
+    "ops/test_examples": "the examples in the docstrings of all operations",
+    "readers/coco/test_fuzz": "any JSON, through every module of COCO",
     "readers/test_image_fuzz": "damaged files, through decoding and sizes",
     "test_layout": "the layout of the tests",
     "test_shapes": "the checks of shapes in every package that has them",

@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
 from iseg_cli.backbones import hub
-from iseg_cli.backbones.families import FAMILIES, SUPPORTED, lora_files
+from iseg_cli.backbones.families import FAMILIES, SUPPORTED
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.backbones.noise_schedule import SUPPORTED as SCHEDULERS
 from iseg_cli.backbones.noise_schedule import load_noise_schedule
+from iseg_cli.backbones.single_files import lora_files
 from iseg_cli.backbones.sources import LAYOUT, STEMS, download_command, unet_config
 from iseg_cli.backbones.unet_layout import attended_side, attention_layout
 from iseg_cli.backbones.vocabulary import load_tokenizer
@@ -195,7 +196,7 @@ def test_lora_inside_a_model_is_found(folder):
 def test_single_files_are_said_to_be_that(tmp_path):
     whole = tmp_path / "v1-5.safetensors"
     save_file({"model.diffusion_model.input_blocks.0.0.weight": torch.ones(1)}, whole)
-    assert "is a single file of weights, which is not supported yet: convert it" in refusal(whole)
+    assert "is a single file of weights, which is not supported: convert it" in refusal(whole)
     for name in ("v1-5.ckpt", "model.gguf", "weights.bin"):
         (tmp_path / name).write_bytes(b"x")
         assert "is a single file of weights" in refusal(tmp_path / name)
