@@ -13,6 +13,7 @@ PACKAGE = TESTS.parent / "iseg_cli"
 MODULES_LACKING = {
     "backbones/test_model_folders": "damaged and unusual folders, through every loader of a part",
     "clip/test_tagger_blocks": "the agreement of all blocks, through the image transformer",
+    "image_labels/test_labelers": "every labeler keeps the protocol",
     "ops/test_examples": "the examples in the docstrings of all operations",
     "readers/coco/test_fuzz": "any JSON, through every module of COCO",
     "readers/test_image_fuzz": "damaged files, through decoding and sizes",
@@ -29,9 +30,10 @@ HELPERS = sorted(path.stem for path in TESTS.glob("*.py") if path.stem != "conft
 
 
 def module_of(test: str) -> Path:
-    """The file that a unit test is about."""
+    """The module, or the package, that a unit test is about."""
     folder, _, name = test.rpartition("/")
-    return PACKAGE / folder / f"{name.removeprefix('test_')}.py"
+    package = PACKAGE / folder / name.removeprefix("test_")
+    return package if package.is_dir() else package.with_suffix(".py")
 
 
 @pytest.mark.parametrize("test", UNIT_TESTS)
