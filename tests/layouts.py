@@ -228,3 +228,15 @@ def make_folder(folder: Path, names: Iterable[str] = ("a.jpg", "deep/b.png")) ->
     for seed, name in enumerate(names):
         write_image(root / name, seed=seed)
     return root
+
+
+MAKERS = {
+    "voc": make_voc,
+    "coco": make_coco,
+    "coco-object": make_coco_object,
+    "cocostuff27": make_cocostuff,
+    "context": make_context,
+    "cityscapes": make_cityscapes,
+    "folder": make_folder,
+}
+"""The function that writes each dataset, by the name of the dataset."""

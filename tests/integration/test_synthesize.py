@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 from iseg_cli.backbones.loading import load_model
 from iseg_cli.cli import main
-from iseg_cli.config import load_settings
+from iseg_cli.config import validate
 from iseg_cli.config.resolve import resolve_synthesis
 from iseg_cli.config.schema import FilterSettings
 from iseg_cli.readers.label_tables import load_label_set
@@ -160,9 +160,7 @@ def test_an_image_is_what_the_painter_paints_alone(
     out = tmp_path / "lossless"
     result = iseg(*command, "--out", out, "--set", "synthesis.image_format=png")
     assert result.exit_code == 0, result.output
-    settings = load_settings(
-        "emoji-voc-synthesize", assignments=["synthesis.steps=2", "synthesis.objects=[1, 2]"]
-    )
+    settings = validate(json.loads((out / "run.json").read_text("utf-8"))["settings"])
     model = load_model(
         str(random_model_folder),
         device=torch.device("cpu"),

@@ -296,7 +296,7 @@ def test_drawing_takes_a_decoder(random_model, random_model_folder, tmp_path, mo
     folder = tmp_path / "model"
     copy_without_decoder(random_model_folder, folder)
     load_model(str(folder), device=CPU)
-    with pytest.raises(ModelNotFoundError, match=r"drawing takes the decoder as well: .*lack dec"):
+    with pytest.raises(ModelNotFoundError, match=r"drawing needs the decoder: .*lack dec"):
         load_model(str(folder), device=CPU, decoder=True)
 
 

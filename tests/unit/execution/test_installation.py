@@ -42,7 +42,9 @@ def test_every_gpu_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-@pytest.mark.parametrize(("downloaded", "word"), [(True, "downloaded, "), (False, "not yet, ")])
+@pytest.mark.parametrize(
+    ("downloaded", "word"), [(True, "downloaded, "), (False, "not downloaded, ")]
+)
 def test_models_are_embedded_downloaded_or_on_the_hub(monkeypatch, downloaded, word) -> None:
     monkeypatch.setattr(installation, "is_downloaded", lambda *arguments: downloaded)
     found = dict(collect()["Models"])

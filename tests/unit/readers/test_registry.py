@@ -1,13 +1,13 @@
-"""Finding datasets: by argument, environment, usual place; errors name every place tried."""
+"""Finding datasets: by argument, environment, usual folder; errors have every folder tried."""
 
 from pathlib import Path
 
 import pytest
 from layouts import (
+    MAKERS,
     make_cityscapes,
     make_coco,
     make_coco_object,
-    make_cocostuff,
     make_context,
     make_folder,
     make_voc,
@@ -17,16 +17,6 @@ from iseg_cli.errors import DatasetNotFoundError, SettingsError
 from iseg_cli.readers.base import Reader
 from iseg_cli.readers.label_tables import load_label_set
 from iseg_cli.readers.registry import DATASETS, dataset_info, find_root, open_dataset
-
-MAKERS = {
-    "voc": make_voc,
-    "coco": make_coco,
-    "coco-object": make_coco_object,
-    "cocostuff27": make_cocostuff,
-    "context": make_context,
-    "cityscapes": make_cityscapes,
-    "folder": make_folder,
-}
 
 
 @pytest.fixture(autouse=True)
