@@ -58,7 +58,7 @@ def choose_preset(dataset: str, task: str | None = None, *, prefer: str | None =
     if chosen not in presets:
         raise SettingsError(
             f"{dataset} has no settings for the task {chosen}{suggestion(chosen, presets)}; it has "
-            f"{', '.join(presets)}, and --config takes a preset of another dataset"
+            f"{', '.join(presets)}; pass --config with a preset of another dataset"
         )
     return presets[chosen]
 
