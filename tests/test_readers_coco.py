@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from layouts import SIZE, halves, make_coco, write_mask
+from layouts import SIZE, halves, make_coco, write_image, write_mask
 
 from iseg_cli.errors import DataError, DatasetNotFoundError
 from iseg_cli.readers.coco import CocoReader, paint
@@ -109,6 +109,19 @@ def test_masks_alone_will_do(root: Path) -> None:
     np.testing.assert_array_equal(reader.truth(IDS[1]).labels, halves(80, 0))
     with pytest.raises(DataError, match=r"there is no .*instances_train2014\.json"):
         reader.annotated(IDS[1])
+
+
+def test_images_of_other_kinds_count_without_a_json(root: Path) -> None:
+    (root / "annotations" / "instances_train2014.json").unlink()
+    write_mask(root / "coco_seg_anno" / "000000000025.png", halves(80, 0))
+    write_image(root / "train2014" / "scan.PNG")
+    write_image(root / "train2014" / f"{IDS[0]}.png")
+    reader = CocoReader(root, split="train")
+    assert reader.image_ids == (*IDS, "scan")
+    assert reader.image_path("scan").name == "scan.PNG"
+    assert reader.image_path(IDS[0]).suffix == ".jpg"
+    (note,) = reader.notes
+    assert note.endswith(f"one of each is read (first: {IDS[0]}.jpg, not {IDS[0]}.png)")
 
 
 areas = st.integers(1, 5).map(float)
