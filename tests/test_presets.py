@@ -157,8 +157,9 @@ def test_the_table_of_differences_names_settings() -> None:
     last = [line.rstrip(" |").rsplit("|", 1)[1] for line in section.splitlines() if line[:1] == "|"]
     named = dict(re.findall(r"`([a-z._]+): ([^`]*)`", "\n".join(last)))
     assert set(named) == {
-        "resize", "prompt.background_prefix", "prompt.background_suffix", "clip.keep_named"
-    }  # fmt: skip
+        *("resize", "prompt.background_prefix", "prompt.background_suffix", "clip.keep_named"),
+        *("diffseg.noise", "refine.mode"),
+    }
     for name, value in named.items():
         chosen = load_settings(assignments=[f"{name}={value}"])
         assert chosen != load_settings()
