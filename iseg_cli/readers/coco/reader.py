@@ -53,6 +53,8 @@ class CocoReader(Reader):
     def __init__(self, root: Path, *, split: str = "train2014", label_set: str = "coco") -> None:
         found = json_splits(root)
         known = dict.fromkeys((*self.splits, *self.short, *found))
+        if label_set == FROM_JSON and split not in known:
+            raise DatasetNotFoundError(_without_json(root, split, found))
         require_split(split, known, name=self.name)
         split = split if split in found else self.short.get(split, split)
         folders_of_masks = [
@@ -183,6 +185,13 @@ def paint(
     for _, label, mask in sorted(objects, key=lambda entry: -entry[0]):
         labels[mask] = label
     return labels
+
+
+def _without_json(root: Path, split: str, found: Sequence[str]) -> str:
+    """Return the sentence of an error about a split of an own dataset that has no JSON."""
+    paths = " or ".join(str(root / pattern.format(split=split)) for pattern in JSON_PATTERNS)
+    others = f"; {root} has the splits {', '.join(found)}" if found else ""
+    return f"there is no {paths} to take classes from{others}; {DOCS}"
 
 
 def _holds_masks(folder: Path, end: str) -> bool:

@@ -199,3 +199,15 @@ def test_a_mask_beyond_80_is_named(root: Path) -> None:
     write_mask(root / "coco_seg_anno" / "000000000009.png", halves(90, 0, SIZE))
     with pytest.raises(DataError, match=r"000000000009\.png has label 90, which label set coco la"):
         CocoReader(root, split="train").ground_truth(IDS[0])
+
+
+def test_an_own_split_without_a_json_names_the_files_that_were_looked_for(root: Path) -> None:
+    with pytest.raises(DatasetNotFoundError) as raised:
+        CocoReader(root, split="default", label_set="from-json")
+    message = str(raised.value)
+    for name in ("annotations/instances_default.json", "default/_annotations.coco.json"):
+        assert str(root / name) in message
+    assert "has the splits train2014" in message
+    (root / "annotations" / "instances_train2014.json").unlink()
+    with pytest.raises(DatasetNotFoundError, match=r"instances_default\.json.*see docs/datasets"):
+        CocoReader(root, split="default", label_set="from-json")
