@@ -83,7 +83,7 @@ def label_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
     return () if asks_clip(settings) else label_source(settings, reader).notes
 
 
-def truth_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
+def ground_truth_notes(settings: Settings, reader: Reader) -> tuple[str, ...]:
     """Return notes for the user about how ground truth was read in a run.
 
     Workers in other processes have their own readers, so the first image is read here.

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from iseg_cli.config import Settings
 from iseg_cli.errors import BatchMemoryError, SettingsError
 from iseg_cli.execution.batch_size import halve, keep_earlier, with_batch_size
-from iseg_cli.execution.run_setup import label_notes, open_reader, truth_notes
+from iseg_cli.execution.run_setup import ground_truth_notes, label_notes, open_reader
 from iseg_cli.generation.engines import Engine, LocalEngine
 from iseg_cli.generation.notes import note_on_empty_masks, note_on_turned_images
 from iseg_cli.generation.plan import RunPlan, mask_ids, mask_labels
@@ -95,7 +95,7 @@ def generate(
                 notes += writer.finish(folder, labels, ids)
         written = len(mine) - resumed - len(record_writer.failed)
         failed = record_writer.failed | reader.refused
-        notes += truth_notes(settings, reader)
+        notes += ground_truth_notes(settings, reader)
         asked = len(mine) + len(refused)
         return GenerationSummary(out, asked, resumed, written, failed, notes, smaller)
 
